@@ -1,0 +1,1 @@
+"""meterbridge: the bridge between Chargebee and m3ter."""

@@ -1,0 +1,94 @@
+"""Natural keys, hashes and the names made of them. All are functions of their arguments alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from meterbridge.rules.records import Intent, Key, Ref
+
+CODE_LENGTH = 80
+"""m3ter's longest entity code."""
+
+
+def canonical(value: Any) -> str:
+    """Render a value as JSON text that is equal exactly when the value is equal.
+
+    Mappings are sorted; Decimals, instants and :class:`Ref` become tagged text,
+    floats are refused: they have no exact text.
+    """
+    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case Decimal():
+            return f"{value.normalize():f}"
+        case datetime() | date():
+            return value.isoformat()
+        case Ref():
+            return {"$ref": [value.kind, *value.key]}
+        case Mapping():
+            return {str(name): _plain(item) for name, item in value.items()}
+        case Iterable():
+            return [_plain(item) for item in value]
+        case _:
+            raise TypeError(f"no exact text for {type(value).__name__}")
+
+
+def fingerprint(value: Any) -> str:
+    """Hash what must be true at the target: 32 hex digits of SHA-256 over the canonical text."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+
+
+def key_text(key: Key) -> str:
+    """A natural key as the ledger stores it: a JSON array, so that no separator can be mistaken."""
+    return json.dumps(list(key), ensure_ascii=False, separators=(",", ":"))
+
+
+def key_from_text(text: str) -> Key:
+    """The inverse of :func:`key_text`."""
+    return tuple(json.loads(text))
+
+
+def external_id(subscription_id: str, item_price_id: str) -> str:
+    """The external id of an account plan: ``<subscription id>-<item price id>``."""
+    return f"{subscription_id}-{item_price_id}"
+
+
+def account_plan_code(subscription_id: str, item_price_id: str, period: int) -> str:
+    """The account plan's m3ter code: external id and period counter, at most 80 characters.
+
+    A longer one keeps its head and ends in 12 hex digits of the whole's hash.
+
+    >>> account_plan_code("sub-1", "api-EUR-Monthly", 2)
+    'sub-1-api-EUR-Monthly.2'
+    """
+    code = f"{external_id(subscription_id, item_price_id)}.{period}"
+    if len(code) <= CODE_LENGTH:
+        return code
+    tail = hashlib.sha256(key_text((subscription_id, item_price_id, str(period))).encode()).hexdigest()[:12]
+    return f"{code[: CODE_LENGTH - 13].rstrip()}~{tail}"
+
+
+def reference(key: Key) -> str:
+    """The short text that a charge's description carries so that it is found again, as ``mb:`` and 12 hex digits."""
+    return "mb:" + hashlib.sha256(key_text(key).encode()).hexdigest()[:12]
+
+
+def idempotency_key(connection: str, site: str, kind: str, key: Key, generation: int, fingerprint: str) -> str:
+    """The vendor key of one intent, for life: at most 100 characters, the same in every rerun of the same intent."""
+    text = canonical([connection, site, kind, key, generation, fingerprint])
+    return f"meterbridge-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
+
+
+def change_set_hash(intents: Iterable[Intent]) -> str:
+    """Hash what a person approves: every intended write, whatever their order."""
+    rows = sorted(canonical([i.kind, i.key, i.action, i.fingerprint, i.amount, i.currency]) for i in intents)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]

@@ -1,0 +1,432 @@
+"""The values that rules take and give: frozen, plain, aware UTC, exact money.
+
+Read by staging and ledger too; nothing here does anything.
+Instants are aware UTC datetimes; amounts in minor units are Chargebee's
+integers (whole units for zero-decimal currencies, else hundredths); amounts in
+major units are :class:`~decimal.Decimal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+Key = tuple[str, ...]
+"""A natural key: source ids in a fixed order."""
+
+Kind = Literal["account", "account_plan", "external_mapping", "charge"]
+"""What an intent is about; with the natural key it names one thing at the target."""
+
+Action = Literal["create", "update", "replace", "delete", "adopt"]
+"""How: ``adopt`` takes over a thing that already stands and writes only what differs."""
+
+Target = Literal["m3ter", "chargebee"]
+
+
+# --- decisions: the closed union a rule returns -------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A remote id that is known only once another intent is applied."""
+
+    kind: Kind
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One intended write, before it is recorded.
+
+    ``payload`` holds what the target shall look like, JSON values and
+    :class:`Ref` only; ``fingerprint`` is the hash of what must be true at the
+    target (equal means nothing to do). ``scope`` names what may have one write
+    in flight at a time (an account, an invoice). ``state`` is what the ledger
+    shall know of the thing once applied (JSON values). ``amount`` in minor units.
+    """
+
+    kind: Kind
+    key: Key
+    action: Action
+    target: Target
+    payload: Mapping[str, Any]
+    fingerprint: str
+    reason: str
+    scope: str
+    depends_on: tuple[Ref, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+    amount: int | None = None
+    currency: str | None = None
+    source_version: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Desired equals known."""
+
+    kind: Kind
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfScope:
+    """Not ours to sync; counted and listed, never an error."""
+
+    kind: Kind
+    key: Key
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Set aside with a reason code out of errors.CODES; ``amount`` in minor units."""
+
+    kind: Kind
+    key: Key
+    code: str
+    message: str
+    amount: int | None = None
+    currency: str | None = None
+    source_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Money that will find its place later; ``amount`` in minor units, until when it is expected."""
+
+    kind: Kind
+    key: Key
+    reason: str
+    amount: int
+    currency: str
+    until: datetime | None = None
+
+
+Decision = Intent | Unchanged | OutOfScope | Quarantined | Waiting
+
+
+# --- Chargebee → m3ter -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Parts as Chargebee has them; m3ter's length limits are applied by the rule."""
+
+    line1: str | None = None
+    line2: str | None = None
+    line3: str | None = None
+    city: str | None = None
+    state: str | None = None
+    zip: str | None = None
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A Chargebee customer. ``name`` is the company, else first and last name, else empty."""
+
+    id: str
+    name: str
+    email: str | None
+    address: Address
+    currency: str | None
+    invoice_owner_id: str | None
+    deleted: bool
+    resource_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionItem:
+    """An item of a subscription; it has no id of its own. ``terms`` is a hash of quantity, unit price and tiers."""
+
+    item_price_id: str
+    item_type: str
+    quantity: str | None
+    unit_price: int | None
+    terms: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A Chargebee subscription as of ``resource_version``; instants aware UTC."""
+
+    id: str
+    customer_id: str
+    status: str
+    currency: str
+    items: tuple[SubscriptionItem, ...]
+    billing_period: int | None
+    billing_period_unit: str | None
+    created_at: datetime | None
+    start_date: datetime | None
+    trial_end: datetime | None
+    started_at: datetime | None
+    activated_at: datetime | None
+    current_term_start: datetime | None
+    current_term_end: datetime | None
+    next_billing_at: datetime | None
+    cancelled_at: datetime | None
+    pause_date: datetime | None
+    resume_date: datetime | None
+    updated_at: datetime | None
+    deleted: bool
+    resource_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTarget:
+    """What the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency."""
+
+    item_price_id: str
+    plan_code: str
+    plan_id: str | None
+    product_id: str | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Half-open [start, end); ``end`` None means open."""
+
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAccount:
+    """An account the ledger knows: its mapping row."""
+
+    customer_id: str
+    account_id: str
+    fingerprint: str
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAccount:
+    """An account read from m3ter before anything is created: equal code, or equal after case folding."""
+
+    id: str
+    code: str
+    name: str
+    currency: str | None
+    mapped_customer_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlan:
+    """An account plan the ledger knows. ``period`` counts from 1 within (subscription, item price)."""
+
+    subscription_id: str
+    item_price_id: str
+    period: int
+    account_plan_id: str
+    account_id: str
+    customer_id: str
+    plan_id: str
+    product_id: str
+    start: datetime
+    end: datetime | None
+    terms: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPlan:
+    """An account plan read from m3ter; ``external_ids`` are those of its Chargebee/Subscription mappings."""
+
+    id: str
+    account_id: str
+    plan_id: str
+    product_id: str
+    code: str | None
+    start: datetime
+    end: datetime | None
+    external_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerCase:
+    """All a rule needs to decide one customer: desired, known, found.
+
+    ``subscriptions`` are those read in this run (changed ones, or all in a full
+    read); ``known_plans`` are all of the customer's and of these subscriptions',
+    changed or not. ``changed_at`` gives a subscription's change instant from the
+    events, where one is known.
+    """
+
+    customer: Customer
+    subscriptions: tuple[Subscription, ...]
+    targets: Mapping[str, PlanTarget]
+    known_account: KnownAccount | None
+    known_plans: tuple[KnownPlan, ...]
+    found_accounts: tuple[FoundAccount, ...]
+    found_plans: tuple[FoundPlan, ...]
+    changed_at: Mapping[str, datetime]
+
+
+# --- m3ter → Chargebee -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """A line of an m3ter bill; ``amount`` is convertedSubtotal in major units of the bill's currency."""
+
+    id: str
+    sequence: int
+    line_item_type: str
+    description: str
+    amount: Decimal
+    quantity: Decimal
+    units: Decimal
+    unit: str
+    product_id: str | None
+    product_code: str | None
+    product_name: str | None
+    plan_id: str | None
+    plan_code: str | None
+    pricing_id: str | None
+    pricing_code: str | None
+    aggregation_id: str | None
+    aggregation_code: str | None
+    compound_aggregation_id: str | None
+    compound_aggregation_code: str | None
+    segment: Mapping[str, str]
+    contract_id: str | None
+    charge_id: str | None
+    commitment_id: str | None
+    balance_id: str | None
+    counter_id: str | None
+    referenced_line_id: str | None
+    child_account_id: str | None
+    service_start: datetime | None
+    service_end: datetime | None
+    in_advance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """An m3ter bill with its lines; ``total`` is billTotal in major units, None where m3ter gave none."""
+
+    id: str
+    version: int
+    account_id: str
+    account_code: str | None
+    status: str
+    locked: bool
+    currency: str
+    bill_date: date
+    start: datetime | None
+    end: datetime | None
+    last_calculated: str | None
+    total: Decimal | None
+    lines: tuple[BillLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPlan:
+    """An account plan and the subscription item it stands for, from ledger or m3ter mappings."""
+
+    account_plan_id: str
+    account_id: str
+    plan_id: str
+    subscription_id: str
+    item_price_id: str
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionFacts:
+    """What the bill rule needs of a Chargebee subscription."""
+
+    id: str
+    customer_id: str
+    invoice_owner_id: str | None
+    status: str
+    currency: str
+    created_at: datetime | None
+    next_billing_at: datetime | None
+    current_term_end: datetime | None
+    consolidated: bool
+    item_price_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """A line of a Chargebee invoice; ``amount`` in minor units, both dates as Chargebee has them (last second inclusive)."""
+
+    id: str
+    entity_type: str
+    entity_id: str | None
+    description: str
+    date_from: datetime | None
+    date_to: datetime | None
+    amount: int
+    subscription_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A Chargebee invoice, pending or closed."""
+
+    id: str
+    status: str
+    customer_id: str
+    subscription_id: str | None
+    currency: str
+    date: datetime | None
+    price_type: str
+    lines: tuple[InvoiceLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRule:
+    """One row of the catalog's ``charges``; None matches anything, first match wins."""
+
+    item_price: str
+    product: str | None = None
+    plan: str | None = None
+    pricing: str | None = None
+    aggregation: str | None = None
+    compound_aggregation: str | None = None
+    line_item_type: str | None = None
+    segment: Mapping[str, str] | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingLine:
+    """A charge of ours that stands on an invoice, by the ledger; ``amount`` in minor units."""
+
+    key: Key
+    bill_id: str
+    subscription_id: str
+    invoice_id: str
+    line_id: str
+    amount: int
+    currency: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class BillCase:
+    """All a rule needs to decide one bill.
+
+    ``invoices`` are the customer's and the invoice owner's: pending ones always;
+    closed ones since the first service start too when ``known`` is False (the
+    ledger has never seen the bill), so that lines already booked are adopted.
+    """
+
+    bill: Bill
+    plans: tuple[PlacedPlan, ...]
+    subscriptions: Mapping[str, SubscriptionFacts]
+    invoices: tuple[Invoice, ...]
+    standing: tuple[StandingLine, ...]
+    settled: Mapping[str, int]
+    known: bool
+    mapped_invoice_lines: Mapping[str, str]
+    now: datetime
