@@ -29,7 +29,8 @@ def _plain(value: Any) -> Any:
         case bool() | int() | str() | None:
             return value
         case Decimal():
-            return f"{value.normalize():f}"
+            text = f"{value:f}"  # never normalize(): it rounds to the context's 28 digits
+            return text.rstrip("0").rstrip(".") if "." in text else text
         case datetime() | date():
             return value.isoformat()
         case Ref():
