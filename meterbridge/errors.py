@@ -28,56 +28,182 @@ class Code:
 
 CODES: dict[str, Code] = {
     # --- configuration: exit 2 -------------------------------------------------
-    "MB-SETTING": Code("A setting is missing or has a wrong value.", "Set it in the environment, .env or meterbridge.toml."),
-    "MB-CATALOG": Code("The catalog map cannot be read.", "Correct the file at the line named; `meterbridge doctor` checks it."),
-    "MB-CREDENTIALS": Code("A vendor refuses our credentials or their rights.", "Check key, secret, site and organisation; `meterbridge doctor` names the missing right."),
-    "MB-SITE": Code("The Chargebee site cannot be used.", "The site must run Product Catalog 2.0 with metered billing on."),
-    "MB-BOUND": Code("The ledger is bound to another site and organisation.", "Use another METERBRIDGE_CONNECTION or METERBRIDGE_LEDGER_URL for this pair."),
-    "MB-BILLS-SINCE": Code("The first bills run needs to know the first bill date to charge.", "Set METERBRIDGE_BILLS_SINCE to the first bill date (YYYY-MM-DD) that meterbridge may charge."),
-    "MB-NATIVE": Code("m3ter's own Chargebee integration is enabled for the same accounts.", "Disable it in the m3ter console, or run with --shadow to compare only."),
-    "MB-ORIGIN": Code("A foreign package named flows, tasks or connectors comes first on the path.", "Run in an environment of its own, or put the checkout first in PYTHONPATH."),
-    "MB-SCHEMA": Code("The ledger's schema does not fit this version.", "Run `meterbridge doctor`; upgrade meterbridge if the ledger is newer."),
+    "MB-SETTING": Code(
+        "A setting is missing or has a wrong value.", "Set it in the environment, .env or meterbridge.toml."
+    ),
+    "MB-CATALOG": Code(
+        "The catalog map cannot be read.", "Correct the file at the line named; `meterbridge doctor` checks it."
+    ),
+    "MB-CREDENTIALS": Code(
+        "A vendor refuses our credentials or their rights.",
+        "Check key, secret, site and organisation; `meterbridge doctor` names the missing right.",
+    ),
+    "MB-SITE": Code(
+        "The Chargebee site cannot be used.", "The site must run Product Catalog 2.0 with metered billing on."
+    ),
+    "MB-BOUND": Code(
+        "The ledger is bound to another site and organisation.",
+        "Use another METERBRIDGE_CONNECTION or METERBRIDGE_LEDGER_URL for this pair.",
+    ),
+    "MB-BILLS-SINCE": Code(
+        "The first bills run needs to know the first bill date to charge.",
+        "Set METERBRIDGE_BILLS_SINCE to the first bill date (YYYY-MM-DD) that meterbridge may charge.",
+    ),
+    "MB-NATIVE": Code(
+        "m3ter's own Chargebee integration is enabled for the same accounts.",
+        "Disable it in the m3ter console, or run with --shadow to compare only.",
+    ),
+    "MB-ORIGIN": Code(
+        "A foreign package named flows, tasks or connectors comes first on the path.",
+        "Run in an environment of its own, or put the checkout first in PYTHONPATH.",
+    ),
+    "MB-SCHEMA": Code(
+        "The ledger's schema does not fit this version.",
+        "Run `meterbridge doctor`; upgrade meterbridge if the ledger is newer.",
+    ),
     "MB-USAGE-ERROR": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
-    "MB-LOOPBACK": Code("The demo and the tests talk to loopback addresses only.", "Unset the base URLs, or use `meterbridge sync` for a real account."),
+    "MB-LOOPBACK": Code(
+        "The demo and the tests talk to loopback addresses only.",
+        "Unset the base URLs, or use `meterbridge sync` for a real account.",
+    ),
     # --- passing trouble: exit 1, the next run tries again -----------------------
-    "MB-THROTTLED": Code("A vendor kept answering 429.", "Lower the request rate setting, or wait; the next run goes on where this one stopped."),
-    "MB-UNAVAILABLE": Code("A vendor or the ledger could not be reached or was out of order.", "Nothing is lost: run again when it answers; see the vendor's status page."),
-    "MB-ANSWER": Code("A vendor's answer cannot be read.", "Run again; if it stays, keep the staging file and report it."),
-    "MB-OUTCOME-UNKNOWN": Code("A write may or may not have landed.", "Run again: it is looked up before anything is sent twice."),
-    "MB-HELD": Code("Another run holds records of this one.", "Wait for it to end, or for its lease (60 s) to run out, then run again."),
+    "MB-THROTTLED": Code(
+        "A vendor kept answering 429.",
+        "Lower the request rate setting, or wait; the next run goes on where this one stopped.",
+    ),
+    "MB-UNAVAILABLE": Code(
+        "A vendor or the ledger could not be reached or was out of order.",
+        "Nothing is lost: run again when it answers; see the vendor's status page.",
+    ),
+    "MB-ANSWER": Code(
+        "A vendor's answer cannot be read.", "Run again; if it stays, keep the staging file and report it."
+    ),
+    "MB-OUTCOME-UNKNOWN": Code(
+        "A write may or may not have landed.", "Run again: it is looked up before anything is sent twice."
+    ),
+    "MB-HELD": Code(
+        "Another run holds records of this one.",
+        "Wait for it to end, or for its lease (60 s) to run out, then run again.",
+    ),
     # --- one record cannot pass: quarantined, exit 3 -------------------------------
-    "MB-REFUSED": Code("A vendor refused this record.", "Correct the record as the vendor's message says, then `meterbridge quarantine retry`."),
-    "MB-RECORD": Code("A record from a vendor misses a field the bridge needs.", "Complete the record at the vendor, then `meterbridge quarantine retry`."),
-    "MB-ACCOUNT-CLASH": Code("An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere.", "Rename one, or correct the external mapping in m3ter, then retry."),
-    "MB-ACCOUNT-CURRENCY": Code("The customer's subscriptions have two currencies; an account has one.", "Set on_product_overlap to child_account, or split the customer."),
-    "MB-ID-CLASH": Code("Two different subscription items make the same external id.", "Rename one of the subscription or item price ids."),
-    "MB-PLAN-AMBIGUOUS": Code("Several unmapped account plans could be this subscription item's.", "Map the right one in m3ter (external mapping), then retry."),
-    "MB-PLAN-OVERLAP": Code("Two subscription items of one customer are on plans of the same product.", "Set on_product_overlap to child_account, or allow overlapping plans in m3ter."),
-    "MB-PLAN-UNKNOWN": Code("The catalog names an m3ter plan that does not exist.", "Correct the catalog, or create the plan in m3ter; then retry."),
-    "MB-PLAN-CURRENCY": Code("The item price's currency differs from its m3ter plan's.", "Map the item price to a plan of its currency."),
-    "MB-PLAN-BILLED": Code("An account plan that should never have existed has started or was billed.", "Decide in m3ter whether to end or delete it, then retry."),
-    "MB-STATUS": Code("The subscription is in a state the bridge cannot place.", "See the message; correct the subscription, then retry."),
-    "MB-BILL-CURRENCY": Code("Bill, subscription and invoice do not share one currency.", "Correct the account's currency in m3ter and recalculate the bill."),
+    "MB-REFUSED": Code(
+        "A vendor refused this record.",
+        "Correct the record as the vendor's message says, then `meterbridge quarantine retry`.",
+    ),
+    "MB-RECORD": Code(
+        "A record from a vendor misses a field the bridge needs.",
+        "Complete the record at the vendor, then `meterbridge quarantine retry`.",
+    ),
+    "MB-ACCOUNT-CLASH": Code(
+        "An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere.",
+        "Rename one, or correct the external mapping in m3ter, then retry.",
+    ),
+    "MB-ACCOUNT-CURRENCY": Code(
+        "The customer's subscriptions have two currencies; an account has one.",
+        "Set on_product_overlap to child_account, or split the customer.",
+    ),
+    "MB-ID-CLASH": Code(
+        "Two different subscription items make the same external id.",
+        "Rename one of the subscription or item price ids.",
+    ),
+    "MB-PLAN-AMBIGUOUS": Code(
+        "Several unmapped account plans could be this subscription item's.",
+        "Map the right one in m3ter (external mapping), then retry.",
+    ),
+    "MB-PLAN-OVERLAP": Code(
+        "Two subscription items of one customer are on plans of the same product.",
+        "Set on_product_overlap to child_account, or allow overlapping plans in m3ter.",
+    ),
+    "MB-PLAN-UNKNOWN": Code(
+        "The catalog names an m3ter plan that does not exist.",
+        "Correct the catalog, or create the plan in m3ter; then retry.",
+    ),
+    "MB-PLAN-CURRENCY": Code(
+        "The item price's currency differs from its m3ter plan's.", "Map the item price to a plan of its currency."
+    ),
+    "MB-PLAN-BILLED": Code(
+        "An account plan that should never have existed has started or was billed.",
+        "Decide in m3ter whether to end or delete it, then retry.",
+    ),
+    "MB-STATUS": Code(
+        "The subscription is in a state the bridge cannot place.",
+        "See the message; correct the subscription, then retry.",
+    ),
+    "MB-BILL-CURRENCY": Code(
+        "Bill, subscription and invoice do not share one currency.",
+        "Correct the account's currency in m3ter and recalculate the bill.",
+    ),
     "MB-BILL-TOTAL": Code("The bill's lines do not add up to its total.", "Recalculate the bill in m3ter, then retry."),
-    "MB-BILL-LINE": Code("A bill line cannot be placed on a subscription or a charge.", "Complete the mapping or the catalog's charges, then retry; nothing of the bill was sent."),
-    "MB-BILL-NEGATIVE": Code("What is left of a portion after netting is negative.", "Give the customer a credit in Chargebee, then dismiss, or wait for the next bill."),
-    "MB-BILL-CHANGED": Code("A bill changed after it was charged.", "The message has the exact difference; correct the invoice by hand, then dismiss."),
-    "MB-BILL-UNAPPROVED": Code("A bill that was charged is no longer approved.", "Approve it again in m3ter, or take its lines off the invoice."),
-    "MB-BILL-DELETED": Code("A bill that was charged has been deleted in m3ter.", "Take its lines off the invoice, or credit them, then dismiss."),
-    "MB-CURRENCY-EXPONENT": Code("A three-decimal currency: its scale at Chargebee is not proven.", "Test it on a test site, then set METERBRIDGE_THREE_DECIMAL_EXPONENT."),
-    "MB-PRICE-TYPE": Code("The invoice's price type does not fit bill_amounts.", "Set METERBRIDGE_BILL_AMOUNTS to what the bills hold (net or gross)."),
-    "MB-INVOICE-AMBIGUOUS": Code("Several pending invoices could take the charge and no fact decides.", "Close or delete one of the named drafts, then retry."),
-    "MB-NO-INVOICE": Code("There is no pending invoice to charge and none is to be expected.", "Charge the amount by hand and dismiss, or create a pending invoice and retry."),
-    "MB-INVOICE-FULL": Code("The pending invoice has no room for more lines.", "Close it, or set charge_grouping to aggregation or product; then retry."),
-    "MB-INVOICE-CLOSED": Code("The invoice closed between reading and writing.", "Nothing was sent to it; the next run finds the next pending invoice."),
-    "MB-CHARGE-WRONG": Code("Chargebee booked something other than what we sent.", "See the message; check the site's price override setting, then retry."),
-    "MB-DOUBLE-CHARGE": Code("More lines of one charge stand on an invoice than we intended.", "Compare the lines named and delete the surplus by hand, then retry."),
-    "MB-LINE-CHANGED": Code("A line of ours was changed or removed by hand.", "Put it back, or settle the difference by hand and dismiss."),
-    "MB-DRAFT-LOST": Code("A draft with lines of ours is gone and no final invoice was found.", "Find the invoice in Chargebee; then retry or dismiss."),
-    "MB-VOIDED": Code("An invoice with lines of ours was voided or deleted.", "Decide whether to charge again, then retry or dismiss."),
-    "MB-DEPENDS": Code("Something this record depends on is quarantined or not done.", "Clear that one first; this one follows by itself."),
+    "MB-BILL-LINE": Code(
+        "A bill line cannot be placed on a subscription or a charge.",
+        "Complete the mapping or the catalog's charges, then retry; nothing of the bill was sent.",
+    ),
+    "MB-BILL-NEGATIVE": Code(
+        "What is left of a portion after netting is negative.",
+        "Give the customer a credit in Chargebee, then dismiss, or wait for the next bill.",
+    ),
+    "MB-BILL-CHANGED": Code(
+        "A bill changed after it was charged.",
+        "The message has the exact difference; correct the invoice by hand, then dismiss.",
+    ),
+    "MB-BILL-UNAPPROVED": Code(
+        "A bill that was charged is no longer approved.",
+        "Approve it again in m3ter, or take its lines off the invoice.",
+    ),
+    "MB-BILL-DELETED": Code(
+        "A bill that was charged has been deleted in m3ter.",
+        "Take its lines off the invoice, or credit them, then dismiss.",
+    ),
+    "MB-CURRENCY-EXPONENT": Code(
+        "A three-decimal currency: its scale at Chargebee is not proven.",
+        "Test it on a test site, then set METERBRIDGE_THREE_DECIMAL_EXPONENT.",
+    ),
+    "MB-PRICE-TYPE": Code(
+        "The invoice's price type does not fit bill_amounts.",
+        "Set METERBRIDGE_BILL_AMOUNTS to what the bills hold (net or gross).",
+    ),
+    "MB-INVOICE-AMBIGUOUS": Code(
+        "Several pending invoices could take the charge and no fact decides.",
+        "Close or delete one of the named drafts, then retry.",
+    ),
+    "MB-NO-INVOICE": Code(
+        "There is no pending invoice to charge and none is to be expected.",
+        "Charge the amount by hand and dismiss, or create a pending invoice and retry.",
+    ),
+    "MB-INVOICE-FULL": Code(
+        "The pending invoice has no room for more lines.",
+        "Close it, or set charge_grouping to aggregation or product; then retry.",
+    ),
+    "MB-INVOICE-CLOSED": Code(
+        "The invoice closed between reading and writing.",
+        "Nothing was sent to it; the next run finds the next pending invoice.",
+    ),
+    "MB-CHARGE-WRONG": Code(
+        "Chargebee booked something other than what we sent.",
+        "See the message; check the site's price override setting, then retry.",
+    ),
+    "MB-DOUBLE-CHARGE": Code(
+        "More lines of one charge stand on an invoice than we intended.",
+        "Compare the lines named and delete the surplus by hand, then retry.",
+    ),
+    "MB-LINE-CHANGED": Code(
+        "A line of ours was changed or removed by hand.", "Put it back, or settle the difference by hand and dismiss."
+    ),
+    "MB-DRAFT-LOST": Code(
+        "A draft with lines of ours is gone and no final invoice was found.",
+        "Find the invoice in Chargebee; then retry or dismiss.",
+    ),
+    "MB-VOIDED": Code(
+        "An invoice with lines of ours was voided or deleted.", "Decide whether to charge again, then retry or dismiss."
+    ),
+    "MB-DEPENDS": Code(
+        "Something this record depends on is quarantined or not done.",
+        "Clear that one first; this one follows by itself.",
+    ),
     # --- our own faults ----------------------------------------------------------
-    "MB-INVARIANT": Code("The bridge met a state that must not exist.", "Stop the schedule, keep ledger and staging file, and report it."),
+    "MB-INVARIANT": Code(
+        "The bridge met a state that must not exist.", "Stop the schedule, keep ledger and staging file, and report it."
+    ),
 }
 
 

@@ -1,0 +1,69 @@
+"""The catalog map: what it accepts, and that each mistake names its line."""
+
+from pathlib import Path
+
+import pytest
+
+from meterbridge.catalog import load_catalog
+from meterbridge.errors import SetupError
+
+GOOD = """\
+plans:
+  - {item_price: api-pro-EUR-Monthly, plan: api-pro-eur}
+charges:
+  - product: api
+    line_item_type: USAGE
+    item_price: api-usage-EUR
+    segment: {region: eu}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_are_read_in_order(tmp_path: Path) -> None:
+    catalog = load_catalog(written(tmp_path, GOOD))
+    assert [(row.item_price, row.plan) for row in catalog.plans] == [("api-pro-EUR-Monthly", "api-pro-eur")]
+    assert catalog.charges[0].segment == {"region": "eu"}
+    assert catalog.charges[0].aggregation is None
+
+
+def test_layout_does_not_change_the_fingerprint_but_content_does(tmp_path: Path) -> None:
+    one = load_catalog(written(tmp_path, GOOD)).fingerprint()
+    assert load_catalog(written(tmp_path, "# a comment\n" + GOOD)).fingerprint() == one
+    assert load_catalog(written(tmp_path, GOOD.replace("api-pro-eur", "api-pro-usd"))).fingerprint() != one
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        pytest.param(GOOD.replace("    line_item_type", "    line_type"), 5, "unknown key", id="unknown-key-in-a-row"),
+        pytest.param("plan:\n  - {}\n", 1, "unknown key", id="unknown-key-at-the-top"),
+        pytest.param("plans:\n  - {item_price: a}\n", 2, "Field required", id="missing-field"),
+        pytest.param("plans:\n  - {item_price: a, plan: b\n", 3, "expected", id="broken-yaml"),
+        pytest.param("plans:\n- {item_price: a, plan: b}\n- {item_price: a, plan: c}\n", 3, "twice", id="mapped-twice"),
+        pytest.param("plans: []\ncharges: []\nplans: []\n", 3, "repeated", id="repeated-key"),
+        pytest.param("- 1\n", 1, "valid dictionary", id="not-a-mapping"),
+        pytest.param("charges:\n  - item_price: a\n    currency: EURO\n", 3, "at most 3", id="currency-length"),
+    ],
+)
+def test_a_mistake_names_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SetupError) as caught:
+        load_catalog(path)
+    assert caught.value.code == "MB-CATALOG"
+    assert f"{path}:{line}:" in caught.value.message
+    assert words in caught.value.message
+
+
+def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:
+    with pytest.raises(SetupError) as caught:
+        load_catalog(tmp_path / "none.yaml")
+    assert "catalog.example.yaml" in caught.value.remedy
+
+
+def test_an_empty_file_is_an_empty_map(tmp_path: Path) -> None:
+    assert load_catalog(written(tmp_path, "# nothing yet\n")).plans == ()
