@@ -419,6 +419,11 @@ class BillCase:
     ``invoices`` are the customer's and the invoice owner's: pending ones always;
     closed ones since the first service start too when ``known`` is False (the
     ledger has never seen the bill), so that lines already booked are adopted.
+    ``settled`` is what a person settled, in minor units by subscription id.
+    ``mapped_invoice_lines`` maps m3ter bill line ids to invoice line ids.
+    ``owned_lines`` are the invoice lines that the ledger gives to other bills:
+    never adopted. ``waiting_since`` tells since when a subscription's portion
+    of this bill waits for an invoice.
     """
 
     bill: Bill
@@ -430,3 +435,5 @@ class BillCase:
     known: bool
     mapped_invoice_lines: Mapping[str, str]
     now: datetime
+    owned_lines: frozenset[str] = frozenset()
+    waiting_since: Mapping[str, datetime] = field(default_factory=dict)
