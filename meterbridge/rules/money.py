@@ -16,14 +16,14 @@ from meterbridge.errors import RecordRefused
 Rounding = Literal["half_up", "half_even"]
 
 ZERO_DECIMAL = frozenset(
-    "BIF CLP DJF GNF JPY KMF KRW PYG RWF VND VUV XAF XOF XPF".split()  # Chargebee names JPY, KRW, XAF, XOF; ISO the rest
+    ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
 )
-"""Currencies that Chargebee counts in whole units."""
+"""Currencies that Chargebee counts in whole units: its API pages name JPY, KRW, XAF and XOF, ISO 4217 the others."""
 
-THREE_DECIMAL = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+THREE_DECIMAL = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 """Three decimals in ISO 4217; Chargebee's documents say hundredths, nobody has tested it."""
 
-DISPUTED = frozenset("ISK MGA UGX".split())
+DISPUTED = frozenset(["ISK", "MGA", "UGX"])
 """Whole units in one source, hundredths in another: a guess would be wrong by a factor of a hundred."""
 
 LARGEST_POWER = 200
@@ -43,7 +43,7 @@ def exponent(currency: str, *, three_decimal: int | None) -> int:
     if currency in ZERO_DECIMAL:
         return 0
     if currency in DISPUTED:
-        message = f"sources disagree whether Chargebee counts {currency} in whole units or hundredths: charge it by hand"
+        message = f"Chargebee may count {currency} in whole units or in hundredths: charge it by hand, then dismiss"
         raise RecordRefused("MB-CURRENCY-EXPONENT", message, key=currency)
     if currency not in THREE_DECIMAL:
         return 2

@@ -1,0 +1,241 @@
+"""Bill lines: which is which, whose it is, and what it is charged as.
+
+m3ter's line ids need not survive a recalculation, and a line does not name its
+account plan: both are made up for here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from meterbridge.rules.bill_policy import BillPolicy, Grouping
+from meterbridge.rules.keys import canonical
+from meterbridge.rules.money import exact_sum
+from meterbridge.rules.records import Bill, BillCase, BillLine, ChargeRule, Key, PlacedPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A bill line with its subscription and charge target; [start, end) is the service period."""
+
+    line: BillLine
+    identity: str
+    subscription_id: str
+    item_price_id: str | None
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A bill line that has no one subscription, and why."""
+
+    line: BillLine
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One charge to be: a bill line, or several grouped; ``exact`` in major units, unrounded."""
+
+    identity: str
+    subscription_id: str
+    item_price_id: str | None
+    start: datetime
+    end: datetime
+    lines: tuple[BillLine, ...]
+
+    @property
+    def exact(self) -> Decimal:
+        """The sum of the lines, every digit kept."""
+        return exact_sum([line.amount for line in self.lines])
+
+    @property
+    def product(self) -> str | None:
+        """The product that all lines share by construction."""
+        return self.lines[0].product_id or self.lines[0].product_code
+
+    def key(self, bill_id: str) -> Key:
+        """The charge's natural key."""
+        return (bill_id, self.subscription_id, self.identity)
+
+
+def identities(lines: Sequence[BillLine]) -> list[str]:
+    """Name every line by what it is about, in the order given.
+
+    Lines about the same thing are told apart by their place in the bill's own
+    order. The bill's id is not repeated: it is the first part of every key.
+    """
+    facts = [canonical(_about(line)) for line in lines]
+    seen: Counter[str] = Counter()
+    names = [""] * len(lines)
+    for index in sorted(range(len(lines)), key=lambda i: (lines[i].sequence, lines[i].id)):
+        names[index] = canonical([*_about(lines[index]), seen[facts[index]]])
+        seen[facts[index]] += 1
+    return names
+
+
+def _about(line: BillLine) -> list[object]:
+    return [
+        line.line_item_type,
+        line.product_id or line.product_code,
+        line.plan_id or line.plan_code,
+        line.pricing_id or line.compound_aggregation_id or line.aggregation_id,
+        line.segment,
+        line.contract_id,
+        line.charge_id or line.commitment_id or line.balance_id or line.counter_id,
+        line.referenced_line_id,
+        line.service_start,
+        line.service_end,
+        line.child_account_id,
+    ]
+
+
+def match_charge(line: BillLine, rules: Iterable[ChargeRule], currency: str) -> ChargeRule | None:
+    """The first rule that fits the line; a field that is None fits anything.
+
+    Codes are compared, or ids where the catalog names ids; a rule's segment
+    fits when the line's segment has every one of its entries.
+    """
+    return next((rule for rule in rules if _fits(line, rule, currency)), None)
+
+
+def _fits(line: BillLine, rule: ChargeRule, currency: str) -> bool:
+    named = (
+        (rule.product, (line.product_code, line.product_id)),
+        (rule.plan, (line.plan_code, line.plan_id)),
+        (rule.pricing, (line.pricing_code, line.pricing_id)),
+        (rule.aggregation, (line.aggregation_code, line.aggregation_id)),
+        (rule.compound_aggregation, (line.compound_aggregation_code, line.compound_aggregation_id)),
+        (rule.line_item_type, (line.line_item_type,)),
+        (rule.currency, (currency,)),
+    )
+    segment = rule.segment or {}
+    return all(wanted is None or wanted in found for wanted, found in named) and all(
+        line.segment.get(name) == value for name, value in segment.items()
+    )
+
+
+def service_period(line: BillLine, bill: Bill) -> tuple[datetime, datetime] | None:
+    """The line's service period [start, end), else the bill's; None where neither is complete."""
+    start, end = line.service_start or bill.start, line.service_end or bill.end
+    return (start, end) if start is not None and end is not None and start <= end else None
+
+
+def in_arrears(line: BillLine, bill: Bill) -> bool:
+    """Whether the line is for time already served: late usage can still change it."""
+    ahead = bill.end is not None and line.service_start is not None and line.service_start >= bill.end
+    return not line.in_advance and not ahead
+
+
+def place_lines(case: BillCase, policy: BillPolicy) -> tuple[list[Placed], list[Unplaced]]:
+    """Give every line that has an amount its subscription and charge target.
+
+    A line with a plan goes to the one subscription whose account plan of that
+    plan overlaps its service period; a line without one (commitments, memos,
+    minimum spend) to the bill's only subscription, or the configured main one.
+    """
+    bill = case.bill
+    rows = sorted(
+        zip(bill.lines, identities(bill.lines), strict=True), key=lambda row: (row[0].sequence, row[0].id, row[1])
+    )
+    rows = [(line, identity) for line, identity in rows if line.amount]
+    with_plan = {
+        identity: _only(_by_plan(line, period, case), case)
+        for line, identity in rows
+        if line.plan_id and (period := service_period(line, bill))
+    }
+    seen = {subscription_id for subscription_id, _ in with_plan.values() if subscription_id}
+    placed: list[Placed] = []
+    unplaced: list[Unplaced] = []
+    for line, identity in rows:
+        period = service_period(line, bill)
+        if period is None:
+            unplaced.append(Unplaced(line, "neither it nor its bill has a service period"))
+            continue
+        found = with_plan.get(identity) or _only(_without_plan(line, period, case, policy, seen), case)
+        subscription_id, why = found
+        if subscription_id is None:
+            unplaced.append(Unplaced(line, why))
+            continue
+        rule = match_charge(line, policy.charges, bill.currency)
+        placed.append(Placed(line, identity, subscription_id, rule.item_price if rule else None, *period))
+    return placed, unplaced
+
+
+def _only(found: Sequence[str], case: BillCase) -> tuple[str | None, str]:
+    if not found:
+        return None, "no account plan of a Chargebee subscription covers it"
+    if len(found) > 1:
+        return None, f"it could belong to {len(found)} subscriptions: {', '.join(found)}"
+    if found[0] not in case.subscriptions:
+        return None, f"its subscription {found[0]} is not known at Chargebee"
+    return found[0], ""
+
+
+def _by_plan(line: BillLine, period: tuple[datetime, datetime], case: BillCase) -> list[str]:
+    fitting = [plan for plan in case.plans if plan.plan_id == line.plan_id and _overlaps(plan, *period)]
+    # A child account without a plan of its own is rated, and billed, under its parent's.
+    for account_id in dict.fromkeys((line.child_account_id or case.bill.account_id, case.bill.account_id)):
+        found = sorted({plan.subscription_id for plan in fitting if plan.account_id == account_id})
+        if found:
+            return found
+    return []
+
+
+def _without_plan(
+    line: BillLine, period: tuple[datetime, datetime], case: BillCase, policy: BillPolicy, seen: set[str]
+) -> list[str]:
+    """Candidates for a line without a plan; ``seen`` are the subscriptions of the bill's other lines."""
+    account_id = line.child_account_id or case.bill.account_id
+    plans = [plan for plan in case.plans if plan.account_id == account_id] or list(case.plans)
+    own = {plan.subscription_id for plan in plans}
+    living = {plan.subscription_id for plan in plans if _overlaps(plan, *period)}
+    candidates = sorted(seen & own or living or own)
+    if len(candidates) == 1:
+        return candidates
+    names = (account_id, case.bill.account_id, case.bill.account_code or "")
+    main = next((policy.main_subscription[name] for name in names if name in policy.main_subscription), None)
+    return [main] if main else candidates
+
+
+def _overlaps(plan: PlacedPlan, start: datetime, end: datetime) -> bool:
+    if start == end:
+        return plan.start <= start and (plan.end is None or plan.end > start)
+    return plan.start < end and (plan.end is None or plan.end > start)
+
+
+def group_lines(placed: Sequence[Placed], grouping: Grouping) -> list[Charge]:
+    """Make charges of placed lines: one each, or one per aggregation or product.
+
+    Lines share a charge only with the same subscription, service period,
+    charge item price and child account: a customer reads one period on a line.
+    """
+    groups: dict[str, list[Placed]] = {}
+    for one in placed:
+        groups.setdefault(_group_name(one, grouping), []).append(one)
+    return [
+        Charge(
+            identity,
+            members[0].subscription_id,
+            members[0].item_price_id,
+            members[0].start,
+            members[0].end,
+            tuple(member.line for member in members),
+        )
+        for identity, members in groups.items()
+    ]
+
+
+def _group_name(one: Placed, grouping: Grouping) -> str:
+    line = one.line
+    if grouping == "line":
+        return one.identity
+    what: list[object] = [grouping, one.subscription_id, line.product_id or line.product_code]
+    if grouping == "aggregation":
+        what.append(line.compound_aggregation_id or line.aggregation_id or line.line_item_type)
+    return canonical([*what, one.item_price_id, one.start, one.end, line.child_account_id])

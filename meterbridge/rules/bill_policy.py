@@ -1,0 +1,44 @@
+"""The settings that the bill rules obey, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+from meterbridge.rules.money import Rounding
+from meterbridge.rules.records import ChargeRule
+
+Grouping = Literal["line", "aggregation", "product"]
+
+DESCRIPTION = "{product}: {quantity} {unit}, {start}–{end}"
+
+
+@dataclass(frozen=True, slots=True)
+class BillPolicy:
+    """How bills become charges; the settings of the same names.
+
+    ``since`` is the first bill date that may be charged. ``main_subscription``
+    gives the subscription for bill lines without a plan, by m3ter account id
+    or by account code (the Chargebee customer id). ``auto_close_days`` is the
+    site's wait before it closes a pending invoice, None when people close them.
+    """
+
+    since: date
+    settle_hours: float = 24
+    rounding: Rounding = "half_up"
+    three_decimal: int | None = None
+    bill_amounts: Literal["net", "gross"] = "net"
+    charge_grouping: Grouping = "line"
+    max_invoice_lines: int = 700
+    max_wait_days: int = 35
+    term_tolerance_hours: float = 36
+    no_pending_invoice: Literal["quarantine", "create", "unbilled"] = "quarantine"
+    net_across_subscriptions: bool = False
+    negative: Literal["quarantine", "promotional_credit"] = "quarantine"
+    main_subscription: Mapping[str, str] = field(default_factory=dict)
+    charges: tuple[ChargeRule, ...] = ()
+    description_template: str = DESCRIPTION
+    schedule_interval_seconds: int = 3600
+    auto_close_days: int | None = None

@@ -1,0 +1,97 @@
+"""From a bill's lines to what each subscription's portion of it wants, in minor units.
+
+Lines are placed and grouped, checked against the bill's total, rounded so that
+they sum exactly to it, and netted. The sum never changes on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meterbridge.errors import RecordRefused
+from meterbridge.rules.bill_lines import Charge, Unplaced, group_lines, place_lines
+from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.charge_text import name_charge
+from meterbridge.rules.money import apart, exact_sum, major_text, plain, round_lines
+from meterbridge.rules.netting import Netted, Row, net
+from meterbridge.rules.records import BillCase, Key
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One charge with its amount in minor units after netting; ``notes`` say what was netted."""
+
+    key: Key
+    charge: Charge
+    amount: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A subscription's part of a bill: the unit that finds its invoice, waits or is quarantined alone."""
+
+    subscription_id: str
+    wanted: tuple[Wanted, ...]
+
+    @property
+    def total(self) -> int:
+        """Minor units; negative where credits are left."""
+        return sum(one.amount for one in self.wanted)
+
+
+def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
+    """Reckon every portion of a bill, those that only stand or were settled included.
+
+    Raises:
+        RecordRefused: MB-BILL-LINE when a line cannot be placed, MB-BILL-TOTAL when
+            the lines do not add up to m3ter's total.
+    """
+    placed, unplaced = place_lines(case, policy)
+    if unplaced:
+        raise RecordRefused("MB-BILL-LINE", _name_unplaced(unplaced))
+    charges = group_lines(placed, policy.charge_grouping)
+    _check_total(case, exponent)
+    standing = {line.key: line.amount for line in case.standing}
+    keys = [charge.key(case.bill.id) for charge in charges]
+    exact = [charge.exact for charge in charges]
+    rounded = round_lines(exact, exponent, policy.rounding, [standing.get(key) for key in keys])
+    rows = [
+        Row(charge.subscription_id, charge.product, amount) for charge, amount in zip(charges, rounded, strict=True)
+    ]
+    netted = net(rows, across_subscriptions=policy.net_across_subscriptions)
+    notes = _notes(charges, netted, case.bill.currency, exponent)
+    wanted = [Wanted(*one) for one in zip(keys, charges, netted.amounts, notes, strict=True)]
+    owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
+    return [
+        Portion(owner, tuple(one for one in wanted if one.charge.subscription_id == owner))
+        for owner in dict.fromkeys([*owners, *case.settled])
+    ]
+
+
+def _name_unplaced(unplaced: Sequence[Unplaced]) -> str:
+    named = [f"line {one.line.id} ({one.line.line_item_type} {one.line.description}): {one.why}" for one in unplaced]
+    more = f"; and {len(named) - 3} more" if len(named) > 3 else ""
+    return "; ".join(named[:3]) + more
+
+
+def _check_total(case: BillCase, exponent: int) -> None:
+    """Compare the unrounded sum: m3ter may round its total, but never by more than half a minor unit."""
+    bill = case.bill
+    total = exact_sum([line.amount for line in bill.lines])
+    if bill.total is not None and apart(total, bill.total, exponent):
+        message = f"lines of bill {bill.id} sum to {plain(total)} {bill.currency}, its total is {plain(bill.total)}"
+        raise RecordRefused("MB-BILL-TOTAL", message)
+
+
+def _notes(charges: Sequence[Charge], netted: Netted, currency: str, exponent: int) -> list[tuple[str, ...]]:
+    notes: list[list[str]] = [[] for _ in charges]
+    for move in netted.moves:
+        credit = charges[move.credit]
+        other = ""
+        if credit.subscription_id != charges[move.debit].subscription_id:
+            other = f" of subscription {credit.subscription_id}"
+        amount = major_text(move.amount, exponent)
+        notes[move.debit].append(f"after netting -{amount} {currency} of {name_charge(credit)}{other}")
+    return [tuple(note) for note in notes]
