@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from meterbridge.errors import RecordRefused
+from meterbridge.errors import OutcomeUnknown, RecordRefused
 
 
 class WireRecord(BaseModel):
@@ -39,6 +39,19 @@ def read_record(model: type[RecordT], raw: object, *, resource: str, record_id: 
         gaps = ", ".join(_gap(detail["loc"], detail["type"]) for detail in error.errors(include_input=False)[:5])
         # The cause is cut off: pydantic's text quotes the record's values.
         raise RecordRefused("MB-RECORD", f"{resource} {key}: {gaps}", key=key) from None
+
+
+def read_written(model: type[RecordT], raw: object, *, resource: str) -> RecordT:
+    """Type the record in the answer to a write.
+
+    Raises:
+        OutcomeUnknown: It cannot be typed. The write has landed all the same, so calling it
+            refused would have it sent again; a probe reads what became of it.
+    """
+    try:
+        return read_record(model, raw, resource=resource)
+    except RecordRefused as gap:
+        raise OutcomeUnknown("MB-OUTCOME-UNKNOWN", f"the answer to a write: {gap.message}", key=gap.key) from None
 
 
 def _gap(location: tuple[int | str, ...], kind: str) -> str:

@@ -207,7 +207,7 @@ class Transport:
         if date is not None:
             self._server_offset = date.timestamp() - self._wall()
         now = datetime.fromtimestamp(self._wall(), UTC)
-        verdict = judge_response(response, request, firewall=self._firewall, now=now)
+        verdict = judge_response(response, request, vendor=self.name, firewall=self._firewall, now=now)
         if verdict.status == 429:
             self.traffic.add(throttled=1)
         return verdict

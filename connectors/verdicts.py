@@ -56,23 +56,27 @@ class Verdict:
 
     @property
     def slows_everyone(self) -> bool:
-        """Whether the vendor's limit for all our requests was hit."""
-        return self.status == 429 and self.vendor_code not in LOCAL_429
+        """Whether the vendor wants all our requests to wait, not this one alone."""
+        return self.vendor_code not in LOCAL_429 and (self.status == 429 or self.retry_after is not None)
 
 
-def judge_response(response: httpx.Response, request: Request, *, firewall: bool, now: datetime) -> Verdict:
+def judge_response(
+    response: httpx.Response, request: Request, *, vendor: str, firewall: bool, now: datetime
+) -> Verdict:
     """Judge what came back.
 
     Args:
         response: Read to its end.
         request: What we sent.
+        vendor: Its name, for people.
         firewall: Whether a 403 without JSON is the vendor's firewall disliking a text of ours.
         now: Aware; used for a ``Retry-After`` date when the answer has no date of its own.
     """
     date = http_date(response.headers.get("date"))
     replayed = response.headers.get("chargebee-idempotency-replayed", "").strip().lower() == "true"
     if response.is_success:
-        return _judge_success(Answer(response.status_code, response.content, replayed, date), request)
+        answer = Answer(response.status_code, response.content, replayed, date, request.label(vendor))
+        return _judge_success(answer, request)
     body = _object(response.content)
     code = body.get("api_error_code") if body else None
     vendor_code = code if isinstance(code, str) else None
@@ -123,8 +127,7 @@ def failure(verdict: Verdict, vendor: str, request: Request, *, lost: bool) -> M
             proves nothing (a stale version may be our own doing), unless the vendor says that
             it replays its first answer.
     """
-    # The query string stays out: filters can hold e-mail addresses.
-    message = f"{vendor} {request.method} {request.path.partition('?')[0]}: {verdict.words}"
+    message = f"{request.label(vendor)}: {verdict.words}"
     if lost and not (verdict.fate is Fate.REFUSED and verdict.replayed):
         return OutcomeUnknown("MB-OUTCOME-UNKNOWN", message)
     if isinstance(verdict.cause, MeterbridgeError):

@@ -55,6 +55,10 @@ class Request:
         """Whether the vendor changes nothing on it."""
         return self.method in READS
 
+    def label(self, vendor: str) -> str:
+        """How messages name it; without the query, for filters can hold e-mail addresses."""
+        return f"{vendor} {self.method} {self.path.partition('?')[0]}"
+
     def to_json(self) -> str:
         """The stored form: equal requests give equal text."""
         parts = {"method": self.method, "path": self.path, "body": self.body, "content_type": self.content_type}
@@ -71,20 +75,21 @@ class Answer:
     """A vendor's success.
 
     ``replayed``: served from the vendor's idempotency store. ``date``: the vendor's
-    ``Date`` header, aware UTC, whole seconds.
+    ``Date`` header, aware UTC, whole seconds. ``source``: what was asked of whom, for messages.
     """
 
     status: int
     body: bytes
     replayed: bool = False
     date: datetime | None = None
+    source: str = ""
 
     def json(self) -> Any:
         """The body, decimals as float. Raises RetriableError MB-ANSWER when it is not JSON."""
         try:
             return json.loads(self.body)
-        except ValueError as error:
-            raise unreadable("the answer is not JSON") from error
+        except ValueError:
+            raise self._unreadable() from None
 
     def json_exact(self) -> Any:
         """The body with every decimal as the vendor's own text, integers as int; for money.
@@ -93,8 +98,12 @@ class Answer:
         """
         try:
             return json.loads(self.body, parse_float=str, parse_constant=_no_number)
-        except ValueError as error:
-            raise unreadable("the answer is not JSON") from error
+        except ValueError:
+            raise self._unreadable() from None
+
+    def _unreadable(self) -> RetriableError:
+        # Without the parser's own error as cause: that keeps the whole body.
+        return unreadable(f"{self.source or 'a vendor'}: the answer is not JSON")
 
 
 def unreadable(what: str) -> RetriableError:

@@ -11,9 +11,9 @@ import httpx
 
 from connectors.chargebee.encoding import BARE_PARAMETERS, query
 from connectors.chargebee.models import Invoice, SiteConfiguration
-from connectors.records import objects, read_record
+from connectors.records import objects, read_record, read_written
 from connectors.transport import Answer, Pacer, Request, Transport, TransportOptions, path, unreadable
-from meterbridge.errors import BrokenInvariant, RecordRefused
+from meterbridge.errors import BrokenInvariant, OutcomeUnknown, RecordRefused
 
 IDEMPOTENCY_HEADER = "chargebee-idempotency-key"
 _NO_FILTER: Mapping[str, str] = MappingProxyType({})
@@ -147,10 +147,20 @@ class ChargebeeClient:
 
     @staticmethod
     def parse_invoice(answer: Answer) -> Invoice:
-        """The invoice in the answer to a write on one."""
+        """The invoice, with all its lines, in the answer to a write on one.
+
+        Raises:
+            OutcomeUnknown: The answer cannot be typed, or keeps lines back; the write has landed,
+                what it did must be read with :meth:`invoice`.
+        """
         body = answer.json()
         raw = body.get("invoice") if isinstance(body, dict) else None
-        return read_record(Invoice, raw, resource="invoice")
+        invoice = read_written(Invoice, raw, resource="invoice")
+        if invoice.line_items_next_offset is not None:
+            raise OutcomeUnknown(
+                "MB-OUTCOME-UNKNOWN", f"the answer to a write on invoice {invoice.id} keeps lines back", key=invoice.id
+            )
+        return invoice
 
     @staticmethod
     def _filters(params: Mapping[str, str], sort_by: str | None, limit: int) -> dict[str, str]:

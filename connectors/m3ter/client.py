@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from connectors.m3ter.auth import TokenAuth
 from connectors.m3ter.models import ExternalMapping, MappingConfiguration, OrganizationConfig
-from connectors.records import WireRecord, objects, read_record
+from connectors.records import WireRecord, objects, read_record, read_written
 from connectors.transport import Answer, Pacer, Request, Transport, TransportOptions, path, unreadable
 from meterbridge.errors import RecordRefused
 
@@ -110,6 +110,11 @@ class M3terClient:
     def send(self, request: Request, *, repeatable: bool = False) -> Answer:
         """Send a write as built by :mod:`connectors.m3ter.requests`, or read back from the ledger."""
         return self.transport.send(request, repeatable=repeatable)
+
+    @staticmethod
+    def parse(model: type[RecordT], answer: Answer, *, resource: str) -> RecordT:
+        """The record in the answer to a write; OutcomeUnknown when it cannot be typed, for the write has landed."""
+        return read_written(model, answer.json(), resource=resource)
 
     def organization_config(self) -> OrganizationConfig:
         """The organisation's settings."""

@@ -164,6 +164,27 @@ def test_a_write_carries_its_key_and_its_answer_holds_the_invoice() -> None:
     assert ChargebeeClient.parse_invoice(answer).id == "draft_inv_1"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"invoice": {"id": "draft_inv_1"}},
+        {"other": {}},
+        {"invoice": {**INVOICE, "line_items_next_offset": "o"}},
+    ],
+    ids=["fields-missing", "no-invoice", "lines-kept-back"],
+)
+def test_a_landed_write_whose_answer_cannot_be_checked_is_unknown_and_never_refused(body: Any) -> None:
+    request = requests.delete_line_items("draft_inv_1", ["li_1"])
+    answer = Site(body).client().send(request, idempotency_key="intent-1", resend_until=float("inf"))
+    with pytest.raises(OutcomeUnknown):
+        ChargebeeClient.parse_invoice(answer)
+
+
+def test_a_page_cut_off_inside_names_its_list() -> None:
+    with pytest.raises(RetriableError, match="chargebee GET /subscriptions: the answer is not JSON"):
+        list(Site(b'{"list":[{"a":{}}').client().pages("subscriptions", {"customer_id[is]": "x"}))
+
+
 def test_a_write_whose_answer_never_makes_sense_is_unknown_after_its_tries() -> None:
     site = Site(b"<html>", status=200)
     request = requests.add_charge("draft_inv_1", amount=5, description="x", date_from=1, date_to=2)

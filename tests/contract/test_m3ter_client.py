@@ -13,7 +13,7 @@ import pytest
 
 from connectors.m3ter import requests
 from connectors.m3ter.client import M3terClient
-from connectors.m3ter.models import Bill
+from connectors.m3ter.models import Account, Bill
 from connectors.pacing import Unlimited
 from connectors.records import read_record
 from connectors.transport import RetryPolicy
@@ -206,6 +206,12 @@ def test_a_lost_answer_to_a_write_is_not_repeated() -> None:
     with pytest.raises(OutcomeUnknown):
         org.client().send(requests.create_account(ORG, {"code": "c"}))
     assert len(org.received) == 1
+
+
+def test_a_landed_write_whose_answer_misses_fields_is_unknown_and_never_refused() -> None:
+    answer = Organisation({"id": "a1"}).client().send(requests.create_account(ORG, {"code": "c"}))
+    with pytest.raises(OutcomeUnknown, match="account a1: version is missing"):
+        M3terClient.parse(Account, answer, resource="account")
 
 
 def test_text_that_the_firewall_dislikes_refuses_the_record_only() -> None:

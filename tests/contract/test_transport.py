@@ -228,6 +228,7 @@ def test_retry_after_as_a_date_counts_from_the_vendors_own_clock() -> None:
     vendor = Vendor(answer(503, {"message": "x", "api_error_code": "site_not_ready"}, **dates), answer(200, {}))
     vendor.transport().send(WRITE, repeatable=False)
     assert vendor.slept == [11.0]
+    assert vendor.holds == [10.0]
 
 
 def test_a_longer_retry_after_than_we_wait_for_ends_the_tries_and_is_passed_on() -> None:
