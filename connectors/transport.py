@@ -109,11 +109,7 @@ class Transport:
             auth=auth,
             timeout=timeout,
             transport=client_transport,
-            limits=httpx.Limits(
-                max_connections=max_connections,
-                max_keepalive_connections=max_connections,
-                keepalive_expiry=KEEPALIVE_SECONDS,
-            ),
+            limits=_limits(max_connections),
             headers={"User-Agent": "meterbridge", "Accept": "application/json"},
             # A proxy from the environment serves the way out, never the machine itself.
             trust_env=urlsplit(base_url).hostname not in ("127.0.0.1", "localhost", "::1"),
@@ -130,20 +126,15 @@ class Transport:
         """Send, and try again where that is safe.
 
         Args:
-            request: What to send.
-            repeatable: Whether executing it twice does no harm: a read, or a write under a
-                vendor key that is still live. An unkeyed write is not repeated after a lost answer.
-            headers: For this request, over our own.
-            resend_until: On the ``monotonic`` clock; no try starts after it, back-off and
-                pacing included.
+            repeatable: Whether executing it twice does no harm: a write under a live vendor key.
+                Any other is not repeated after a lost answer; reads always are.
+            resend_until: On the ``monotonic`` clock; no try starts after it, back-off and pacing included.
 
         Raises:
-            RecordRefused: The vendor refuses this request (MB-REFUSED).
-            SetupError: Credentials, rights or address (MB-CREDENTIALS, MB-SETTING).
-            Throttled: 429 to the last try (MB-THROTTLED); nothing was written.
-            RetriableError: Unreachable, out of order (MB-UNAVAILABLE) or not to be read
-                (MB-ANSWER); nothing was written.
-            OutcomeUnknown: A write may have landed (MB-OUTCOME-UNKNOWN).
+            RecordRefused: MB-REFUSED, the vendor refuses this request.
+            SetupError: MB-CREDENTIALS or MB-SETTING, credentials, rights or address.
+            RetriableError: MB-THROTTLED, MB-UNAVAILABLE, MB-ANSWER; nothing was written.
+            OutcomeUnknown: MB-OUTCOME-UNKNOWN, a write may have landed.
         """
         repeatable = repeatable or request.is_read
         verdict = Verdict(Fate.NOT_SENT, "the time to send it had run out")
@@ -155,19 +146,12 @@ class Transport:
             if verdict.answer is not None:
                 return verdict.answer
             lost = lost or (verdict.fate is Fate.LOST and not request.is_read)
-            pause = self._policy.pause(
-                verdict.fate,
-                attempt=attempt,
-                repeatable=repeatable,
-                jitter=self._jitter(),
-                retry_after=verdict.retry_after,
-            )
-            if verdict.slows_everyone:
-                self._slow_everyone(verdict, pause)
+            pause = self._pause(verdict, attempt, repeatable)
             if pause is None or (resend_until is not None and self._monotonic() + pause >= resend_until):
                 break
             self._back_off(pause, attempt, request, verdict)
-        raise failure(verdict, self.name, request, lost=lost) from verdict.cause
+        error = failure(verdict, self.name, request, lost=lost)
+        raise error from (None if error is verdict.cause else verdict.cause)
 
     def server_offset(self) -> float | None:
         """The vendor's clock minus ours in seconds (its resolution is one second), last seen."""
@@ -221,9 +205,14 @@ class Transport:
         content = None if request.body is None else request.body.encode()
         return self._client.build_request(request.method, self._base_url + request.path, content=content, headers=sent)
 
-    def _slow_everyone(self, verdict: Verdict, pause: float | None) -> None:
+    def _pause(self, verdict: Verdict, attempt: int, repeatable: bool) -> float | None:
         asked = verdict.retry_after
-        self._pacer.hold(min(asked, self._policy.retry_after_cap) if asked is not None else pause or 0.0)
+        pause = self._policy.pause(
+            verdict.fate, attempt=attempt, repeatable=repeatable, jitter=self._jitter(), retry_after=asked
+        )
+        if verdict.slows_everyone:
+            self._pacer.hold(min(asked, self._policy.retry_after_cap) if asked is not None else pause or 0.0)
+        return pause
 
     def _back_off(self, pause: float, attempt: int, request: Request, verdict: Verdict) -> None:
         log.warning(
@@ -239,6 +228,12 @@ class Transport:
         )
         self._sleep(pause)
         self.traffic.add(waited_seconds=pause)
+
+
+def _limits(connections: int) -> httpx.Limits:
+    return httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_SECONDS
+    )
 
 
 def _checked(name: str, base_url: str) -> str:

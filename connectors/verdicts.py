@@ -97,14 +97,14 @@ def judge_silence(error: httpx.HTTPError, *, ours: bool) -> Verdict:
     """Judge a try that brought no answer.
 
     Args:
-        error: What httpx raised; its text may name hosts, so only its kind is shown.
+        error: What httpx raised.
         ours: False when it was the fetching of a token that failed: ours did not leave then.
     """
     kind = type(error).__name__
     if not ours:
         return Verdict(Fate.NOT_SENT, f"no token could be fetched ({kind})", cause=error)
     if isinstance(error, _NOT_SENT):
-        return Verdict(Fate.NOT_SENT, f"the vendor could not be reached ({kind})", cause=error)
+        return Verdict(Fate.NOT_SENT, f"the vendor could not be reached ({kind}: {redact(str(error))})", cause=error)
     return Verdict(Fate.LOST, f"no answer came ({kind})", cause=error)
 
 
