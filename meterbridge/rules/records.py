@@ -254,8 +254,10 @@ class CustomerCase:
 
     ``subscriptions`` are those read in this run (changed ones, or all in a full
     read); ``known_plans`` are all of the customer's and of these subscriptions',
-    changed or not. ``changed_at`` gives a subscription's change instant from the
-    events, where one is known.
+    changed or not, ended ones included. ``changed_at`` gives a subscription's change
+    instant from the events, where one is known. ``known_mappings`` are the
+    external_mapping keys that the ledger knows; ``known_children`` the accounts
+    under the customer's that hold single subscriptions (customer_id is their key).
     """
 
     customer: Customer
@@ -266,6 +268,8 @@ class CustomerCase:
     found_accounts: tuple[FoundAccount, ...]
     found_plans: tuple[FoundPlan, ...]
     changed_at: Mapping[str, datetime]
+    known_mappings: frozenset[Key] = frozenset()
+    known_children: tuple[KnownAccount, ...] = ()
 
 
 # --- m3ter → Chargebee -----------------------------------------------------------------
