@@ -53,14 +53,8 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
         raise RecordRefused("MB-BILL-LINE", _name_unplaced(unplaced))
     charges = group_lines(placed, policy.charge_grouping)
     _check_total(case, exponent)
-    standing = {line.key: line.amount for line in case.standing}
     keys = [charge.key(case.bill.id) for charge in charges]
-    exact = [charge.exact for charge in charges]
-    rounded = round_lines(exact, exponent, policy.rounding, [standing.get(key) for key in keys])
-    rows = [
-        Row(charge.subscription_id, charge.product, amount) for charge, amount in zip(charges, rounded, strict=True)
-    ]
-    netted = net(rows, across_subscriptions=policy.net_across_subscriptions)
+    netted = _round_and_net(charges, _sent(case, keys), policy, exponent)
     notes = _notes(charges, netted, case.bill.currency, exponent)
     wanted = [Wanted(*one) for one in zip(keys, charges, netted.amounts, notes, strict=True)]
     owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
@@ -68,6 +62,28 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
         Portion(owner, tuple(one for one in wanted if one.charge.subscription_id == owner))
         for owner in dict.fromkeys([*owners, *case.settled])
     ]
+
+
+def _sent(case: BillCase, keys: Sequence[Key]) -> list[int | None]:
+    standing = {line.key: line.amount for line in case.standing}
+    return [standing.get(key) for key in keys]
+
+
+def _round_and_net(charges: Sequence[Charge], sent: list[int | None], policy: BillPolicy, exponent: int) -> Netted:
+    """Round to the bill's total and net; units already sent are kept where nothing was netted against them.
+
+    A netted line stands at less than it was rounded to, so its standing amount
+    would pass for another rounding and push a unit over to another subscription.
+    """
+    exact = [charge.exact for charge in charges]
+
+    def settle(prefer: list[int | None]) -> Netted:
+        rounded = round_lines(exact, exponent, policy.rounding, prefer)
+        rows = [Row(one.subscription_id, one.product, amount) for one, amount in zip(charges, rounded, strict=True)]
+        return net(rows, across_subscriptions=policy.net_across_subscriptions)
+
+    moved = {index for move in settle([None] * len(sent)).moves for index in (move.debit, move.credit)}
+    return settle([None if index in moved else amount for index, amount in enumerate(sent)])
 
 
 def _name_unplaced(unplaced: Sequence[Unplaced]) -> str:
