@@ -1,0 +1,91 @@
+"""What the imitated Chargebee site holds, and how a row changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meterbridge.sandbox.clock import VirtualClock
+from meterbridge.sandbox.ids import Ids
+from meterbridge.sandbox.limits import Window
+from meterbridge.sandbox.table import Row, Table
+
+
+@dataclass(slots=True)
+class StoredAnswer:
+    """The first answer to an idempotency key; `body` None while the first request still runs."""
+
+    fingerprint: str
+    expires_ms: int
+    status: int = 0
+    body: bytes | None = None
+
+
+@dataclass(slots=True)
+class ScheduledChange:
+    """What a subscription becomes at `at` (epoch seconds)."""
+
+    at: int
+    items: list[Row]
+
+
+class ChargebeeState:
+    """Tables by resource; rows are the JSON objects that the API shows."""
+
+    def __init__(self, clock: VirtualClock, ids: Ids) -> None:
+        self.clock = clock
+        self.ids = ids
+        times = ("created_at", "updated_at")
+        self.customers = Table(sort_fields=times)
+        self.subscriptions = Table(sort_fields=times, equal_fields=("customer_id", "status"))
+        self.item_families = Table(sort_fields=("updated_at",))
+        self.items = Table(sort_fields=times)
+        self.item_prices = Table(sort_fields=times, equal_fields=("item_id",))
+        self.invoices = Table(
+            sort_fields=("date", "updated_at"), equal_fields=("customer_id", "subscription_id", "status")
+        )
+        self.credit_notes = Table(sort_fields=("date",), equal_fields=("customer_id", "reference_invoice_id"))
+        self.unbilled_charges = Table(equal_fields=("customer_id", "subscription_id"))
+        self.promotional_credits = Table(sort_fields=("created_at",), equal_fields=("customer_id",))
+        self.comments = Table(sort_fields=("created_at",), equal_fields=("entity_id",))
+        self.events = Table(sort_fields=("occurred_at",), equal_fields=("event_type", "id"))
+        self.closed_drafts: dict[str, Row] = {}
+        self.scheduled: dict[str, ScheduledChange] = {}
+        self.answers: dict[str, StoredAnswer] = {}
+        self.locked: set[str] = set()
+        self.window = Window(60_000)
+        self.next_invoice_number = 1001
+        self.next_credit_note_number = 1
+
+    def save(self, table: Table, row: Row) -> Row:
+        """Store a changed copy: a higher resource_version, and updated_at to the second."""
+        before = table.get(row["id"])
+        version = self.clock.now_ms()
+        if before is not None:
+            version = max(version, before.get("resource_version", 0) + 1)
+        row = {key: value for key, value in row.items() if value is not None}
+        row["resource_version"] = version
+        row["updated_at"] = version // 1000
+        return table.put(row["id"], row, self.clock.now_ms())
+
+    def emit(self, event_type: str, content: dict[str, Any], *, source: str = "api") -> None:
+        """Append one event; the content is a snapshot, since rows are never changed in place."""
+        event_id = self.ids.short("ev_", event_type, sorted((name, _name_of(part)) for name, part in content.items()))
+        event = {
+            "id": event_id,
+            "object": "event",
+            "occurred_at": self.clock.now(),
+            "source": source,
+            "event_type": event_type,
+            "api_version": "v2",
+            "content": content,
+            "webhook_status": "not_configured",
+        }
+        self.events.put(event_id, event, self.clock.now_ms())
+
+
+def _name_of(part: Any) -> Any:
+    if isinstance(part, list):
+        return [each["id"] for each in part]
+    # A draft's id is derived too, so events of equal worlds get equal ids.
+    return part["id"]

@@ -1,0 +1,155 @@
+"""Between the socket and the vendors: the log, harm on purpose, latency, overlapping writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from meterbridge.sandbox import control, exact_json
+from meterbridge.sandbox.chargebee import entry as chargebee
+from meterbridge.sandbox.chargebee.call import refusal
+from meterbridge.sandbox.chargebee.state import StoredAnswer
+from meterbridge.sandbox.faults import Fault
+from meterbridge.sandbox.m3ter import entry as m3ter
+from meterbridge.sandbox.protocol import Connection
+from meterbridge.sandbox.wire import HttpReply, HttpRequest, Refusal
+from meterbridge.sandbox.world import LoggedRequest, World
+
+_HTML = b"<html><head><title>503 Service Temporarily Unavailable</title></head></html>"
+_UNEXECUTED = frozenset({"drop_before", "status_429", "status_500", "status_503"})
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One request on its way."""
+
+    request: HttpRequest
+    vendor: str
+    logged: LoggedRequest
+    fault: Fault | None
+    connection: Connection
+
+    @property
+    def harm(self) -> str:
+        return self.fault.harm if self.fault else ""
+
+
+class Gate:
+    """Serves every request of a world; runs in one event loop, holds the world's lock while it works."""
+
+    def __init__(self, world: World, *, latency_ms: int = 0) -> None:
+        self._world = world
+        self._latency = latency_ms / 1000
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def serve(self, request: HttpRequest, connection: Connection) -> None:
+        with self._world.lock:
+            self._world.settle()
+            if request.path.startswith(control.PREFIX):
+                connection.reply(control.answer(self._world, request))
+                return
+            vendor = "chargebee" if request.path.startswith(chargebee.PREFIX) else "m3ter"
+            key = chargebee.idempotency_key(request)
+            logged = self._world.record(vendor, request.method, request.path, key)
+            fault = self._world.faults.strike(logged.n, vendor, request.method, request.path)
+            logged.harm = fault.harm if fault else None
+            self._begin(_Turn(request, vendor, logged, fault, connection))
+
+    def _begin(self, turn: _Turn) -> None:
+        if turn.harm in _UNEXECUTED or (turn.harm == "html_503" and turn.fault and not turn.fault.committed):
+            self._send(turn, _instead(turn))
+            return
+        admit = chargebee.admit if turn.vendor == "chargebee" else m3ter.admit
+        try:
+            admit(self._world, turn.request)
+        except Refusal as refused:
+            self._send(turn, HttpReply(refused.status, exact_json.dumps(refused.body), extra=refused.extra))
+            return
+        wait = self._latency + (turn.fault.seconds if turn.fault and turn.harm == "slow" else 0)
+        if wait:
+            self._hold(turn)
+            self._later(wait, lambda: self._execute(turn, held=True))
+        else:
+            self._execute(turn, held=False)
+
+    def _execute(self, turn: _Turn, *, held: bool) -> None:
+        with self._world.lock:
+            if held:
+                self._world.settle()
+                self._release(turn)
+            answer = chargebee.answer if turn.vendor == "chargebee" else m3ter.answer
+            with self._lagging(turn):
+                reply = answer(self._world, turn.request)
+        if turn.fault and turn.harm == "slow_after_commit":
+            self._later(turn.fault.seconds, lambda: self._send(turn, reply))
+        elif turn.harm in ("commit_then_drop", "error_after_commit", "html_503"):
+            self._send(turn, _instead(turn))
+        else:
+            self._send(turn, reply)
+
+    def _send(self, turn: _Turn, reply: HttpReply | None) -> None:
+        if reply is None:
+            turn.connection.drop()
+            return
+        cut = turn.harm == "truncate"
+        turn.logged.status = reply.status
+        turn.connection.reply(reply, cut=cut)
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        assert self._loop is not None
+        self._loop.call_later(seconds, work)
+
+    def _hold(self, turn: _Turn) -> None:
+        """While a write waits, a second one on its resource or with its key is refused."""
+        if turn.vendor != "chargebee":
+            return
+        lock, key = chargebee.lock_name(turn.request), chargebee.idempotency_key(turn.request)
+        if lock is not None:
+            self._world.chargebee.locked.add(lock)
+        if key is not None:
+            self._world.chargebee.answers.setdefault(key, StoredAnswer("", 0))
+
+    def _release(self, turn: _Turn) -> None:
+        lock = chargebee.lock_name(turn.request)
+        if turn.vendor == "chargebee" and lock is not None:
+            self._world.chargebee.locked.discard(lock)
+
+    @contextmanager
+    def _lagging(self, turn: _Turn) -> Iterator[None]:
+        switches = self._world.switches
+        before = switches.list_lag_seconds
+        if turn.fault and turn.harm == "stale_list":
+            switches.list_lag_seconds = round(turn.fault.seconds)
+        try:
+            yield
+        finally:
+            switches.list_lag_seconds = before
+
+
+def _instead(turn: _Turn) -> HttpReply | None:
+    """What the client gets in place of the vendor's answer; None: the connection closes."""
+    fault = turn.fault
+    assert fault is not None
+    match fault.harm:
+        case "html_503":
+            return HttpReply(503, _HTML, "text/html")
+        case "status_429":
+            return _refused(turn, 429, "api_request_limit_exceeded", (("Retry-After", str(fault.retry_after)),))
+        case "status_503":
+            return _refused(turn, 503, "internal_temporary_error")
+        case "status_500" | "error_after_commit":
+            return _refused(turn, 500, "internal_error")
+    return None
+
+
+def _refused(turn: _Turn, status: int, code: str, extra: tuple[tuple[str, str], ...] = ()) -> HttpReply:
+    message = "Sorry, something went wrong" if status >= 500 else "Too many requests"
+    if turn.vendor == "m3ter":
+        return HttpReply(status, exact_json.dumps({"message": message}), extra=extra)
+    body = refusal(status, code, message, kind="operation_failed").body
+    return HttpReply(status, exact_json.dumps(body), extra=extra)

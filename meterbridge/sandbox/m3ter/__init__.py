@@ -1,0 +1,1 @@
+"""The imitation of m3ter's Config and Ingest API."""

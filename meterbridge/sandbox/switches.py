@@ -1,0 +1,61 @@
+"""Facts about the vendors that no source settles: each one a switch, so that tests can prove both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+M3TER_ENTITIES = ("Account", "AccountPlan", "Bill", "BillLineItem", "Plan", "Product")
+CHARGEBEE_TABLES = ("Customer", "Subscription", "Invoice", "InvoiceLineItem")
+
+
+@dataclass(slots=True)
+class Switches:
+    """Defaults are the reading judged most likely; every name can be set by POST /_sandbox/switches."""
+
+    lenient: bool = False  # True: unknown parameters are ignored, as the vendors do
+    # Chargebee
+    draft_line_ids_on_close: str = "keep"  # keep | renew
+    draft_after_close: str = "gone"  # gone | readable: GET by id still answers
+    invoice_date_on_close: str = "keep"  # keep | closing
+    comments_survive_close: bool = True
+    closed_invoice_write_status: int = 409  # add_* on a closed invoice: 409 or 400
+    idempotency_stores_errors: bool = True  # 4xx answers are replayed; 429 and 5xx never
+    price_override: bool = True  # add_charge_item takes unit_price; False: ignores it and uses the item price's own
+    zero_price_charge_item: bool = True  # False: 400
+    list_lag_seconds: int = 0
+    auto_close_seconds: int = 0  # 0: drafts are closed by hand
+    notify_pending_invoices: bool = True  # event pending_invoice_created
+    product_catalog_version: str = "v2"  # v2 | v1
+    metered_billing: bool = True  # False: no invoice is ever pending
+    chargebee_per_minute: int = 0  # 0: no limit
+    # m3ter
+    m3ter_per_second: int = 0  # 0: no limit
+    m3ter_token_seconds: int = 18_000
+    m3ter_wrong_key_status: int = 401  # 401 | 403
+    stale_version_status: int = 400  # 400 | 409
+    duplicate_code_status: int = 400  # 400 | 409
+    line_ids_on_recalculation: str = "renew"  # renew | keep
+    duplicate_mappings: str = "allow"  # allow | refuse
+    bill_job_seconds: int = 0
+    mapping_entities: list[str] = field(default_factory=lambda: list(M3TER_ENTITIES))
+    mapping_tables: list[str] = field(default_factory=lambda: list(CHARGEBEE_TABLES))
+    mapping_custom_tables: bool = True
+
+    def update(self, wanted: dict[str, Any]) -> None:
+        """Set some switches.
+
+        Raises:
+            ValueError: A name is unknown or a value has another type than the default.
+        """
+        known = {each.name: type(getattr(self, each.name)) for each in fields(self)}
+        for name, value in wanted.items():
+            if name not in known:
+                raise ValueError(f"no switch {name}; there are {', '.join(sorted(known))}")
+            if type(value) is not known[name]:
+                raise ValueError(f"switch {name} takes {known[name].__name__}")
+        for name, value in wanted.items():
+            setattr(self, name, value)
+
+    def as_json(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
