@@ -1,163 +1,32 @@
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from meterbridge.errors import SetupError
-from meterbridge.rules.bills import BillPolicy, decide_bill, decide_vanished
+from meterbridge.rules.bills import decide_bill
 from meterbridge.rules.keys import reference
 from meterbridge.rules.records import (
-    Bill,
-    BillCase,
-    BillLine,
     ChargeRule,
-    Intent,
-    Invoice,
     InvoiceLine,
-    OutOfScope,
     PlacedPlan,
-    Quarantined,
-    StandingLine,
-    SubscriptionFacts,
-    Unchanged,
-    Waiting,
 )
-
-MARCH = datetime(2026, 3, 1, tzinfo=UTC)
-APRIL = datetime(2026, 4, 1, tzinfo=UTC)
-MAY = datetime(2026, 5, 1, tzinfo=UTC)
-LATER = datetime(2026, 4, 3, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-NOTHING = dict.fromkeys(
-    [
-        *("product_code", "plan_code", "pricing_code", "compound_aggregation_id", "compound_aggregation_code"),
-        *("contract_id", "charge_id", "commitment_id", "balance_id", "counter_id", "referenced_line_id"),
-        "child_account_id",
-    ]
+from tests.unit.bill_world import (
+    APRIL,
+    HOUR,
+    LATER,
+    MARCH,
+    MAY,
+    bill,
+    case,
+    draft,
+    line,
+    plan,
+    policy,
+    subscription,
+    told,
 )
-
-
-def line(name, amount, sequence=1, plan="plan1", product="p1", **changes):
-    known = {
-        **NOTHING,
-        "id": name,
-        "sequence": sequence,
-        "line_item_type": "USAGE",
-        "description": "API calls",
-        "amount": Decimal(amount),
-        "quantity": Decimal("45316"),
-        "units": Decimal("45.3160"),
-        "unit": "1k calls",
-        "product_id": product,
-        "product_name": "API",
-        "plan_id": plan,
-        "pricing_id": f"pricing-{name}",
-        "aggregation_id": "a1",
-        "aggregation_code": "api_calls",
-        "segment": {},
-        "service_start": MARCH,
-        "service_end": APRIL,
-    }
-    return BillLine(**{**known, **changes})
-
-
-def bill(*lines, **changes):
-    known = {
-        "id": "bill1",
-        "version": 3,
-        "account_id": "acc",
-        "account_code": "cust",
-        "status": "APPROVED",
-        "locked": False,
-        "currency": "EUR",
-        "bill_date": date(2026, 4, 1),
-        "start": MARCH,
-        "end": APRIL,
-        "last_calculated": "2026-04-02T00:15:09Z",
-        "total": None,
-        "lines": lines,
-    }
-    return Bill(**{**known, **changes})
-
-
-def plan(number, start=MARCH - timedelta(days=90), end=None):
-    return PlacedPlan(f"ap{number}", "acc", f"plan{number}", f"sub{number}", f"ip{number}", start, end)
-
-
-def subscription(number, currency="EUR", status="active", next_billing_at=MAY):
-    return SubscriptionFacts(
-        f"sub{number}", "cust", None, status, currency, None, next_billing_at, next_billing_at, False
-    )
-
-
-def draft(number, *lines, at=APRIL, **changes):
-    known = {
-        "id": f"draft{number}",
-        "status": "pending",
-        "customer_id": "cust",
-        "subscription_id": f"sub{number}",
-        "currency": "EUR",
-        "date": at,
-        "price_type": "tax_exclusive",
-        "lines": lines,
-    }
-    return Invoice(**{**known, **changes})
-
-
-def case(the_bill, **changes):
-    known = {
-        "bill": the_bill,
-        "plans": (plan(1), plan(2)),
-        "subscriptions": {"sub1": subscription(1), "sub2": subscription(2)},
-        "invoices": (draft(1), draft(2)),
-        "standing": (),
-        "settled": {},
-        "known": True,
-        "mapped_invoice_lines": {},
-        "now": LATER,
-    }
-    return BillCase(**{**known, **changes})
-
-
-def policy(**changes):
-    return BillPolicy(**{"since": date(2026, 1, 1), **changes})
-
-
-def stand(intent, amount=None):
-    """The ledger's line once the intent is applied."""
-    owner = intent.payload["subscription_id"]
-    return StandingLine(
-        intent.key,
-        intent.payload["bill_id"],
-        owner,
-        intent.payload["invoice_id"],
-        f"li-{intent.key[2]}",
-        intent.amount if amount is None else amount,
-        intent.currency,
-        intent.fingerprint,
-    )
-
-
-def told(decisions):
-    """Kind, last part of the key, and money of each decision."""
-    found = []
-    for one in decisions:
-        match one:
-            case Intent(action=action, amount=amount):
-                found.append((action, one.payload["subscription_id"], amount))
-            case Quarantined(key=key, code=code, amount=amount):
-                found.append((code, key[-1], amount))
-            case Waiting(key=key, amount=amount, until=until):
-                found.append(("waiting", key[-1], amount, until))
-            case Unchanged(key=key):
-                found.append(("unchanged", key[-1]))
-            case OutOfScope(key=key):
-                found.append(("out of scope", key[-1]))
-    return found
-
 
 # --- the charge itself -------------------------------------------------------------------
 
@@ -457,153 +326,3 @@ def test_a_bad_template_is_a_setup_error():
     with pytest.raises(SetupError) as refusal:
         decide_bill(case(bill(line("l1", "5"))), policy(description_template="{colour}"))
     assert refusal.value.code == "MB-SETTING"
-
-
-# --- what stands already -------------------------------------------------------------------
-
-
-def applied(world, **changes):
-    return tuple(stand(one) for one in decide_bill(world, policy(**changes)) if isinstance(one, Intent))
-
-
-THREE = (line("l1", "0.335"), line("l2", "0.335", 2), line("l3", "0.33", 3))
-
-
-def test_a_charged_bill_is_unchanged():
-    standing = applied(case(bill(*THREE)))
-    assert told(decide_bill(case(bill(*THREE), standing=standing), policy())) == [("unchanged", "sub1")]
-
-
-def test_only_the_missing_lines_are_sent_and_the_sum_ends_exact():
-    standing = applied(case(bill(*THREE)))[1:]
-    assert told(decide_bill(case(bill(*THREE), standing=standing), policy())) == [("create", "sub1", 34)]
-
-
-def test_the_missing_lines_join_those_that_stand():
-    standing = applied(case(bill(*THREE), invoices=(draft(1, id="begun"),)))[1:]
-    world = case(bill(*THREE), standing=standing, invoices=(draft(1, id="begun", at=MAY), draft(1)))
-    [intent] = decide_bill(world, policy())
-    assert intent.payload["invoice_id"] == "begun"
-
-
-def test_units_sent_before_are_kept_by_a_recalculation():
-    standing = applied(case(bill(*THREE)))
-    moved = (line("l1", "0.334"), line("l2", "0.336", 2), line("l3", "0.33", 3))
-    assert told(decide_bill(case(bill(*moved), standing=standing), policy())) == [("unchanged", "sub1")]
-
-
-@pytest.mark.parametrize(
-    ("now_wanted", "settled", "expected"),
-    [
-        pytest.param("7", {}, ("MB-BILL-CHANGED", "sub1", 200), id="more"),
-        pytest.param("4", {}, ("MB-BILL-CHANGED", "sub1", -100), id="less"),
-        pytest.param("0", {}, ("MB-BILL-CHANGED", "sub1", -500), id="nothing"),
-        pytest.param("7", {"sub1": 200}, ("unchanged", "sub1"), id="a-person-settled-the-difference"),
-        pytest.param("7", {"sub1": 100}, ("MB-BILL-CHANGED", "sub1", 100), id="a-person-settled-a-part"),
-    ],
-)
-def test_a_bill_that_changed_is_set_aside_with_the_exact_difference(now_wanted, settled, expected):
-    standing = applied(case(bill(line("l1", "5"))))
-    world = case(bill(line("l1", now_wanted)), standing=standing, settled=settled)
-    assert told(decide_bill(world, policy())) == [expected]
-
-
-def test_the_change_names_the_invoice_and_the_difference():
-    standing = applied(case(bill(line("l1", "5"))))
-    [decision] = decide_bill(case(bill(line("l1", "7")), standing=standing), policy())
-    assert "draft1 (pending)" in decision.message
-    assert "2.00 EUR" in decision.message
-
-
-def test_a_settled_portion_sends_nothing():
-    world = case(bill(line("l1", "-5")), settled={"sub1": -500})
-    assert told(decide_bill(world, policy())) == [("unchanged", "sub1")]
-
-
-def test_a_line_that_appeared_later_is_sent_alone():
-    standing = applied(case(bill(line("l1", "5"))))
-    world = case(bill(line("l1", "5"), line("l2", "3", 2)), standing=standing)
-    assert told(decide_bill(world, policy())) == [("create", "sub1", 300)]
-
-
-def test_money_that_moved_to_another_subscription_is_set_aside():
-    standing = applied(case(bill(line("l1", "5"))))
-    world = case(bill(line("l1", "5", plan="plan2")), standing=standing)
-    assert told(decide_bill(world, policy())) == [("create", "sub2", 500), ("MB-BILL-CHANGED", "sub1", -500)]
-
-
-def test_a_voided_invoice_sets_its_portion_aside():
-    standing = applied(case(bill(line("l1", "5"))))
-    world = case(bill(line("l1", "5")), standing=standing, invoices=(draft(1, status="voided"),))
-    assert told(decide_bill(world, policy())) == [("MB-VOIDED", "sub1", 500)]
-
-
-def test_a_charged_bill_that_is_pending_again_is_set_aside():
-    standing = applied(case(bill(line("l1", "5"))))
-    world = case(bill(line("l1", "5"), status="PENDING"), standing=standing)
-    assert told(decide_bill(world, policy())) == [("MB-BILL-UNAPPROVED", "sub1", 500)]
-
-
-def test_a_deleted_bill_sets_every_portion_aside():
-    standing = applied(case(bill(line("l1", "5"), line("l2", "3", 2, plan="plan2"), line("l3", "1", 3))))
-    assert told(decide_vanished("bill1", standing)) == [
-        ("MB-BILL-DELETED", "sub1", 600),
-        ("MB-BILL-DELETED", "sub2", 300),
-    ]
-    assert decide_vanished("bill1", ()) == []
-
-
-def test_netting_does_not_pass_for_another_rounding():
-    lines = [line("l1", "1.005"), line("l2", "-0.01", 2), line("l3", "1.005", 3, plan="plan2")]
-    only_one_draft = {"invoices": (draft(1),)}
-    standing = applied(case(bill(*lines), **only_one_draft))
-    assert [one.amount for one in standing] == [100]
-    decisions = decide_bill(case(bill(*lines), standing=standing, **only_one_draft), policy())
-    assert told(decisions) == [("unchanged", "sub1"), ("waiting", "sub2", 100, MAY)]
-
-
-# --- properties ----------------------------------------------------------------------------
-
-amounts = st.builds(
-    lambda units, power: Decimal(units).scaleb(power), st.integers(-(10**12), 10**12), st.integers(-9, 0)
-)
-bills = st.lists(st.tuples(amounts, st.sampled_from(["plan1", "plan2"]), st.sampled_from(["p1", "p2"])), max_size=8)
-
-
-def built(rows):
-    return bill(*(line(f"l{n}", amount, n, where, what) for n, (amount, where, what) in enumerate(rows)))
-
-
-@settings(max_examples=80, deadline=None)
-@given(bills, st.booleans(), st.sampled_from(["line", "aggregation", "product"]))
-def test_charges_and_what_is_set_aside_sum_to_the_rounded_bill(rows, across, grouping):
-    decisions = decide_bill(case(built(rows)), policy(net_across_subscriptions=across, charge_grouping=grouping))
-    total = sum(one.amount for one in decisions if isinstance(one, Intent | Quarantined))
-    exact = sum((amount * 100 for amount, _, _ in rows), Decimal(0))
-    assert abs(total - exact) <= Decimal("0.5")
-    assert all(one.amount > 0 for one in decisions if isinstance(one, Intent))
-
-
-drafts = st.sampled_from([(), (draft(1),), (draft(2),), (draft(1), draft(2))])
-
-
-@settings(max_examples=150, deadline=None)
-@given(bills, drafts, st.booleans(), st.sampled_from(["line", "aggregation", "product"]))
-def test_deciding_again_with_what_was_applied_intends_nothing(rows, invoices, across, grouping):
-    rules = {"net_across_subscriptions": across, "charge_grouping": grouping}
-    first = decide_bill(case(built(rows), invoices=invoices), policy(**rules))
-    standing = tuple(stand(one) for one in first if isinstance(one, Intent))
-    again = decide_bill(case(built(rows), invoices=invoices, standing=standing), policy(**rules))
-    charged = {line.subscription_id for line in standing}
-    assert [one for one in again if isinstance(one, Intent)] == []
-    assert [one for one in again if one.key[-1] not in charged] == [one for one in first if not isinstance(one, Intent)]
-    assert all(isinstance(one, Unchanged) for one in again if one.key[-1] in charged)
-
-
-@settings(max_examples=60, deadline=None)
-@given(bills, st.data())
-def test_after_a_crash_the_rest_makes_the_sum_exact(rows, data):
-    full = applied(case(built(rows)))
-    kept = tuple(one for one in full if data.draw(st.booleans()))
-    rest = applied(case(built(rows), standing=kept))
-    assert sorted((one.key, one.amount) for one in kept + rest) == sorted((one.key, one.amount) for one in full)
