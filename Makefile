@@ -1,0 +1,57 @@
+# Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-all demo bench lock clean runtime development
+
+PYTHON ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PYTHON
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: runtime ## see the main job work: both vendors imitated on loopback, nothing real touched
+	@$(BIN)/meterbridge demo
+
+setup: development ## create .venv with everything needed to develop
+	@echo "ready: $(BIN)/meterbridge --help"
+
+check: development ## ruff, mypy, import contracts, sizes, .sql headers, words, locks, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow" tests/architecture
+	$(BIN)/codespell
+
+test: development ## the tests that need no Prefect server and no minutes
+	$(BIN)/pytest -q -m "not slow and not prefect"
+
+test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging
+	$(BIN)/pytest -q -m "slow or prefect"
+
+bench: development ## the benchmarks, one after the other; figures are for a quiet machine
+	@.ci/environment requirements-bench.lock $(VENV)
+	@for file in benchmarks/bench_*.py; do \
+		name=$$(basename "$$file" .py); echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; \
+	done
+
+LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build $(UPGRADE)
+
+lock: ## compile the locks from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	@command -v uv >/dev/null || { echo "make lock needs uv: see its documentation for how to install it" >&2; exit 2; }
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --group bench --constraint requirements.lock --output-file requirements-bench.lock
+
+clean: ## remove .venv, caches and build results
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime:
+	@.ci/environment requirements.lock $(VENV)
+
+development:
+	@.ci/environment requirements-dev.lock $(VENV)
