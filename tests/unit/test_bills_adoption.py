@@ -74,6 +74,11 @@ def test_a_line_that_the_ledger_gives_to_another_bill_is_not_adopted():
     assert told(decide(ONE, found, rules=ITEM, owned_lines=frozenset({"li1"}))) == [("create", "sub1", 500)]
 
 
+def test_a_line_in_another_currency_is_not_adopted():
+    found = draft(1, booked("li1", 500, mark()), id="INV-3", status="paid", currency="USD")
+    assert told(decide(ONE, found, draft(1))) == [("create", "sub1", 500)]
+
+
 def test_a_known_bill_adopts_nothing():
     found = draft(1, booked("li1", 500, mark()))
     assert told(decide(ONE, found, known=True)) == [("create", "sub1", 500)]

@@ -57,6 +57,11 @@ def test_a_settled_portion_sends_nothing():
     assert told(decide_bill(world, policy())) == [("unchanged", "sub1")]
 
 
+def test_a_partly_settled_portion_is_not_charged_in_full():
+    world = case(bill(line("l1", "5")), settled={"sub1": 200})
+    assert told(decide_bill(world, policy())) == [("MB-BILL-CHANGED", "sub1", 300)]
+
+
 def test_a_line_that_appeared_later_is_sent_alone():
     standing = applied(case(bill(line("l1", "5"))))
     world = case(bill(line("l1", "5"), line("l2", "3", 2)), standing=standing)
