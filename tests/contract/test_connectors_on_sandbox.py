@@ -270,6 +270,7 @@ def test_an_unkeyed_write_whose_answer_is_lost_is_there_once_and_unknown(
     harm(sandbox, kind, "/accounts$")
     with pytest.raises(OutcomeUnknown):
         m3ter.send(m3ter_requests.create_account(ORG, account_body("new-one")))
+    assert m3ter.transport.traffic.requests == 1
     assert len(list(m3ter.accounts(codes=["new-one"]))) == 1
 
 
