@@ -115,6 +115,13 @@ def test_lines_that_two_charges_could_claim_are_told_apart_by_amount_only(amount
     assert told(decide(TWO, draft(1, *lines), rules=ITEM)) == expected
 
 
+def test_a_charge_with_its_mapped_line_claims_no_other():
+    lines = [booked("li1", 500, item="usage-EUR"), booked("li2", 500, item="usage-EUR")]
+    decisions = decide(TWO, draft(1, *lines), rules=ITEM, mapped_invoice_lines={"l1": "li1"})
+    assert told(decisions) == [("adopt", "sub1", 500), ("adopt", "sub1", 500), ("MB-BILL-CHANGED", "sub1", -200)]
+    assert decisions[0].key != decisions[1].key
+
+
 def test_two_lines_of_one_reference_are_a_double_charge():
     open_one = draft(1, booked("li1", 500, mark()))
     closed = draft(1, booked("li2", 500, mark()), id="INV-7", status="paid")

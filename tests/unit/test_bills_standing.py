@@ -62,6 +62,12 @@ def test_a_partly_settled_portion_is_not_charged_in_full():
     assert told(decide_bill(world, policy())) == [("MB-BILL-CHANGED", "sub1", 300)]
 
 
+def test_a_charged_bill_is_followed_when_bills_since_moves_past_it():
+    standing = applied(case(bill(line("l1", "5"))))
+    world = case(bill(line("l1", "7")), standing=standing)
+    assert told(decide_bill(world, policy(since=MAY.date()))) == [("MB-BILL-CHANGED", "sub1", 200)]
+
+
 def test_a_line_that_appeared_later_is_sent_alone():
     standing = applied(case(bill(line("l1", "5"))))
     world = case(bill(line("l1", "5"), line("l2", "3", 2)), standing=standing)
