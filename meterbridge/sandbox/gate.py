@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from meterbridge.sandbox.protocol import Connection
 from meterbridge.sandbox.wire import HttpReply, HttpRequest, Refusal
 from meterbridge.sandbox.world import LoggedRequest, World
 
+_LOG = logging.getLogger(__name__)
 _HTML = b"<html><head><title>503 Service Temporarily Unavailable</title></head></html>"
 _UNEXECUTED = frozenset({"drop_before", "status_429", "status_500", "status_503"})
 
@@ -83,8 +85,12 @@ class Gate:
                 self._world.settle()
                 self._release(turn)
             answer = chargebee.answer if turn.vendor == "chargebee" else m3ter.answer
-            with self._lagging(turn):
-                reply = answer(self._world, turn.request)
+            try:
+                with self._lagging(turn):
+                    reply = answer(self._world, turn.request)
+            except Exception:  # noqa: BLE001 - a fault of the sandbox must be seen, not hang the client
+                _LOG.exception("the sandbox failed on a request", extra={"request": turn.logged.n})
+                reply = HttpReply(500, exact_json.dumps({"message": "the sandbox itself failed; see its log"}))
         if turn.fault and turn.harm == "slow_after_commit":
             self._later(turn.fault.seconds, lambda: self._send(turn, reply))
         elif turn.harm in ("commit_then_drop", "error_after_commit", "html_503"):

@@ -119,6 +119,8 @@ class _Charge:
         quantity = aggregate(aggregation["aggregation"], aggregation["targetField"], chosen)
         units = _units(quantity, Decimal(aggregation["quantityPerUnit"]), aggregation["rounding"])
         amount, bands = price(units, pricing["pricingBands"], cumulative=pricing["cumulative"])
+        for band in bands:
+            band["bandQuantity"] = plain(band["bandUnits"] * Decimal(aggregation["quantityPerUnit"]))
         kind = "USAGE" if pricing["type"] == "DEBIT" else "USAGE_CREDIT"
         line = self.line(kind, pricing.get("description") or aggregation["name"], amount, first, last)
         line |= {
@@ -205,7 +207,7 @@ def price(units: Decimal, bands: list[Row], *, cumulative: bool) -> tuple[Decima
         high = Decimal(spans[position + 1]["lowerLimit"]) if position + 1 < len(spans) else units
         subtotal = (high - low) * Decimal(band["unitPrice"]) + Decimal(band["fixedPrice"])
         amount += subtotal
-        taken = {"bandUnits": plain(high - low), "bandQuantity": plain(high - low), "bandSubtotal": plain(subtotal)}
+        taken = {"bandUnits": plain(high - low), "bandSubtotal": plain(subtotal)}
         used.append({name: band[name] for name in ("lowerLimit", "fixedPrice", "unitPrice")} | taken)
     return amount, used
 

@@ -82,7 +82,7 @@ class Table:
         return [self._by_seq[seq].row for seq in sorted(self._equal[name].get(value, ()))]
 
     def is_indexed(self, name: str) -> bool:
-        return name in self._equal
+        return name == "id" or name in self._equal
 
     def is_sortable(self, name: str) -> bool:
         return name in self._sorted
@@ -106,7 +106,10 @@ class Table:
 
     def among(self, name: str, values: list[Any], sort: str) -> list[tuple[int, int, Row]]:
         """(sort value, serial number, row) of the rows whose indexed field is one of `values`, ascending."""
-        seqs = {seq for value in values for seq in self._equal[name].get(value, ())}
+        if name == "id":
+            seqs = {self._entries[value].seq for value in values if value in self._entries}
+        else:
+            seqs = {seq for value in values for seq in self._equal[name].get(value, ())}
         found = [(sort_value(self._by_seq[seq].row, sort), seq, self._by_seq[seq].row) for seq in seqs]
         return sorted(found, key=lambda each: each[:2])
 

@@ -48,7 +48,7 @@ class ChargebeeState:
         self.unbilled_charges = Table(equal_fields=("customer_id", "subscription_id"))
         self.promotional_credits = Table(sort_fields=("created_at",), equal_fields=("customer_id",))
         self.comments = Table(sort_fields=("created_at",), equal_fields=("entity_id",))
-        self.events = Table(sort_fields=("occurred_at",), equal_fields=("event_type", "id"))
+        self.events = Table(sort_fields=("occurred_at",), equal_fields=("event_type",))
         self.closed_drafts: dict[str, Row] = {}
         self.scheduled: dict[str, ScheduledChange] = {}
         self.answers: dict[str, StoredAnswer] = {}

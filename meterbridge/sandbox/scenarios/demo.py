@@ -33,9 +33,10 @@ def _one(world: World, customer: str, prices: tuple[str, ...], *, company: str |
     """A customer with one subscription `<customer>-sub`; `more` is for the subscription, `customer_…` for the other."""
     currency = prices[0].split("-")[-2]
     fields = {name.removeprefix("customer_"): more.pop(name) for name in list(more) if name.startswith("customer_")}
-    put_customer(world, customer, company or customer.replace("-", " ").title(), currency, **fields)
     seed: dict[str, Any] = {"id": f"{customer}-sub", "started_at": _JANUARY} | more
-    put_subscription(world, SubscriptionSeed(customer_id=customer, prices=prices, **seed))
+    with world.clock.held(world.clock.now_ms() + len(world.chargebee.customers) * 1000):
+        put_customer(world, customer, company or customer.replace("-", " ").title(), currency, **fields)
+        put_subscription(world, SubscriptionSeed(customer_id=customer, prices=prices, **seed))
 
 
 def _put_plain(world: World) -> None:
