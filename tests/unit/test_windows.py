@@ -17,7 +17,9 @@ NOW = 1_700_000_000
         pytest.param(1_699_990_000, False, Window(1_699_989_700, 1_699_999_700), id="steps-back-and-holds-back"),
         pytest.param(1_699_990_000.9, False, Window(1_699_989_700, 1_699_999_700), id="fractions-widen-the-window"),
         pytest.param(1_699_999_700, False, Window(1_699_999_400, 1_699_999_700), id="a-second-run-reads-the-overlap"),
-        pytest.param(1_699_999_900, False, Window(1_699_999_600, 1_699_999_900), id="until-never-falls-behind-the-watermark"),
+        pytest.param(
+            1_699_999_900, False, Window(1_699_999_600, 1_699_999_900), id="until-never-falls-behind-the-watermark"
+        ),
     ],
 )
 def test_window_is_fixed_by_watermark_and_clock(watermark, full, expected):

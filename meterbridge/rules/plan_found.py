@@ -1,0 +1,123 @@
+"""Account plans that stand at m3ter: known to the ledger, or found there and recognised."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from meterbridge.rules.keys import account_plan_code, external_id
+from meterbridge.rules.plan_steps import Standing, Wish
+from meterbridge.rules.records import CustomerCase, FoundPlan, Interval, KnownPlan, Quarantined, Subscription
+
+Pair = tuple[str, str]
+"""(subscription id, item price id)"""
+
+
+@dataclass(slots=True)
+class Stock:
+    """What stands, by (subscription, item price) in order of start; ``foreign`` is what nobody claims."""
+
+    standing: dict[Pair, tuple[Standing, ...]]
+    foreign: list[FoundPlan] = field(default_factory=list)
+    ambiguous: dict[Pair, Quarantined] = field(default_factory=dict)
+
+
+def known_stock(case: CustomerCase) -> Stock:
+    """What the ledger knows, and as yet unclaimed what was found besides."""
+    by_pair: dict[Pair, list[Standing]] = defaultdict(list)
+    for plan in case.known_plans:
+        by_pair[plan.subscription_id, plan.item_price_id].append(Standing(plan))
+    known = {plan.account_plan_id for plan in case.known_plans}
+    foreign = [found for found in case.found_plans if found.id not in known]
+    return Stock({pair: _ordered(standing) for pair, standing in by_pair.items()}, foreign)
+
+
+def _ordered(standing: Iterable[Standing]) -> tuple[Standing, ...]:
+    return tuple(sorted(standing, key=lambda s: (s.plan.start, s.plan.period)))
+
+
+def claim_mapped(stock: Stock, case: CustomerCase) -> None:
+    """Give found account plans to their items: those with our external id, or with the code that only we give."""
+    claims: dict[Pair, list[FoundPlan]] = defaultdict(list)
+    for found in list(stock.foreign):
+        pair = _recognised(found, case.subscriptions)
+        if pair is not None and pair not in stock.standing:
+            claims[pair].append(found)
+            stock.foreign.remove(found)
+    subscriptions = {subscription.id: subscription for subscription in case.subscriptions}
+    for pair, founds in claims.items():
+        in_order = sorted(founds, key=lambda found: (found.start, found.id))
+        numbered = enumerate(in_order, start=1)
+        customer_id = subscriptions[pair[0]].customer_id
+        stock.standing[pair] = tuple(_standing(found, pair, period, customer_id) for period, found in numbered)
+
+
+def _standing(found: FoundPlan, pair: Pair, period: int, customer_id: str, terms: str = "") -> Standing:
+    plan = KnownPlan(
+        subscription_id=pair[0],
+        item_price_id=pair[1],
+        period=period,
+        account_plan_id=found.id,
+        account_id=found.account_id,
+        customer_id=customer_id,
+        plan_id=found.plan_id,
+        product_id=found.product_id,
+        start=found.start,
+        end=found.end,
+        terms=terms or found.plan_id,
+    )
+    return Standing(plan, found)
+
+
+def _recognised(found: FoundPlan, subscriptions: Iterable[Subscription]) -> Pair | None:
+    """Whose account plan this is: an item of the subscription first, else one that has left it."""
+    by_length = sorted(subscriptions, key=lambda subscription: len(subscription.id), reverse=True)
+    for subscription in by_length:
+        for item in subscription.items:
+            if external_id(subscription.id, item.item_price_id) in found.external_ids:
+                return subscription.id, item.item_price_id
+            if found.code is not None and found.code in _codes(subscription.id, item.item_price_id):
+                return subscription.id, item.item_price_id
+    for subscription in by_length:
+        for external in found.external_ids:
+            rest = external.removeprefix(f"{subscription.id}-")
+            if rest and rest != external:
+                return subscription.id, rest
+    return None
+
+
+def _codes(subscription_id: str, item_price_id: str) -> Iterator[str]:
+    """The codes of the first periods; a mapping tells of any later one."""
+    return (account_plan_code(subscription_id, item_price_id, period) for period in range(1, 13))
+
+
+def claim_unmapped(stock: Stock, wishes: Mapping[Pair, Wish], spans: Mapping[Pair, Interval]) -> None:
+    """Give each item without an account plan the one unmapped plan that fits; two candidates → nobody's.
+
+    A fit is on the same account and plan, and open or of the item's own start.
+    Goes through ``spans`` in order: an older subscription claims first.
+    """
+    for pair, span in spans.items():
+        wish = wishes[pair]
+        if pair in stock.standing:
+            continue
+        fitting = [found for found in stock.foreign if _fits(found, wish, span)]
+        if len(fitting) > 1:
+            ids = ", ".join(sorted(found.id for found in fitting))
+            message = f"subscription {pair[0]}, {pair[1]}: account plans {ids} could all be its own"
+            key = (*pair, "1")
+            stock.ambiguous[pair] = Quarantined("account_plan", key, "MB-PLAN-AMBIGUOUS", message)
+        elif fitting:
+            stock.foreign.remove(fitting[0])
+            terms = wish.terms
+            stock.standing[pair] = (_standing(fitting[0], pair, 1, wish.place.key[0], terms),)
+
+
+def _fits(found: FoundPlan, wish: Wish, span: Interval) -> bool:
+    return (
+        not found.external_ids
+        and found.account_id == wish.place.account_id
+        and found.plan_id == wish.plan_id
+        and (found.end is None or found.start == span.start)
+    )
