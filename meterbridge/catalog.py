@@ -81,9 +81,8 @@ def load_catalog(path: Path) -> Catalog:
     except ValidationError as failure:
         found = failure.errors(include_input=False)[0]
         where = ".".join(str(part) for part in found["loc"])
-        line = _line(root, found["loc"])
         message = "unknown key" if found["type"] == "extra_forbidden" else found["msg"]
-        raise SetupError("MB-CATALOG", f"{path}:{line}: {where}: {message}") from None
+        raise SetupError("MB-CATALOG", f"{path}:{_line(root, found['loc'])}: {where}: {message}") from None
     _refuse_repeated_item_prices(path, root, catalog)
     return catalog
 

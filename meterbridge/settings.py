@@ -332,3 +332,11 @@ def _toml() -> dict[str, Any]:
 def stripped_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without any vendor's, our own or Prefect's variables."""
     return {name: value for name, value in environment.items() if not name.startswith(PREFIXES)}
+
+
+def use_environment(values: Mapping[str, str]) -> None:
+    """Replace this process's vendor, own and Prefect variables by these alone; for the demo and the tests."""
+    kept = stripped_environment(os.environ)
+    for name in set(os.environ) - set(kept):
+        del os.environ[name]
+    os.environ.update(values)

@@ -1,0 +1,67 @@
+-- grain: one row per bill to decide, with everything its rule needs nested
+-- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
+--        stg_invoices, ref_charges, ref_settled, ref_bill_states, raw_m3ter__external_mappings, ref_portions
+-- why: a bill is decided as a whole, on its customer's invoices
+create or replace table int_bills as
+with lines as (
+    select bill_id, list(l order by sequence, id) as lines from stg_bill_lines as l group by all
+),
+plans as (select account_id, list(p order by start_at) as plans from int_placed_plans as p group by all),
+items as (select subscription_id, list(item_price_id) as ids from stg_subscription_items group by all),
+facts as (
+    select s.id, s.customer_id, c.invoice_owner_id, s.status, s.currency, s.created_at, s.next_billing_at,
+        s.current_term_end, coalesce(c.consolidated, false) as consolidated, coalesce(i.ids, []) as item_price_ids
+    from stg_subscriptions as s
+    left join stg_customers as c on c.id = s.customer_id
+    left join items as i on i.subscription_id = s.id
+),
+involved as (
+    select distinct p.account_id, f.id as subscription_id
+    from int_placed_plans as p join facts as f on f.id = p.subscription_id
+),
+subscriptions as (
+    select v.account_id, list(f) as subscriptions
+    from involved as v join facts as f on f.id = v.subscription_id group by all
+),
+payers as (
+    select v.account_id, f.customer_id as customer_id from involved as v join facts as f on f.id = v.subscription_id
+    union
+    select v.account_id, f.invoice_owner_id from involved as v join facts as f on f.id = v.subscription_id
+    where f.invoice_owner_id is not null
+),
+invoices as (
+    select y.account_id, list(i order by i.date, i.id) as invoices
+    from payers as y join stg_invoices as i on i.customer_id = y.customer_id group by all
+),
+owned as (
+    select b.id as bill_id, list(distinct r.line_id) as line_ids
+    from stg_bills as b
+    join payers as y on y.account_id = b.account_id
+    join stg_invoices as i on i.customer_id = y.customer_id
+    join ref_charges as r on r.invoice_id = i.id and r.bill_id <> b.id
+    group by all
+),
+charges as (select bill_id, list(r) as standing from ref_charges as r group by all),
+settled as (select bill_id, list(r) as settled from ref_settled as r group by all),
+portions as (select bill_id, list(r) as portions from ref_portions as r group by all),
+mapped as (
+    select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
+    from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all
+)
+select
+    b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
+    coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
+    coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
+    coalesce(m.mapped, []) as mapped, k.bill_id is not null as known,
+    coalesce(o.line_ids, []) as owned_lines
+from stg_bills as b
+left join lines as l on l.bill_id = b.id
+left join plans as p on p.account_id = b.account_id
+left join subscriptions as s on s.account_id = b.account_id
+left join invoices as i on i.account_id = b.account_id
+left join owned as o on o.bill_id = b.id
+left join charges as r on r.bill_id = b.id
+left join settled as t on t.bill_id = b.id
+left join portions as w on w.bill_id = b.id
+left join mapped as m on m.bill_id = b.id
+left join ref_bill_states as k on k.bill_id = b.id

@@ -1,0 +1,64 @@
+-- grain: one row per customer to decide: itself, its subscriptions of this run, what is known and what was found
+-- reads: stg_customers, int_subscriptions, ref_accounts, ref_account_plans, ref_external_mappings,
+--        raw_m3ter__accounts, raw_m3ter__account_plans, raw_m3ter__external_mappings
+-- why: overlap, currency and hierarchy are decisions on a whole customer
+create or replace table int_customers as
+with subscriptions as (
+    select customer_id, list(s order by created_at, id) as subscriptions
+    from int_subscriptions as s group by all
+),
+owned as (
+    select customer_id as id, k from ref_account_plans as k
+    union
+    select s.customer_id as id, k from int_subscriptions as s join ref_account_plans as k on k.subscription_id = s.id
+),
+known as (select id as customer_id, list(k) as known_plans from owned group by all),
+mapped_accounts as (
+    select m3terId as account_id, list(externalId) as customer_ids
+    from raw_m3ter__external_mappings
+    where m3terEntity = 'Account' and externalTable = 'Customer' group by all
+),
+accounts as (
+    select lower(a.code) as folded, list(distinct {
+        'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': coalesce(m.customer_ids, [])
+    }) as found
+    from raw_m3ter__accounts as a left join mapped_accounts as m on m.account_id = a.id group by all
+),
+mapped_plans as (
+    select m3terId as account_plan_id, list(externalId) as external_ids
+    from raw_m3ter__external_mappings
+    where m3terEntity = 'AccountPlan' and externalTable = 'Subscription' group by all
+),
+plans as (
+    select lower(a.code) as folded, list(distinct {
+        'id': p.id, 'account_id': p.accountId, 'plan_id': p.planId, 'product_id': p.productId, 'code': p.code,
+        'start': p.startDate, 'end': p.endDate, 'external_ids': coalesce(m.external_ids, [])
+    }) as found
+    from raw_m3ter__account_plans as p
+    join raw_m3ter__accounts as a on a.id = p.accountId
+    left join mapped_plans as m on m.account_plan_id = p.id
+    group by all
+),
+mappings as (select customer_id, list(key) as keys from ref_external_mappings group by all),
+mapped_elsewhere as (
+    select m.externalId as customer_id, list(distinct {
+        'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': [m.externalId]
+    }) as found
+    from raw_m3ter__external_mappings as m join raw_m3ter__accounts as a on a.id = m.m3terId
+    where m.m3terEntity = 'Account' and m.externalTable = 'Customer' and lower(a.code) <> lower(m.externalId)
+    group by all
+)
+select
+    c.*, coalesce(s.subscriptions, []) as subscriptions, coalesce(k.known_plans, []) as known_plans,
+    r.account_id, r.fingerprint as account_fingerprint, r.currency as account_currency,
+    coalesce(a.found, []) || coalesce(e.found, []) as found_accounts,
+    coalesce(m.keys, []) as known_mappings,
+    coalesce(p.found, []) as found_plans
+from stg_customers as c
+left join subscriptions as s on s.customer_id = c.id
+left join known as k on k.customer_id = c.id
+left join ref_accounts as r on r.customer_id = c.id
+left join accounts as a on a.folded = lower(c.id)
+left join plans as p on p.folded = lower(c.id)
+left join mapped_elsewhere as e on e.customer_id = c.id
+left join mappings as m on m.customer_id = c.id
