@@ -151,7 +151,7 @@ def test_deleted_subscription_is_404_by_id_and_listed_only_on_request(http: http
 
 def test_pages_by_opaque_offset_show_each_row_once(http: httpx.Client) -> None:
     whole = every(http, "/subscriptions", "subscription", limit=100, include_deleted="true")
-    pages = every(http, "/subscriptions", "subscription", **{"limit": 7, "include_deleted": "true"})
+    pages = every(http, "/subscriptions", "subscription", limit=7, include_deleted="true")
     ascending = every(
         http, "/subscriptions", "subscription", **{"limit": 7, "include_deleted": "true", "sort_by[asc]": "updated_at"}
     )
@@ -166,7 +166,7 @@ def test_pages_by_opaque_offset_show_each_row_once(http: httpx.Client) -> None:
 
 
 def test_filter_on_updated_at_drops_rows_that_have_none(http: httpx.Client) -> None:
-    window = {"updated_at[between]": "[1,1999999999]", "sort_by[asc]": "updated_at", "limit": 100}
+    window = {"updated_at[between]": "[1,1999999999]", "sort_by[asc]": "updated_at", "limit": "100"}
     found = {row["id"] for row in rows(http.get("/customers", params=window), "customer")}
     assert "cust-before-2016" not in found
     assert "cust-larkspur" in found
@@ -186,10 +186,10 @@ def test_between_includes_both_ends_and_refuses_equal_ends(http: httpx.Client) -
     [
         pytest.param({"id[in]": '["cust-fennel","cust-tansy"]'}, {"cust-fennel", "cust-tansy"}, id="in"),
         pytest.param({"id[in]": "['cust-fennel']"}, {"cust-fennel"}, id="in-with-the-quotes-of-the-sdk"),
-        pytest.param({"id[starts_with]": "cust-f"}, {"cust-fennel", "cust-fractions", "cust-future", "cust-fifth"}, id="prefix"),
+        pytest.param({"id[starts_with]": "cust-fe"}, {"cust-fennel"}, id="prefix"),
         pytest.param({"email[is_present]": "false"}, {"cust-no-email"}, id="absent"),
     ],
-)  # fmt: skip
+)
 def test_operators(http: httpx.Client, params: dict[str, str], ids: set[str]) -> None:
     assert {row["id"] for row in rows(http.get("/customers", params=params), "customer")} == ids
 

@@ -77,11 +77,24 @@ def with_totals(invoice: Row) -> Row:
 def new_invoice(world: World, draft: InvoiceDraft) -> Row:
     """A pending draft with a temporary id, or a finalised invoice with the next number; the event goes out."""
     state = world.chargebee
+    invoice = with_totals(_invoice_row(world, draft))
+    if not draft.pending:
+        invoice = state.save(state.invoices, finalised(world, invoice))
+        state.emit("invoice_generated", {"invoice": invoice})
+        return invoice
+    invoice = state.save(state.invoices, invoice)
+    if world.switches.notify_pending_invoices:
+        state.emit("pending_invoice_created", {"invoice": invoice})
+    _schedule_auto_close(world, draft.customer, invoice)
+    return invoice
+
+
+def _invoice_row(world: World, draft: InvoiceDraft) -> Row:
     if draft.pending:
         invoice_id = world.ids.short("draft_inv_", draft.customer["id"], draft.subscription_id, draft.date)
     else:
         invoice_id = _next_number(world)
-    invoice: Row = {
+    return {
         "id": invoice_id,
         "object": "invoice",
         "customer_id": draft.customer["id"],
@@ -105,17 +118,6 @@ def new_invoice(world: World, draft: InvoiceDraft) -> Row:
         "deleted": False,
         "line_items": [line_row(world, invoice_id, draft.customer["id"], line) for line in draft.lines],
     }
-    invoice = with_totals(invoice)
-    if not draft.pending:
-        invoice = finalised(world, invoice)
-    invoice = state.save(state.invoices, invoice)
-    if not draft.pending:
-        state.emit("invoice_generated", {"invoice": invoice})
-        return invoice
-    if world.switches.notify_pending_invoices:
-        state.emit("pending_invoice_created", {"invoice": invoice})
-    _schedule_auto_close(world, draft.customer, invoice)
-    return invoice
 
 
 def finalised(world: World, invoice: Row) -> Row:

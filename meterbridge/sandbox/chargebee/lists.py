@@ -43,6 +43,15 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """How a list is walked: sort field, direction, and the position (sort value, serial number) it goes on after."""
+
+    sort: str
+    descending: bool
+    after: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Test:
     """One filter, ready to apply."""
 
@@ -79,18 +88,17 @@ def answer_list(call: Call, listing: Listing) -> Row:
     if limit > 100:
         raise wrong_value("limit", "should be at most 100")
     tests = list(_tests(call, listing))
-    sort, descending = _sort(call, listing)
-    after = _token(call.text("offset"))
+    order = Order(*_sort(call, listing), _token(call.text("offset")))
     hidden_when_deleted = not (listing.include_deleted and call.boolean("include_deleted"))
     by_status_only = listing.deleted_by_status and all(test.field != "status" for test in tests)
     found: list[tuple[int, int, Row]] = []
-    for key, seq, row in _candidates(call, listing, tests, sort, descending, after):
+    for key, seq, row in _candidates(call, listing, tests, order):
         if hidden_when_deleted and row.get("deleted"):
             continue
         if by_status_only and row.get("status") == "deleted":
             continue
         if not all(test.holds(row) for test in tests):
-            if _is_past(tests, sort, descending, row):
+            if _is_past(tests, order, row):
                 break
             continue
         found.append((key, seq, row))
@@ -107,20 +115,18 @@ def _candidates(
     call: Call,
     listing: Listing,
     tests: list[Test],
-    sort: str,
-    descending: bool,
-    after: tuple[int, int] | None,
+    order: Order,
 ) -> Iterable[tuple[int, int, Row]]:
     table = listing.table(call)
     lag_ms = call.world.switches.list_lag_seconds * 1000
     if lag_ms:
-        return _beyond(table.as_of(call.world.clock.now_ms() - lag_ms, sort), descending, after)
+        return _beyond(table.as_of(call.world.clock.now_ms() - lag_ms, order.sort), order)
     for test in tests:
         if table.is_indexed(test.field) and test.operator in ("is", "in"):
             values = test.operand if test.operator == "in" else [test.operand]
-            return _beyond(table.among(test.field, values, sort), descending, after)
-    low = None if descending else max((_low(test) for test in tests if test.field == sort), default=None)
-    return table.walk(sort, descending=descending, after=after, low=low)
+            return _beyond(table.among(test.field, values, order.sort), order)
+    low = None if order.descending else max((_low(test) for test in tests if test.field == order.sort), default=None)
+    return table.walk(order.sort, descending=order.descending, after=order.after, low=low)
 
 
 def _low(test: Test) -> int:
@@ -132,22 +138,20 @@ def _low(test: Test) -> int:
     return -1
 
 
-def _is_past(tests: list[Test], sort: str, descending: bool, row: Row) -> bool:
+def _is_past(tests: list[Test], order: Order, row: Row) -> bool:
     """An ascending walk has left the window of its own sort field: nothing further can match."""
-    if descending or not sort:
+    if order.descending or not order.sort:
         return False
-    value = row.get(sort)
-    ends = [test.operand[1] for test in tests if test.field == sort and test.operator == "between"]
+    value = row.get(order.sort)
+    ends = [test.operand[1] for test in tests if test.field == order.sort and test.operator == "between"]
     return value is not None and any(value > end for end in ends)
 
 
-def _beyond(
-    rows: list[tuple[int, int, Row]], descending: bool, after: tuple[int, int] | None
-) -> Iterator[tuple[int, int, Row]]:
-    ordered = reversed(rows) if descending else iter(rows)
+def _beyond(rows: list[tuple[int, int, Row]], order: Order) -> Iterator[tuple[int, int, Row]]:
+    ordered = reversed(rows) if order.descending else iter(rows)
     for each in ordered:
         position = each[:2]
-        if after is None or (position < after if descending else position > after):
+        if order.after is None or (position < order.after if order.descending else position > order.after):
             yield each
 
 

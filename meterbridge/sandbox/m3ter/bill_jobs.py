@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -152,9 +151,9 @@ def cycles(world: World, account_id: str, last_day: date) -> dict[Cycle, list[Ro
 def _bill(world: World, cycle: Cycle, account_plans: list[Row], job: Row) -> Row | None:
     state = world.m3ter
     start, end, _ = cycle.days
-    active = [each for each in account_plans if _touches(each, cycle.period)]
     account = state.accounts.get(cycle.account_id) or {}
     fresh = {
+        "billJobId": job["id"],
         "accountId": account["id"],
         "accountCode": account["code"],
         "startDate": start.isoformat(),
@@ -170,10 +169,18 @@ def _bill(world: World, cycle: Cycle, account_plans: list[Row], job: Row) -> Row
         "currency": account.get("currency") or state.organization["currency"],
         "purchaseOrderNumber": account.get("purchaseOrderNumber"),
     }
-    for bill in state.bills.find("accountId", account["id"]):
-        if all(bill.get(name) == fresh[name] for name in ("startDate", "endDate", "billingFrequency")):
-            return _calculated(world, bill | fresh, bill, active, cycle.period, job["id"])
-    return _calculated(world, fresh, None, active, cycle.period, job["id"])
+    same = ("startDate", "endDate", "billingFrequency")
+    bills = state.bills.find("accountId", account["id"])
+    before = next((bill for bill in bills if all(bill[name] == fresh[name] for name in same)), None)
+    active = [each for each in account_plans if _touches(each, cycle.period)]
+    try:
+        lines = rating.rate_account(state, active, cycle.period, fresh["currency"])
+    except rating.MissingConversion as missing:
+        state.emit("billing.bill.failure", {"id": account["id"], "message": str(missing)})
+        return None
+    if not lines and (before is None or state.organization.get("suppressedEmptyBills")):
+        return None
+    return _stored(world, (before or {}) | fresh, before, lines)
 
 
 def _touches(account_plan: Row, period: rating.Period) -> bool:
@@ -194,19 +201,10 @@ def _recalculated(world: World, bill: Row, job_id: str) -> Row | None:
     return None
 
 
-def _calculated(
-    world: World, row: Row, before: Row | None, account_plans: Iterable[Row], period: rating.Period, job_id: str
-) -> Row | None:
+def _stored(world: World, row: Row, before: Row | None, lines: list[Row]) -> Row | None:
     """The bill with fresh lines: same id, next version, PENDING again. A locked one is skipped."""
     state = world.m3ter
     if before is not None and before["locked"]:
-        return None
-    try:
-        lines = rating.rate_account(state, account_plans, period, row["currency"])
-    except rating.MissingConversion as missing:
-        state.emit("billing.bill.failure", {"id": row["accountId"], "message": str(missing)})
-        return None
-    if not lines and (before is None or state.organization.get("suppressedEmptyBills")):
         return None
     bill_id = before["id"] if before else state.ids.uuid("Bill", row["accountCode"], row["startDate"], row["endDate"])
     now = rfc3339(world.clock.now_ms())
@@ -218,7 +216,6 @@ def _calculated(
         "locked": False,
         "createdDate": before["createdDate"] if before else now,
         "lastCalculatedDate": now,
-        "billJobId": job_id,
         "currencyConversions": state.organization.get("currencyConversions", []),
         "jsonStatementGenerated": False,
         "csvStatementGenerated": False,

@@ -79,7 +79,9 @@ def put_catalogue(world: World) -> None:
     }
     aggregations = _put_meters(world, products_by_code)
     for code, product, currency, standing, prices in _PLANS:
-        _put_plan(world, code, products_by_code[product], currency, Decimal(standing), prices, aggregations)
+        plan = _put_plan(world, code, products_by_code[product], currency, Decimal(standing))
+        for name, unit_price in prices.items():
+            _put_pricing(world, plan, aggregations[name], Decimal(unit_price))
 
 
 def _put_chargebee(world: World) -> None:
@@ -89,7 +91,7 @@ def _put_chargebee(world: World) -> None:
     for item_id, kind, name in _ITEMS:
         put_item(world, item_id, kind, name)
     for item_id, currency, unit, price in _PRICES:
-        put_price(world, f"{item_id}-{currency}{_PERIOD_NAMES[unit]}", item_id, currency, price, unit)
+        put_price(world, f"{item_id}-{currency}{_PERIOD_NAMES[unit]}", item_id, currency, price, unit=unit)
 
 
 def _put_organization(world: World) -> None:
@@ -145,15 +147,7 @@ def _put_meters(world: World, by_code: dict[str, Row]) -> dict[str, Row]:
     return aggregations
 
 
-def _put_plan(
-    world: World,
-    code: str,
-    product: Row,
-    currency: str,
-    standing: Decimal,
-    prices: dict[str, str],
-    aggregations: dict[str, Row],
-) -> None:
+def _put_plan(world: World, code: str, product: Row, currency: str, standing: Decimal) -> Row:
     template = {
         "productId": product["id"],
         "name": f"{product['name']} {currency}",
@@ -166,15 +160,17 @@ def _put_plan(
     }
     saved = entities.insert(world.m3ter, products.PLAN_TEMPLATE, template)
     row = {"planTemplateId": saved["id"], "name": template["name"], "code": code, "productId": product["id"]}
-    plan = entities.insert(world.m3ter, products.PLAN, row | {"bespoke": False})
-    for name, unit_price in prices.items():
-        pricing = {
-            "planId": plan["id"],
-            "aggregationId": aggregations[name]["id"],
-            "description": aggregations[name]["name"],
-            "type": "DEBIT",
-            "cumulative": True,
-            "startDate": _PRICED_FROM,
-            "pricingBands": [{"lowerLimit": 0, "fixedPrice": 0, "unitPrice": Decimal(unit_price)}],
-        }
-        entities.insert(world.m3ter, products.PRICING, pricing)
+    return entities.insert(world.m3ter, products.PLAN, row | {"bespoke": False})
+
+
+def _put_pricing(world: World, plan: Row, aggregation: Row, unit_price: Decimal) -> None:
+    pricing = {
+        "planId": plan["id"],
+        "aggregationId": aggregation["id"],
+        "description": aggregation["name"],
+        "type": "DEBIT",
+        "cumulative": True,
+        "startDate": _PRICED_FROM,
+        "pricingBands": [{"lowerLimit": 0, "fixedPrice": 0, "unitPrice": unit_price}],
+    }
+    entities.insert(world.m3ter, products.PRICING, pricing)

@@ -33,7 +33,7 @@ def put_item(world: World, item_id: str, kind: str, name: str) -> None:
     state.save(state.items, row)
 
 
-def put_price(world: World, price_id: str, item_id: str, currency: str, price: int, unit: str | None = "month") -> None:
+def put_price(world: World, price_id: str, item_id: str, currency: str, price: int, *, unit: str | None) -> None:
     """`price` in minor units; `unit` of the period, None for a charge item."""
     state = world.chargebee
     item = state.items.get(item_id) or {}
