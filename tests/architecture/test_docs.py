@@ -1,0 +1,63 @@
+"""The docs say what the code does: every setting, error code, command and staging table is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from meterbridge.errors import CODES
+from meterbridge.settings import Settings, variable
+from meterbridge.staging import shapes
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_setting_is_in_the_reference_and_in_the_example(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert f"| `{variable(name)}` |" in read("docs/reference/settings.md")
+    assert str(field.description) in read("docs/reference/settings.md")
+    assert f"{variable(name)}=" in read(".env.example")
+
+
+def test_no_setting_is_documented_that_is_gone() -> None:
+    known = {variable(name) for name in Settings.model_fields}
+    for path in ("docs/reference/settings.md", ".env.example"):
+        assert set(re.findall(r"\b(?:METERBRIDGE|CHARGEBEE|M3TER)_[A-Z0-9_]+\b", read(path))) <= known
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_an_error_code_is_in_the_reference(code: str) -> None:
+    assert f"| `{code}` | {CODES[code].meaning} | {CODES[code].remedy} |" in read("docs/reference/error-codes.md")
+
+
+def test_codes_in_the_source_are_in_the_table() -> None:
+    for path in [p for folder in ("flows", "tasks", "connectors", "meterbridge") for p in (ROOT / folder).rglob("*.py")]:
+        used = set(re.findall(r"\"(MB-[A-Z-]+[A-Z])\"", path.read_text(encoding="utf-8")))
+        assert used <= set(CODES), path
+
+
+def test_every_staging_table_is_described() -> None:
+    text = read("docs/reference/staging-tables.md")
+    made = {path.stem for path in (ROOT / "meterbridge/staging/sql").rglob("*.sql")}
+    landed = {f"raw_chargebee__{name}" for name in shapes.CHARGEBEE} | set(shapes.TEXT)
+    assert {table for table in made | landed if f"`{table}`" not in text} == set()
+
+
+def test_every_command_is_described() -> None:
+    from typer.main import get_command
+
+    from meterbridge.cli.main import app
+
+    text = read("docs/reference/commands.md")
+    groups = get_command(app).commands  # type: ignore[attr-defined]
+    names = [f"{name} {sub}" for name, c in groups.items() for sub in getattr(c, "commands", {})] + [
+        name for name, c in groups.items() if not hasattr(c, "commands")
+    ]
+    assert {name for name in names if f"`meterbridge {name}" not in text} == set()
