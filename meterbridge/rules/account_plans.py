@@ -178,6 +178,7 @@ def _adoption(standing: Standing, subscription: Subscription) -> Step:
         terms=plan.terms,
         reason=f"account plan {plan.account_plan_id} stands for {named} already",
         before=standing,
+        items=plan.items,
     )
 
 

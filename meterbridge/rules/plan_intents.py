@@ -88,6 +88,7 @@ def _state(step: Step) -> dict[str, Any]:
         "start": instant_text(interval.start),
         "end": None if interval.end is None else instant_text(interval.end),
         "terms": step.terms,
+        "items": list(step.items),
         "subscription_id": subscription_id,
         "item_price_id": item_price_id,
         "period": int(period),

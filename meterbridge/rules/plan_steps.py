@@ -75,7 +75,8 @@ class Step:
     ``before`` is the account plan written to: the one updated, deleted or
     adopted, for ``replace`` the one that ends. ``whole`` steps write every
     field, others the interval alone. ``renamed`` says that ``before`` goes on
-    under another key. ``after`` must be applied first.
+    under another key. ``after`` must be applied first. ``items`` as in
+    :class:`~meterbridge.rules.records.KnownPlan`.
     """
 
     action: Action
@@ -89,6 +90,7 @@ class Step:
     reason: str
     before: Standing | None = None
     whole: bool = False
+    items: tuple[str, ...] = ()
     renamed: bool = False
     after: tuple[Ref, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -107,9 +109,9 @@ class ItemView:
     """All that decides one (subscription, item price).
 
     ``standing`` in order of start; ``span`` is the subscription's interval, its
-    ends kept where it is empty; ``synced`` says that the subscription stands at
-    m3ter with any item, so that a new item starts at the change; ``codes`` are
-    account plan codes that m3ter holds.
+    ends kept where it is empty; ``joined`` is when the item came to a subscription
+    that stands at m3ter already, else None; ``codes`` are account plan codes that
+    m3ter holds; ``unmapped`` items are on the subscription, not in the catalog.
     """
 
     subscription: Subscription
@@ -118,7 +120,7 @@ class ItemView:
     standing: tuple[Standing, ...]
     span: Span
     changed_at: datetime | None
-    synced: bool
+    joined: datetime | None
     policy: PlanPolicy
     codes: frozenset[str] = frozenset()
     unmapped: bool = False
@@ -141,16 +143,27 @@ def item_steps(view: ItemView) -> list[Outcome]:
     """The steps of one subscription item, those that end or shorten before those that start."""
     if view.wish is None:
         return list(_removed(view))
-    start, end = view.span
+    end = view.span[1]
     if not view.standing:
-        begin = max(start, view.at) if view.synced else start
-        return list(_created(view, view.wish, begin, "is new"))
+        return list(_first(view, view.wish))
     *former, live = view.standing
     steps: list[Outcome] = []
     for standing in former:
         if end is not None and (standing.plan.end is None or standing.plan.end > end):
             steps.append(cut(view, standing, end, _why_ended(view)))
     return [*steps, *_living(view, view.wish, live)]
+
+
+def _first(view: ItemView, wish: Wish) -> Iterator[Outcome]:
+    start, end = view.span
+    begin = max(start, view.joined or start)
+    if end is None or begin < end or end <= start or status_of(view.subscription) == "deleted":
+        yield from _created(view, wish, begin, "is new")
+        return
+    named = f"subscription {view.subscription.id}, {view.item_price_id}"
+    message = f"{named} has no account plan, and when it joined the ended subscription is not known"
+    version = view.subscription.resource_version
+    yield Quarantined("account_plan", view.next_key, "MB-RECORD", message, source_version=version)
 
 
 def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
@@ -318,6 +331,7 @@ def _touched(view: ItemView, standing: Standing, interval: Interval, reason: str
         terms=plan.terms,
         reason=reason,
         before=standing,
+        items=plan.items,
     )
 
 
@@ -333,6 +347,7 @@ def _new(view: ItemView, wish: Wish, interval: Interval, reason: str, after: tup
         terms=wish.terms,
         reason=reason,
         whole=True,
+        items=tuple(sorted(item.item_price_id for item in view.subscription.items)),
         after=after,
     )
 

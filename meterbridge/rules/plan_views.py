@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from meterbridge.errors import RecordRefused
 from meterbridge.rules.accounts import account_currency, age, child_code, child_key
-from meterbridge.rules.intervals import desired_interval, desired_span, status_of
+from meterbridge.rules.intervals import change_instant, desired_interval, desired_span, status_of
 from meterbridge.rules.keys import external_id
 from meterbridge.rules.plan_found import Pair, Stock, claim_mapped, claim_unmapped, known_stock
 from meterbridge.rules.plan_policy import PlanPolicy, plan_terms
@@ -136,7 +137,7 @@ class Sorter:
         except RecordRefused:
             return []
         end = span[1]
-        view = ItemView(subscription, pair[1], None, standing, span, None, True, self.policy)
+        view = ItemView(subscription, pair[1], None, standing, span, None, None, self.policy)
         late = [one for one in standing if end is not None and (one.plan.end is None or one.plan.end > end)]
         return [cut(view, one, end, f"is {status_of(subscription)}") for one in late if end is not None]
 
@@ -183,7 +184,7 @@ class Sorter:
                     standing=_with_terms(own, wishes.get(pair)),
                     span=span,
                     changed_at=self.case.changed_at.get(subscription.id),
-                    synced=self._synced(subscription, standing, span),
+                    joined=self._joined(subscription, pair, standing, span),
                     policy=self.policy,
                     codes=frozenset(found.code for found in self.case.found_plans if found.code),
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
@@ -191,10 +192,21 @@ class Sorter:
             )
         sorted_.views.append(views)
 
-    def _synced(self, subscription: Subscription, standing: dict[Pair, tuple[Standing, ...]], span: Span) -> bool:
-        """Whether the subscription has an account plan in its present life: a new item then starts at the change."""
-        own = [one for pair, plans in standing.items() if pair[0] == subscription.id for one in plans]
-        return any(one.plan.end is None or one.plan.end > span[0] for one in own)
+    def _joined(
+        self, subscription: Subscription, pair: Pair, standing: dict[Pair, tuple[Standing, ...]], span: Span
+    ) -> datetime | None:
+        """When an item came to a subscription that has account plans in its present life; None where it has none.
+
+        An item that was there when one of them was written joined with it at the
+        latest; any other came with the last change.
+        """
+        plans = (one.plan for other, own in standing.items() if other[0] == subscription.id for one in own)
+        present = [plan for plan in plans if plan.end is None or plan.end > span[0]]
+        beside = [plan.start for plan in present if pair[1] in plan.items]
+        if not present:
+            return None
+        changed_at = self.case.changed_at.get(subscription.id)
+        return min(beside, default=change_instant(subscription, changed_at, self.policy.now))
 
 
 def _with_terms(standing: tuple[Standing, ...], wish: Wish | None) -> tuple[Standing, ...]:

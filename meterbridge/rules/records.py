@@ -219,7 +219,11 @@ class FoundAccount:
 
 @dataclass(frozen=True, slots=True)
 class KnownPlan:
-    """An account plan the ledger knows. ``period`` counts from 1 within (subscription, item price)."""
+    """An account plan the ledger knows. ``period`` counts from 1 within (subscription, item price).
+
+    ``items`` are the item prices that the subscription had when these terms were
+    written: one of them that has no account plan failed then, it was not added since.
+    """
 
     subscription_id: str
     item_price_id: str
@@ -232,6 +236,7 @@ class KnownPlan:
     start: datetime
     end: datetime | None
     terms: str
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
