@@ -386,6 +386,14 @@ def test_line_of_a_consolidated_draft_belongs_to_the_named_subscription(sandbox:
     refused(http.post(path, data=CHARGE | {"subscription_id": "none"}), 404, "resource_not_found")
 
 
+def test_line_of_an_invoice_of_one_subscription_takes_no_other(sandbox: Sandbox, http: httpx.Client) -> None:
+    in_april(sandbox)
+    path = f"/invoices/{draft_of(http, 'cust-larkspur')['id']}/add_charge"
+    other = http.post(path, data=CHARGE | {"subscription_id": "cust-fennel-sub"})
+    assert refused(other, 400, "param_wrong_value")["param"] == "subscription_id"
+    assert http.post(path, data=CHARGE | {"subscription_id": "cust-larkspur-sub"}).status_code == 200
+
+
 # Closing
 
 

@@ -172,6 +172,19 @@ def test_lists_are_newest_first_with_an_opaque_token(http: httpx.Client) -> None
     refused(http.get("/accounts", params={"nextToken": "17"}), 400, "nextToken")
 
 
+def test_filtered_list_pages_without_repeating_a_row(http: httpx.Client) -> None:
+    owner = account(http)
+    plans = [made(attach(http, owner, plan))["id"] for plan in ("api-pro-eur", "storage-eur", "messages-eur")]
+    found, token = [], ""
+    while len(found) < 9:
+        page = http.get("/accountplans", params={"account": owner["id"], "pageSize": "1", "nextToken": token}).json()
+        found += [row["id"] for row in page["data"]]
+        token = page.get("nextToken", "")
+        if not token:
+            break
+    assert found == plans[::-1]
+
+
 def test_arrays_are_taken_repeated_or_joined_by_commas(http: httpx.Client) -> None:
     for code in ("a", "b", "c"):
         account(http, code)
