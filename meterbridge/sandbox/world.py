@@ -75,10 +75,7 @@ class World:
             self.settle()
 
     def advance_to(self, moment: int) -> None:
-        """Forward to an epoch second; nothing happens when it has passed.
-
-        Bills of a day that has passed must not be generated twice, so a repeated call is no error.
-        """
+        """Forward to an epoch second; one that has passed is no error, the clock stays."""
         with self.lock:
             left = moment * 1000 - self.clock.now_ms()
             if left > 0:

@@ -175,7 +175,8 @@ def test_lists_are_newest_first_with_an_opaque_token(http: httpx.Client) -> None
 def test_filtered_list_pages_without_repeating_a_row(http: httpx.Client) -> None:
     owner = account(http)
     plans = [made(attach(http, owner, plan))["id"] for plan in ("api-pro-eur", "storage-eur", "messages-eur")]
-    found, token = [], ""
+    found: list[str] = []
+    token = ""
     while len(found) < 9:
         page = http.get("/accountplans", params={"account": owner["id"], "pageSize": "1", "nextToken": token}).json()
         found += [row["id"] for row in page["data"]]
@@ -493,6 +494,13 @@ def test_second_month_makes_a_second_bill_and_a_repeated_job_none(sandbox: Sandb
     assert [bill["startDate"] for bill in http.get("/bills").json()["data"]] == ["2026-04-01", "2026-03-01"]
     made(http.post("/billjobs", json={"lastDateInBillingPeriod": "2026-03-31"}))
     assert len(http.get("/bills").json()["data"]) == 2
+
+
+def test_month_that_is_used_twice_counts_once(sandbox: Sandbox, http: httpx.Client) -> None:
+    attach(http, account(http))
+    month.pass_month(sandbox.world)
+    # Two meters of four measurements each.
+    assert [month.use(sandbox.world), month.use(sandbox.world)] == [8, 0]
 
 
 def test_bill_of_the_designated_customer_stays_pending(sandbox: Sandbox, http: httpx.Client) -> None:
