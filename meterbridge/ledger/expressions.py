@@ -1,0 +1,53 @@
+"""SQL that the two databases spell differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Double, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class EpochNow(FunctionElement[float]):
+    """The database's clock, in epoch seconds to the millisecond: the one clock that all processes share."""
+
+    type = Double()
+    inherit_cache = True
+    name = "epoch_now"
+
+
+@compiles(EpochNow, "sqlite")
+def _sqlite_now(*_: object, **__: object) -> str:
+    # unixepoch('subsec') needs SQLite 3.42; Python 3.11 still comes with older ones.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(EpochNow, "postgresql")
+def _postgresql_now(*_: object, **__: object) -> str:
+    # Not now(): it stands still while a transaction waits for a lock, and a lease may run out meanwhile.
+    return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+class JsonText(FunctionElement[str]):
+    """A top-level text field of a JSON column; arguments: the column, the field's name as a literal.
+
+    A literal and no parameter, so that an index on the expression is found.
+    """
+
+    type = Text()
+    inherit_cache = True
+    name = "json_text"
+
+
+@compiles(JsonText, "sqlite")
+def _sqlite_json_text(element: JsonText, compiler: SQLCompiler, **kwargs: Any) -> str:
+    column, field = element.clauses
+    return f"json_extract({compiler.process(column, **kwargs)}, '$.' || {compiler.process(field, **kwargs)})"
+
+
+@compiles(JsonText, "postgresql")
+def _postgresql_json_text(element: JsonText, compiler: SQLCompiler, **kwargs: Any) -> str:
+    column, field = element.clauses
+    return f"(CAST({compiler.process(column, **kwargs)} AS JSONB) ->> {compiler.process(field, **kwargs)})"

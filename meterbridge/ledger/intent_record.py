@@ -1,0 +1,258 @@
+"""Write a change set down before any of it is sent, and take back what it no longer wants."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from meterbridge.errors import BrokenInvariant
+from meterbridge.ledger.expressions import EpochNow
+from meterbridge.ledger.intent_rows import is_latest
+from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, UNSENT_STATES, intent_dependencies, intents
+from meterbridge.ledger.transaction import AnyRow, Writer, chunks
+from meterbridge.rules.keys import canonical, idempotency_key, key_text
+from meterbridge.rules.records import Intent, Key
+
+_Name = tuple[str, str]
+"""Kind and natural key as text."""
+
+_COMPARED = ("action", "fingerprint", "payload", "depends_on", "scope", "wanted")
+"""An unsent row equal in these is the same intent; it keeps its generation and idempotency key."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """How many intents were new, how many unsent ones they took back, were there already, or must be probed first.
+
+    A ``blocked`` intent is left out: an earlier write of its natural key is
+    ``sending`` or ``unknown``, and only a probe tells what the next run has to decide.
+    """
+
+    inserted: int = 0
+    superseded: int = 0
+    kept: int = 0
+    blocked: int = 0
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """What one call of :func:`record` knows all along."""
+
+    tx: Writer
+    run_id: str
+    change_set: str
+    site: str
+    proposed: bool
+    recorded: Recorded = field(default_factory=Recorded)
+    wanted: set[_Name] = field(default_factory=set)
+
+
+def record(
+    tx: Writer,
+    run_id: str,
+    change_set: str,
+    wanted: Iterable[Intent],
+    site: str,
+    proposed: bool = False,
+    *,
+    kinds: Collection[str] = (),
+    keys_decided: Iterable[Key] = (),
+) -> Recorded:
+    """Store the intents of a run; ids follow the order given.
+
+    Per natural key: an equal unsent row is kept and now belongs to this run; another
+    unsent one is superseded; a row in ``sending`` or ``unknown`` stays and blocks.
+    Rows are ``proposed`` instead of ``ready`` under a gate; one that was approved
+    before and is the same stays ready.
+
+    Args:
+        wanted: Each natural key at most once; read once, in chunks.
+        site: Chargebee site, part of every idempotency key.
+        kinds: The kinds this run decides.
+        keys_decided: Natural keys this run decided; unsent rows of ``kinds`` under
+            them that are not among ``wanted`` are superseded.
+
+    Raises:
+        BrokenInvariant: A natural key comes twice.
+    """
+    tx.take_turn("record")
+    sheet = _Sheet(tx, run_id, change_set, site, proposed)
+    for some in chunks(wanted):
+        _record_some(sheet, some)
+    for keys in chunks({key_text(key) for key in keys_decided}):
+        _take_back(sheet, kinds, keys)
+    return sheet.recorded
+
+
+def approve(tx: Writer, change_set: str) -> int:
+    """Make a change set's proposed rows ready; returns how many."""
+    return tx.execute(
+        update(intents)
+        .where(intents.c.connection == tx.connection, intents.c.change_set == change_set, intents.c.state == "proposed")
+        .values(state="ready", approval=change_set, updated_at=EpochNow())
+    ).rowcount
+
+
+def dismiss(tx: Writer, kind: str, key: Key) -> bool:
+    """A person closes what is unsent, or was refused, under a natural key; False if there is nothing of the kind."""
+    states = (*UNSENT_STATES, "refused")
+    return (
+        tx.execute(
+            update(intents)
+            .where(
+                intents.c.connection == tx.connection,
+                intents.c.kind == kind,
+                intents.c.natural_key == key_text(key),
+                intents.c.state.in_(states),
+                is_latest(intents),
+            )
+            .values(state="dismissed", lease_owner=None, lease_until=None, updated_at=EpochNow())
+        ).rowcount
+        == 1
+    )
+
+
+def _record_some(sheet: _Sheet, some: Sequence[Intent]) -> None:
+    names = [(intent.kind, key_text(intent.key)) for intent in some]
+    for name in names:
+        if name in sheet.wanted:
+            raise BrokenInvariant("MB-INVARIANT", f"one change set has two intents for {' '.join(name)}", key=name[1])
+        sheet.wanted.add(name)
+    standing = _open_rows(sheet.tx, names)
+    generations = _generations(sheet.tx, names)
+    fresh: list[dict[str, Any]] = []
+    kept: list[AnyRow] = []
+    superseded: list[int] = []
+    for name, intent in zip(names, some, strict=True):
+        row = _new_row(sheet, name, intent, generations.get(name, 0) + 1)
+        known = standing.get(name)
+        if known is not None and known.state in IN_FLIGHT_STATES:
+            sheet.recorded.blocked += 1
+        elif known is not None and all(getattr(known, column) == row[column] for column in _COMPARED):
+            kept.append(known)
+        else:
+            fresh.append(row)
+            if known is not None:
+                superseded.append(known.id)
+    _supersede(sheet, superseded)
+    _keep(sheet, kept)
+    _insert(sheet, fresh, {name: intent for name, intent in zip(names, some, strict=True) if intent.depends_on})
+
+
+def _open_rows(tx: Writer, names: Collection[_Name]) -> dict[_Name, AnyRow]:
+    """The open row of each name, locked, so that none goes into ``sending`` while we decide about it."""
+    columns = [intents.c[name] for name in ("id", "kind", "natural_key", "state", "approval", *_COMPARED)]
+    query = (
+        select(*columns)
+        .where(
+            intents.c.connection == tx.connection,
+            intents.c.kind.in_({kind for kind, _ in names}),
+            intents.c.natural_key.in_([key for _, key in names]),
+            intents.c.state.in_(OPEN_STATES),
+        )
+        .order_by(intents.c.id)
+        .with_for_update()
+    )
+    return {(row.kind, row.natural_key): row for row in tx.execute(query)}
+
+
+def _generations(tx: Writer, names: Collection[_Name]) -> dict[_Name, int]:
+    query = (
+        select(intents.c.kind, intents.c.natural_key, func.max(intents.c.generation))
+        .where(
+            intents.c.connection == tx.connection,
+            intents.c.kind.in_({kind for kind, _ in names}),
+            intents.c.natural_key.in_([key for _, key in names]),
+        )
+        .group_by(intents.c.kind, intents.c.natural_key)
+    )
+    return {(kind, key): int(generation) for kind, key, generation in tx.execute(query)}
+
+
+def _new_row(sheet: _Sheet, name: _Name, intent: Intent, generation: int) -> dict[str, Any]:
+    connection = sheet.tx.connection
+    return {
+        "connection": connection,
+        "kind": name[0],
+        "natural_key": name[1],
+        "generation": generation,
+        "action": intent.action,
+        "target": intent.target,
+        "state": "proposed" if sheet.proposed else "ready",
+        "fingerprint": intent.fingerprint,
+        "payload": canonical(intent.payload),
+        "wanted": canonical(intent.state),
+        "reason": intent.reason,
+        "scope": intent.scope,
+        "depends_on": canonical(intent.depends_on),
+        "warnings": canonical(intent.warnings),
+        "amount": intent.amount,
+        "currency": intent.currency,
+        "source_version": intent.source_version,
+        "change_set": sheet.change_set,
+        "run_id": sheet.run_id,
+        "idempotency_key": idempotency_key(
+            connection, sheet.site, intent.kind, intent.key, generation, intent.fingerprint
+        ),
+        "attempts": 0,
+    }
+
+
+def _insert(sheet: _Sheet, rows: Sequence[dict[str, Any]], depending: dict[_Name, Intent]) -> None:
+    if not rows:
+        return
+    tx = sheet.tx
+    tx.execute(intents.insert().values(created_at=EpochNow(), updated_at=EpochNow()), rows)
+    sheet.recorded.inserted += len(rows)
+    names = [name for row in rows if (name := (row["kind"], row["natural_key"])) in depending]
+    if not names:
+        return
+    dependencies = [
+        {"connection": tx.connection, "intent_id": row.id, "kind": kind, "natural_key": key}
+        for name, row in _open_rows(tx, names).items()
+        for kind, key in sorted({(ref.kind, key_text(ref.key)) for ref in depending[name].depends_on} - {name})
+    ]
+    if dependencies:
+        tx.execute(intent_dependencies.insert(), dependencies)
+
+
+def _keep(sheet: _Sheet, rows: Sequence[AnyRow]) -> None:
+    """Unsent rows that are wanted again belong to this run now; the gate of this run holds for them too."""
+    by_state: dict[str, list[int]] = {"proposed": [], "ready": []}
+    for row in rows:
+        gated = sheet.proposed and row.approval is None
+        by_state["proposed" if gated else "ready" if not sheet.proposed else row.state].append(row.id)
+    for state, ids in by_state.items():
+        if ids:
+            changed = update(intents).where(intents.c.connection == sheet.tx.connection, intents.c.id.in_(ids))
+            new = {"run_id": sheet.run_id, "change_set": sheet.change_set, "state": state, "updated_at": EpochNow()}
+            sheet.tx.execute(changed.values(new))
+            sheet.recorded.kept += len(ids)
+
+
+def _supersede(sheet: _Sheet, ids: Sequence[int]) -> None:
+    if ids:
+        taken_back = update(intents).where(
+            intents.c.connection == sheet.tx.connection, intents.c.id.in_(ids), intents.c.state.in_(UNSENT_STATES)
+        )
+        new = {"state": "superseded", "lease_owner": None, "lease_until": None, "updated_at": EpochNow()}
+        sheet.recorded.superseded += sheet.tx.execute(taken_back.values(new)).rowcount
+
+
+def _take_back(sheet: _Sheet, kinds: Collection[str], keys: Sequence[str]) -> None:
+    query = (
+        select(intents.c.id, intents.c.kind, intents.c.natural_key)
+        .where(
+            intents.c.connection == sheet.tx.connection,
+            intents.c.kind.in_(kinds),
+            intents.c.natural_key.in_(keys),
+            intents.c.state.in_(UNSENT_STATES),
+        )
+        .order_by(intents.c.id)
+        .with_for_update()
+    )
+    rows = sheet.tx.execute(query).all()
+    _supersede(sheet, [row.id for row in rows if (row.kind, row.natural_key) not in sheet.wanted])

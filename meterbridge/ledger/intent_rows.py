@@ -1,0 +1,170 @@
+"""An intent as the ledger holds it, and how to look at intents without touching them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, FromClause, exists, func, select
+
+from meterbridge.ledger.expressions import EpochNow
+from meterbridge.ledger.schema import OPEN_STATES, intents
+from meterbridge.ledger.transaction import AnyRow, Reader, chunks
+from meterbridge.rules.keys import key_from_text, key_text
+from meterbridge.rules.records import Key, Ref
+
+IntentState = Literal["proposed", "ready", "sending", "unknown", "applied", "refused", "superseded", "dismissed"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    """One intended write and what became of it.
+
+    ``payload`` and ``wanted`` (what the ledger shall know once applied) hold JSON
+    values, a reference to another thing as ``{"$ref": [kind, *key]}``. ``request``
+    is the exact text sent; ``baseline`` what stood before. ``amount`` in minor
+    units. ``first_sent_at`` and ``attempt_started_at`` are epoch seconds on the
+    clock of whoever sent; ``lease_until``, ``created_at`` and ``updated_at`` on the
+    database's. ``approval`` is the approved change set that made the row ready.
+    """
+
+    id: int
+    kind: str
+    key: Key
+    generation: int
+    action: str
+    target: str
+    state: IntentState
+    fingerprint: str
+    payload: dict[str, Any]
+    wanted: dict[str, Any]
+    reason: str
+    scope: str
+    depends_on: tuple[Ref, ...]
+    warnings: tuple[str, ...]
+    amount: int | None
+    currency: str | None
+    source_version: int | None
+    change_set: str
+    approval: str | None
+    run_id: str
+    idempotency_key: str
+    request: str | None
+    baseline: dict[str, Any]
+    first_sent_at: float | None
+    attempt_started_at: float | None
+    attempts: int
+    lease_owner: str | None
+    lease_until: float | None
+    outcome: dict[str, Any]
+    error_code: str | None
+    error_message: str | None
+    created_at: float
+    updated_at: float
+
+
+def decode(row: AnyRow) -> IntentRow:
+    """A row of the table as an :class:`IntentRow`."""
+    values: dict[str, Any] = dict(row._mapping)
+    del values["connection"]
+    values["key"] = key_from_text(values.pop("natural_key"))
+    for name in ("payload", "wanted"):
+        values[name] = json.loads(values[name])
+    for name in ("baseline", "outcome"):
+        values[name] = json.loads(values[name] or "{}")
+    values["depends_on"] = tuple(Ref(kind, tuple(key)) for kind, *key in _references(values["depends_on"]))
+    values["warnings"] = tuple(json.loads(values["warnings"]))
+    return IntentRow(**values)
+
+
+def _references(text: str) -> list[list[Any]]:
+    return [reference["$ref"] for reference in json.loads(text)]
+
+
+def is_latest(table: FromClause) -> ColumnElement[bool]:
+    """No later generation of the row's natural key exists."""
+    later = intents.alias()
+    return ~exists().where(
+        later.c.connection == table.c.connection,
+        later.c.kind == table.c.kind,
+        later.c.natural_key == table.c.natural_key,
+        later.c.generation > table.c.generation,
+    )
+
+
+def open_rows(rx: Reader, kinds: Collection[str] | None = None, *, scope: str | None = None) -> list[IntentRow]:
+    """Rows in ``proposed``, ``ready``, ``sending`` or ``unknown``, by id; of some kinds or one scope if so asked."""
+    conditions: list[ColumnElement[bool]] = [intents.c.state.in_(OPEN_STATES)]
+    if kinds is not None:
+        conditions.append(intents.c.kind.in_(kinds))
+    if scope is not None:
+        conditions.append(intents.c.scope == scope)
+    return _rows(rx, *conditions)
+
+
+def refused_rows(rx: Reader, kinds: Collection[str] | None = None) -> list[IntentRow]:
+    """Rows that the vendor refused and that no later intent has replaced, by id."""
+    conditions: list[ColumnElement[bool]] = [intents.c.state == "refused", is_latest(intents)]
+    if kinds is not None:
+        conditions.append(intents.c.kind.in_(kinds))
+    return _rows(rx, *conditions)
+
+
+def get(rx: Reader, intent_id: int) -> IntentRow | None:
+    """One row by its number."""
+    return next(iter(_rows(rx, intents.c.id == intent_id)), None)
+
+
+def by_key(rx: Reader, kind: str, key: Key) -> IntentRow | None:
+    """The latest generation of a natural key."""
+    found = history(rx, kind, key)
+    return found[-1] if found else None
+
+
+def history(rx: Reader, kind: str, key: Key) -> list[IntentRow]:
+    """All generations of a natural key, the oldest first."""
+    return _rows(rx, intents.c.kind == kind, intents.c.natural_key == key_text(key))
+
+
+def of_run(rx: Reader, run_id: str) -> list[IntentRow]:
+    """Rows that a run recorded or took over, by id."""
+    return _rows(rx, intents.c.run_id == run_id)
+
+
+def counts(rx: Reader, change_set: str) -> dict[str, int]:
+    """How many rows of a change set are in each state; states without rows are left out."""
+    query = (
+        select(intents.c.state, func.count())
+        .where(intents.c.connection == rx.connection, intents.c.change_set == change_set)
+        .group_by(intents.c.state)
+    )
+    return {row[0]: row[1] for row in rx.execute(query)}
+
+
+def held(rx: Reader, kinds: Collection[str], keys: Iterable[Key], *, owner: str | None = None) -> int:
+    """How many open rows of these natural keys are under a living lease, those of ``owner`` not counted."""
+    conditions: list[ColumnElement[bool]] = [
+        intents.c.connection == rx.connection,
+        intents.c.kind.in_(kinds),
+        intents.c.state.in_(OPEN_STATES),
+        intents.c.lease_until > EpochNow(),
+    ]
+    if owner is not None:
+        conditions.append(intents.c.lease_owner != owner)
+    count = select(func.count()).select_from(intents).where(*conditions)
+    return sum(
+        int(rx.execute(count.where(intents.c.natural_key.in_(some))).scalar_one())
+        for some in chunks(sorted({key_text(key) for key in keys}))
+    )
+
+
+def encode(values: Mapping[str, Any]) -> str:
+    """JSON text of an outcome or a baseline."""
+    return json.dumps(dict(values), ensure_ascii=False, sort_keys=True)
+
+
+def _rows(rx: Reader, *conditions: ColumnElement[bool]) -> list[IntentRow]:
+    query = select(intents).where(intents.c.connection == rx.connection, *conditions).order_by(intents.c.id)
+    return [decode(row) for row in rx.stream(query)]

@@ -1,0 +1,153 @@
+"""What stands at the target for which of our natural keys, and what we last made it look like."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, literal_column, select, update
+from sqlalchemy import delete as delete_from
+
+from meterbridge.ledger.expressions import EpochNow, JsonText
+from meterbridge.ledger.schema import mappings
+from meterbridge.ledger.transaction import AnyRow, AnySelect, Reader, Writer, upsert
+from meterbridge.rules.keys import canonical, key_from_text, key_text
+from meterbridge.rules.records import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A natural key and the remote id it has at the target.
+
+    ``kind`` is one of ``account``, ``account_plan``, ``external_mapping``, ``bill``
+    (key: bill id, invoice id) and ``charge`` (key of the charge intent; ``remote_id``
+    is the invoice line, ``scope`` the bill). ``state`` holds JSON values: what the
+    rules need to know of the thing. An inactive mapping is history.
+    """
+
+    kind: str
+    key: Key
+    remote_id: str
+    fingerprint: str
+    scope: str
+    state: MappingOf[str, Any]
+    active: bool = True
+    source_version: int | None = None
+    external_mapping_id: str | None = None
+    run_id: str = ""
+
+
+_COLUMNS = [mappings.c[name] for name in ("kind", "natural_key", "remote_id", "fingerprint", "scope", "state")] + [
+    mappings.c[name] for name in ("active", "source_version", "external_mapping_id", "run_id")
+]
+
+
+def put(tx: Writer, *rows: Mapping) -> None:
+    """Store mappings, replacing those with the same kind and key."""
+    wanted = [_row(tx.connection, row) for row in rows]
+    upsert(tx, mappings, wanted, stamps=("created_at", "updated_at"), keep=("created_at",))
+
+
+def with_state(mapping: Mapping, state: MappingOf[str, Any]) -> Mapping:
+    """The same mapping with another state."""
+    return replace(mapping, state=state)
+
+
+def get(rx: Reader, kind: str, key: Key) -> Mapping | None:
+    """The mapping of a natural key, active or not."""
+    row = rx.execute(_select().where(*_this(rx, kind, key))).one_or_none()
+    return None if row is None else _mapping(row)
+
+
+def by_remote(rx: Reader, kind: str, remote_id: str) -> Mapping | None:
+    """The mapping of a remote id; an active one before an inactive one, the latest of equals."""
+    query = _select().where(
+        mappings.c.connection == rx.connection, mappings.c.kind == kind, mappings.c.remote_id == remote_id
+    )
+    order = (mappings.c.active.desc(), mappings.c.updated_at.desc(), mappings.c.natural_key)
+    row = rx.execute(query.order_by(*order).limit(1)).one_or_none()
+    return None if row is None else _mapping(row)
+
+
+def by_scope(rx: Reader, kind: str, scope: str) -> list[Mapping]:
+    """All mappings of a scope (a bill's charges, for one), active or not, ordered by natural key."""
+    query = _select().where(mappings.c.connection == rx.connection, mappings.c.kind == kind, mappings.c.scope == scope)
+    return [_mapping(row) for row in rx.execute(query.order_by(mappings.c.natural_key))]
+
+
+def by_state(rx: Reader, kind: str, name: str, value: str) -> list[Mapping]:
+    """All mappings whose state has this text under this name, active or not, ordered by natural key.
+
+    ``invoice_id`` is indexed; any other name reads every mapping of the kind.
+    """
+    if not name.isidentifier():
+        raise ValueError(f"not a field name: {name!r}")
+    field = JsonText(mappings.c.state, literal_column(f"'{name}'"))
+    query = _select().where(mappings.c.connection == rx.connection, mappings.c.kind == kind, field == value)
+    return [_mapping(row) for row in rx.execute(query.order_by(mappings.c.natural_key))]
+
+
+def all(rx: Reader, kind: str, active_only: bool = False) -> Iterator[Mapping]:  # noqa: A001 -- read as mappings.all
+    """All mappings of a kind, streamed, ordered by natural key; read to the end inside the transaction."""
+    query = _select().where(mappings.c.connection == rx.connection, mappings.c.kind == kind)
+    if active_only:
+        query = query.where(mappings.c.active.is_(True))
+    for row in rx.stream(query.order_by(mappings.c.natural_key)):
+        yield _mapping(row)
+
+
+def deactivate(tx: Writer, kind: str, key: Key) -> bool:
+    """Make a mapping history; False if there is none."""
+    return _change(tx, kind, key, active=False)
+
+
+def move_remote(tx: Writer, kind: str, key: Key, new_remote_id: str) -> bool:
+    """The target renamed the thing (a closed draft's lines have new ids); False if there is no such mapping."""
+    return _change(tx, kind, key, remote_id=new_remote_id)
+
+
+def delete(tx: Writer, kind: str, key: Key) -> bool:
+    """Forget a mapping; False if there is none."""
+    return tx.execute(delete_from(mappings).where(*_this(tx, kind, key))).rowcount == 1
+
+
+def _change(tx: Writer, kind: str, key: Key, **values: Any) -> bool:
+    changed = update(mappings).where(*_this(tx, kind, key)).values(updated_at=EpochNow(), **values)
+    return tx.execute(changed).rowcount == 1
+
+
+def _this(rx: Reader, kind: str, key: Key) -> builtins.list[ColumnElement[bool]]:
+    return [
+        mappings.c.connection == rx.connection,
+        mappings.c.kind == kind,
+        mappings.c.natural_key == key_text(key),
+    ]
+
+
+def _select() -> AnySelect:
+    return select(*_COLUMNS)
+
+
+def _row(connection: str, row: Mapping) -> dict[str, Any]:
+    return {
+        "connection": connection,
+        "kind": row.kind,
+        "natural_key": key_text(row.key),
+        "remote_id": row.remote_id,
+        "fingerprint": row.fingerprint,
+        "scope": row.scope,
+        "state": canonical(row.state),
+        "active": row.active,
+        "source_version": row.source_version,
+        "external_mapping_id": row.external_mapping_id,
+        "run_id": row.run_id,
+    }
+
+
+def _mapping(row: AnyRow) -> Mapping:
+    kind, natural_key, remote_id, fingerprint, scope, state, *rest = row
+    return Mapping(kind, key_from_text(natural_key), remote_id, fingerprint, scope, json.loads(state), *rest)
