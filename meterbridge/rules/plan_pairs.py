@@ -48,7 +48,7 @@ def _swap(
     for view, live in leaving:
         plan = live.plan
         same = plan.account_id == wish.place.account_id and plan.product_id == wish.product_id
-        starts_in_time = outcome.interval.start == max(view.at, view.span[0])
+        starts_in_time = outcome.interval.start == view.at
         not_pending = plan.start < outcome.interval.start or plan.start <= view.policy.now
         if same and starts_in_time and not_pending and plan.account_plan_id not in settled:
             return outcome, live

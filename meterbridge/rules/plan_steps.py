@@ -173,7 +173,8 @@ def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
     if plan.end is not None and plan.end <= start:
         yield from _created(view, wish, start, "is active again")
         return
-    if end is not None and end <= plan.start:
+    movable = plan.start > view.policy.now and (end is None or start < end)
+    if end is not None and end <= plan.start and not movable:
         yield cut(view, live, end, _why_ended(view))
         return
     at = view.at if material_differs(plan.terms, wish.terms) or _moved(plan, wish) else view.policy.now

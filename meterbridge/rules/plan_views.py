@@ -23,6 +23,7 @@ from meterbridge.rules.records import (
     Quarantined,
     Subscription,
     SubscriptionItem,
+    Unchanged,
 )
 
 
@@ -120,26 +121,30 @@ class Sorter:
         return Place(key, next(known, None) or next(found, None))
 
     def _block(self, sorted_: Wishes, subscription: Subscription, pair: Pair, message: str, code: str) -> None:
-        """Set an item aside; an account plan of it that must end still ends."""
+        """Set an item aside; an account plan of it that must end still ends, and is fine once it has its end."""
         sorted_.judged.add(pair)
         standing = sorted_.stock.standing.get(pair, ())
-        period = standing[-1].plan.period if standing else 1
-        endings = self._endings(subscription, pair, standing)
-        sorted_.steps += endings
-        if not endings:
-            key = (*pair, str(period))
-            version = subscription.resource_version
-            sorted_.verdicts.append(Quarantined("account_plan", key, code, message, source_version=version))
-
-    def _endings(self, subscription: Subscription, pair: Pair, standing: tuple[Standing, ...]) -> list[Outcome]:
+        key = (*pair, str(standing[-1].plan.period if standing else 1))
         try:
             span = self._span(subscription, standing)
         except RecordRefused:
-            return []
-        end = span[1]
-        view = ItemView(subscription, pair[1], None, standing, span, None, None, self.policy)
-        late = [one for one in standing if end is not None and (one.plan.end is None or one.plan.end > end)]
-        return [cut(view, one, end, f"is {status_of(subscription)}") for one in late if end is not None]
+            span = None
+        end = None if span is None else span[1]
+        if span is not None and not standing and (subscription.deleted or (end is not None and end <= span[0])):
+            reason = f"subscription {subscription.id} has no time to meter"
+            sorted_.verdicts.append(OutOfScope("account_plan", key, reason))
+            return
+        if span is not None and end is not None and standing:
+            view = ItemView(subscription, pair[1], None, standing, span, None, None, self.policy)
+            late = [one for one in standing if one.plan.end is None or one.plan.end > end]
+            if late and not (span[0] < end <= late[-1].plan.start):
+                sorted_.steps += [cut(view, one, end, f"is {status_of(subscription)}") for one in late]
+                return
+            if standing[-1].plan.end == end:
+                sorted_.verdicts.append(Unchanged("account_plan", key))
+                return
+        version = subscription.resource_version
+        sorted_.verdicts.append(Quarantined("account_plan", key, code, message, source_version=version))
 
     def _span(self, subscription: Subscription, standing: tuple[Standing, ...]) -> Span:
         known_end = standing[-1].plan.end if standing else None

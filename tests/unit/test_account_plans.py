@@ -286,6 +286,13 @@ TABLE = [
         [],
         id="a-change-before-the-start-is-made-in-place",
     ),
+    pytest.param(
+        sub("cancelled", started_at=FEB, cancelled_at=MAR),
+        [known(start=APR)],
+        [("update", "s1.api.1", FEB, MAR)],
+        [],
+        id="lived-and-ended-before-the-start-that-was-planned",
+    ),
     # --- changes -------------------------------------------------------------------------------
     pytest.param(
         sub(items=(item(quantity="5"),)),
