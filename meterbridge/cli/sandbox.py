@@ -1,0 +1,51 @@
+"""``meterbridge sandbox``: the imitation of both vendors, alone, until it is stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from meterbridge.errors import RetriableError, SetupError
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    scenario: Annotated[str, typer.Option(help="Which world: demo, single, empty or large.")] = "demo",
+    seed: Annotated[int, typer.Option(help="The same scenario and seed give the same world.")] = 7,
+    subscriptions: Annotated[
+        int | None, typer.Option(min=0, help="How many subscriptions the scenario large has; default 20,000.")
+    ] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Ignore unknown request parameters, as the vendors do.")
+    ] = False,
+    latency_ms: Annotated[int, typer.Option(min=0, help="Delay of every answer, milliseconds.")] = 0,
+    chargebee_per_minute: Annotated[
+        int, typer.Option(min=0, help="Chargebee's rate limit, requests per minute; 0 is none.")
+    ] = 0,
+) -> None:
+    """Serve an imitation of Chargebee and m3ter on this machine until Ctrl-C.
+
+    One line of JSON tells the settings that connect to it: export them, and every
+    command works on the sandbox. No credentials, no network, nothing is kept.
+    """
+    from meterbridge.sandbox import run
+    from meterbridge.sandbox.scenarios import NAMES
+
+    if scenario not in NAMES:
+        raise SetupError("MB-USAGE-ERROR", f"there is no scenario {scenario!r}; there are {', '.join(NAMES)}")
+    try:
+        run(
+            port=port,
+            scenario=scenario,
+            seed=seed,
+            subscriptions=subscriptions,
+            lenient=lenient,
+            latency_ms=latency_ms,
+            chargebee_per_minute=chargebee_per_minute,
+        )
+    except OSError as failure:
+        message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"
+        raise RetriableError(
+            "MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one."
+        ) from failure

@@ -1,0 +1,114 @@
+"""What a comparison of both sides reads beyond a full sync: every bill, every invoice, every known account plan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from typing import Any
+
+from meterbridge.errors import RecordRefused
+from meterbridge.staging.database import Staging, opened
+from tasks.engine import task
+from tasks.extract_bills import _land_codes, _read, since
+from tasks.runs import Run
+from tasks.services import Services, services
+
+logger = logging.getLogger(__name__)
+
+DAY_SECONDS = 86_400
+
+
+@task(name="look for known account plans", tags=("m3ter",))
+def find_known_plans(run: Run) -> int:
+    """Account plans that the ledger knows and no list showed, by id; returns how many were there after all."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        unseen = [
+            row["id"]
+            for row in file.rows(
+                "select distinct account_plan_id as id from ref_account_plans "
+                "where account_plan_id is not null and account_plan_id not in (select id from raw_m3ter__account_plans)"
+            )
+        ]
+        with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+            found = [plan for plan in pool.map(lambda plan_id: _account_plan(work, plan_id), unseen) if plan]
+        return file.land_rows("raw_m3ter__account_plans", found)
+
+
+def _account_plan(work: Services, account_plan_id: str) -> Mapping[str, Any] | None:
+    try:
+        return work.m3ter.account_plan(account_plan_id)
+    except RecordRefused as refusal:
+        if refusal.status == 404:
+            return None
+        raise
+
+
+@task(name="extract every bill", tags=("m3ter",))
+def extract_every_bill(run: Run) -> int:
+    """All bills since the first bill date, with their lines, and every earlier one that has a charge of ours."""
+    work = services(run.run_id)
+    first = since(work)
+    with opened(run.path) as file:
+        file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
+        if first is not None:
+            for bill in _listed(work, first):
+                _land(file, bill)
+        charged = [
+            row["id"]
+            for row in file.rows(
+                "select bill_id as id from (select bill_id from ref_charges union select bill_id from ref_settled) "
+                "where bill_id not in (select id from raw_m3ter__bills) order by 1"
+            )
+        ]
+        with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+            for bill in pool.map(lambda bill_id: _read(work, bill_id), charged):
+                _land(file, bill)
+        landed = file.count("raw_m3ter__bills")
+        if landed:
+            _land_codes(work, file)
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "bills", "count": landed})
+    return landed
+
+
+def _listed(work: Services, first: date) -> Iterator[Mapping[str, Any]]:
+    for bill in work.m3ter.bills(bill_date_start=first, exclude_line_items=False):
+        yield bill if isinstance(bill.get("lineItems"), list) else work.m3ter.bill(bill["id"])
+
+
+def _land(file: Staging, bill: Mapping[str, Any]) -> None:
+    file.land_rows("raw_m3ter__bills", [bill])
+    file.land_rows("raw_m3ter__bill_lines", ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ()))
+
+
+@task(name="extract every invoice", tags=("chargebee",))
+def extract_every_invoice(run: Run) -> int:
+    """All pending invoices, and all invoices dated since the bills' first service start."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_chargebee__invoices")
+        start = _first_service(file)
+        if start is None:
+            return 0
+        for params in ({"status[is]": "pending"}, {"date[after]": str(start)}):
+            pages = (page.body for page in work.chargebee.pages("invoices", params, sort_by="date"))
+            file.land_pages("invoices", pages)
+        landed = file.count("raw_chargebee__invoices")
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "invoices", "count": landed})
+    return landed
+
+
+def _first_service(file: Staging) -> int | None:
+    """A day before the first service of any bill read (epoch seconds); None without a bill."""
+    row = next(
+        file.rows(
+            "select epoch(min(coalesce(l.service_start, b.start_utc, b.bill_date)::timestamptz))::bigint as start "
+            "from stg_bills as b left join stg_bill_lines as l on l.bill_id = b.id where b.status <> 'DELETED'"
+        )
+    )
+    if row["start"] is None:
+        known = next(file.rows("select count(*) as charges from ref_charges"))["charges"]
+        return int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) if known else None
+    return max(0, int(row["start"]) - DAY_SECONDS)

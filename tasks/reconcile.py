@@ -1,0 +1,275 @@
+"""Compare both sides by the syncs' own rules, and tell drift from what is known already. Writes to no vendor."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from meterbridge.ledger import facts, intents, mappings, quarantine
+from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.account_plans import decide_customer
+from meterbridge.rules.booked import Wish
+from meterbridge.rules.both_sides import (
+    Claim,
+    Expected,
+    desired_plans,
+    standing_charges,
+    wanted_charges,
+)
+from meterbridge.rules.explained import Reason, Why, split_charges, split_items
+from meterbridge.rules.keys import key_text
+from meterbridge.rules.reconcile import (
+    Difference,
+    StandingCharge,
+    StandingPlan,
+    Total,
+    WantedCharge,
+    WantedPlan,
+    compare_bills,
+    compare_items,
+)
+from meterbridge.rules.records import Decision, Intent, Key, Quarantined, Waiting
+from meterbridge.staging.database import Staging, opened
+from meterbridge.staging.moments import moment, required
+from tasks import decide_bills, decide_subscriptions
+from tasks.change_set import refused_before
+from tasks.engine import task
+from tasks.report_differences import ReconcileReport
+from tasks.runs import Run
+from tasks.services import Services, services
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("account_plan", "charge")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger tells about decisions that are taken, but not yet, or never, carried out."""
+
+    refused: dict[tuple[str, Key], tuple[str, str, str]]
+    under_way: frozenset[tuple[str, Key]]
+    dismissed: frozenset[tuple[str, Key, str]]
+    claims: tuple[Claim, ...]
+    overlapping: bool
+
+    @classmethod
+    def read(cls, rx: Reader) -> Known:
+        """Everything at once, so that it fits together."""
+        return cls(
+            refused=refused_before(rx, KINDS),
+            under_way=frozenset((row.kind, row.key) for row in intents.open_rows(rx, KINDS)),
+            dismissed=frozenset((row.kind, row.key, row.code) for row in quarantine.list(rx, "dismissed")),
+            claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
+            overlapping=facts.get(rx, "m3ter_allow_overlapping_plans") == "true",
+        )
+
+
+@dataclass(slots=True)
+class Compared:
+    """One half of the comparison: drift, what is known, and how much was looked at."""
+
+    drift: list[Difference] = field(default_factory=list)
+    explained: list[tuple[Difference, Reason]] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    totals: dict[str, Total] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What is known, difference by difference; then what was set aside without one."""
+        for difference, reason in self.explained:
+            yield {**_row(difference), "why": reason.why, "code": reason.code, "message": reason.message}
+        told = {id(reason) for _, reason in self.explained}
+        for reason in self.reasons:
+            if id(reason) not in told:
+                shown = {
+                    "disagreement": "set aside",
+                    "what": "",
+                    "key": list(reason.key),
+                    "wanted": None,
+                    "found": None,
+                }
+                amount = {"money": reason.amount, "currency": reason.currency}
+                yield {**shown, **amount, "why": reason.why, "code": reason.code, "message": reason.message}
+
+
+@task(name="compare both sides")
+def compare(run: Run) -> ReconcileReport:
+    """Compare account plans item by item and charges portion by portion, landed as ``out_differences``."""
+    work = services(run.run_id)
+    with work.ledger.read() as rx:
+        known = Known.read(rx)
+    with opened(run.path) as file:
+        items = _items(run, work, file, known)
+        charges = _charges(run, work, file, known)
+        drift = [_row(one) for one in (*items.drift, *charges.drift)]
+        explained = [*items.rows(), *charges.rows()]
+        landed = [{**row, "key": key_text(tuple(row["key"]))} for row in (*drift, *explained)]
+        file.make("reconcile", "out_differences", {"differences": json.dumps(landed, ensure_ascii=False)})
+        extracted = {
+            name: file.count(table)
+            for name, table in (
+                ("customers", "stg_customers"),
+                ("subscriptions", "stg_subscriptions"),
+                ("account plans", "int_standing_plans"),
+                ("bills", "stg_bills"),
+                ("invoices", "stg_invoices"),
+            )
+        }
+    logger.info("compared", extra={"run_id": run.run_id, "differences": len(drift), "explained": len(explained)})
+    return ReconcileReport(
+        flow=run.flow,
+        flow_run_id=run.run_id,
+        extracted=extracted,
+        requests=work.requests(),
+        throttled=work.throttled(),
+        seconds=round(work.clock.epoch() - run.started_at, 3),
+        staging=run.staging,
+        differences=len(drift),
+        drift=drift,
+        explained=explained,
+        totals={currency: _total(total) for currency, total in charges.totals.items()},
+        compared={**items.counts, **charges.counts},
+    )
+
+
+def _row(difference: Difference) -> dict[str, Any]:
+    return {**asdict(difference), "key": list(difference.key)}
+
+
+def _total(total: Total) -> dict[str, int]:
+    return {"wanted": total.wanted, "standing": total.standing, "difference": total.difference}
+
+
+# --- account plans ------------------------------------------------------------------------
+
+
+def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
+    accounts, plans = decide_subscriptions.policies(
+        work.settings, datetime.fromtimestamp(run.started_at, UTC), known.overlapping
+    )
+    targets = {
+        row["item_price"]: decide_subscriptions._target(row) for row in file.rows("select * from ref_plan_targets")
+    }
+    decisions: list[Decision] = []
+    for row in file.rows("select * from int_customers order by id"):
+        decisions += decide_customer(decide_subscriptions._case(row, targets), accounts, plans)
+    kept, reasons = sift(decisions, known)
+    in_ledger = [
+        decide_subscriptions._known_plan(row)
+        for row in file.rows("select * from ref_account_plans where account_plan_id is not null")
+    ]
+    wanted = desired_plans(in_ledger, kept)
+    adopted = {i.payload["id"]: i.key for i in kept if isinstance(i, Intent) and i.action == "adopt" and _is_plan(i)}
+    found = list(_standing_plans(file, adopted))
+    drift, explained = split_items(compare_items(wanted, found), reasons)
+    return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
+
+
+def _is_plan(intent: Intent) -> bool:
+    return intent.kind == "account_plan"
+
+
+def _item(plan: WantedPlan | StandingPlan) -> tuple[str, str, datetime]:
+    return plan.subscription_id, plan.item_price_id, plan.start
+
+
+def _standing_plans(file: Staging, adopted: Mapping[str, Key]) -> Iterator[StandingPlan]:
+    for row in file.rows("select * from int_standing_plans order by account_plan_id"):
+        item = adopted.get(row["account_plan_id"], (row["subscription_id"], row["item_price_id"]))
+        yield StandingPlan(
+            account_plan_id=row["account_plan_id"],
+            subscription_id=item[0],
+            item_price_id=item[1],
+            account_id=row["account_id"],
+            plan_id=row["plan_id"],
+            start=required(row["start_at"]),
+            end=moment(row["end_at"]),
+        )
+
+
+# --- charges ------------------------------------------------------------------------------
+
+
+def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
+    settled = list(file.rows("select * from ref_settled"))
+    if not file.count("int_bills"):
+        return Compared(counts={"portions": 0})
+    policy = decide_bills.policy_of(work)
+    now = datetime.fromtimestamp(run.started_at, UTC)
+    wanted: list[WantedCharge] = []
+    expected: list[Expected] = []
+    reasons: list[Reason] = []
+    claims = list(known.claims)
+    currencies: dict[str, str] = {}
+    for row in file.rows("select * from int_bills order by bill_date, id"):
+        kept, why = sift(decide_bills._decide(row, policy, now), known)
+        reasons += why
+        claims += [_claim(i.state, i.payload["line_id"]) for i in kept if isinstance(i, Intent) and i.action == "adopt"]
+        currencies[row["id"]] = row["currency"]
+        if row["status"] != "DELETED":
+            more = wanted_charges(decide_bills._case(row, now), policy, kept)
+            wanted, expected = [*wanted, *more[0]], [*expected, *more[1]]
+    by_hand = {(s["bill_id"], s["subscription_id"]) for s in settled} | {
+        key[:2] for kind, key, _ in known.dismissed if kind == "charge"
+    }
+    invoices = [decide_bills._invoice(row) for row in file.rows("select * from stg_invoices order by id")]
+    standing = standing_charges(claims, expected, invoices, by_hand)
+    standing += [
+        StandingCharge(s["bill_id"], s["subscription_id"], int(s["amount"]), currencies[s["bill_id"]])
+        for s in settled
+        if currencies.get(s["bill_id"])
+    ]
+    differences, totals = compare_bills(wanted, standing)
+    drift, explained = split_charges(differences, reasons)
+    portions = {(w.bill_id, w.subscription_id) for w in wanted} | {(s.bill_id, s.subscription_id) for s in standing}
+    return Compared(drift, explained, reasons, totals, {"portions": len(portions)})
+
+
+def _claim(state: Mapping[str, Any], line_id: str) -> Claim:
+    wish = Wish(
+        entity_type=state["entity_type"],
+        entity_id=state["entity_id"],
+        reference=state["reference"],
+        date_from=state["date_from"],
+        date_to=state["date_to"],
+        subscription_id=state["subscription_id"],
+        amount=state["amount"],
+    )
+    return Claim(state["bill_id"], state["subscription_id"], line_id, wish)
+
+
+def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], list[Reason]]:
+    """Part decisions into those that say what should stand, and the reasons why some of it does not yet.
+
+    A write that its vendor refused, or that is recorded and not done, is no longer
+    wanted of today's state: it is a reason.
+    """
+    kept: list[Decision] = []
+    reasons: list[Reason] = []
+    for one in decisions:
+        if one.kind not in KINDS:
+            continue
+        match one:
+            case Intent():
+                fingerprint, code, message = known.refused.get((one.kind, one.key), ("", "", ""))
+                if fingerprint == one.fingerprint:
+                    reasons.append(Reason("quarantined", one.key, code, message, one.amount, one.currency))
+                elif (one.kind, one.key) in known.under_way:
+                    reasons.append(Reason("under way", one.key, "", one.reason, one.amount, one.currency))
+                else:
+                    kept.append(one)
+            case Quarantined():
+                gone = (one.kind, one.key, one.code) in known.dismissed
+                why: Why = "dismissed" if gone else "quarantined"
+                reasons.append(Reason(why, one.key, one.code, one.message, one.amount, one.currency))
+                kept.append(one)
+            case Waiting():
+                reasons.append(Reason("waiting", one.key, "", one.reason, one.amount, one.currency))
+            case _:
+                kept.append(one)
+    return kept, reasons
