@@ -200,18 +200,19 @@ class Sorter:
     def _joined(
         self, subscription: Subscription, pair: Pair, standing: dict[Pair, tuple[Standing, ...]], span: Span
     ) -> datetime | None:
-        """When an item came to a subscription that has account plans in its present life; None where it has none.
+        """When an item came to a subscription that has account plans running in its present life; None where it has none.
 
         An item that was there when one of them was written joined with it at the
         latest; any other came with the last change.
         """
         plans = (one.plan for other, own in standing.items() if other[0] == subscription.id for one in own)
-        present = [plan for plan in plans if plan.end is None or plan.end > span[0]]
+        now = self.policy.now
+        present = [plan for plan in plans if plan.start <= now and (plan.end is None or plan.end > span[0])]
         beside = [plan.start for plan in present if pair[1] in plan.items]
         if not present:
             return None
         changed_at = self.case.changed_at.get(subscription.id)
-        return min(beside, default=change_instant(subscription, changed_at, self.policy.now))
+        return min(beside, default=change_instant(subscription, changed_at, now))
 
 
 def _with_terms(standing: tuple[Standing, ...], wish: Wish | None) -> tuple[Standing, ...]:

@@ -261,6 +261,16 @@ TABLE = [
         [],
         id="cancellation-taken-back-before-it-took-effect",
     ),
+    pytest.param(
+        sub(updated_at=FEB), [known(end=FEB)], [("update", "s1.api.1", JAN, None)], [], id="taken-back-at-its-very-end"
+    ),
+    pytest.param(
+        sub("future", started_at=None, start_date=MAY, items=("api", "sms")),
+        [known(start=APR)],
+        [("update", "s1.api.1", MAY, None), ("create", "s1.sms.1", MAY, None)],
+        [],
+        id="an-item-added-before-the-start-starts-with-it",
+    ),
     # --- not yet started ---------------------------------------------------------------------
     pytest.param(
         sub("future", started_at=None, start_date=MAY),
