@@ -200,7 +200,7 @@ class Sorter:
     def _joined(
         self, subscription: Subscription, pair: Pair, standing: dict[Pair, tuple[Standing, ...]], span: Span
     ) -> datetime | None:
-        """When an item came to a subscription that has account plans running in its present life; None where it has none.
+        """When an item came to a subscription that has account plans in its present life; None where none runs.
 
         An item that was there when one of them was written joined with it at the
         latest; any other came with the last change.
