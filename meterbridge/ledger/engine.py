@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from meterbridge.errors import BrokenInvariant, MeterbridgeError, RetriableError, SetupError
@@ -64,7 +64,7 @@ def parse_url(url: str | None, home: Path) -> URL:
 
 def masked(url: URL) -> str:
     """The URL as it may be shown: without its password, wherever it stands."""
-    shown = {name: "***" if "password" in name.lower() else value for name, value in url.query.items()}
+    shown = {name: "hidden" if "password" in name.lower() else value for name, value in url.query.items()}
     return url.set(query=shown).render_as_string(hide_password=True)
 
 
@@ -145,6 +145,8 @@ def explained(failure: SQLAlchemyError, url_text: str) -> MeterbridgeError:
     reason = str(getattr(failure, "orig", None) or failure).strip().splitlines()[0]
     if _passes(failure):
         return RetriableError("MB-UNAVAILABLE", f"the ledger {url_text}: {reason}")
+    if _sqlite_code(failure) == "SQLITE_NOTADB":
+        return SetupError("MB-SETTING", f"the ledger {url_text}: {reason}", remedy="Set METERBRIDGE_LEDGER_URL.")
     return BrokenInvariant("MB-INVARIANT", f"the ledger refused a statement: {reason}")
 
 
@@ -154,5 +156,9 @@ def _passes(failure: SQLAlchemyError) -> bool:
     if not isinstance(failure, DBAPIError):
         return False
     if isinstance(failure.orig, sqlite3.Error):
-        return getattr(failure.orig, "sqlite_errorname", "").startswith(_TRANSIENT_SQLITE)
-    return failure.connection_invalidated or type(failure).__name__ in ("OperationalError", "InterfaceError")
+        return _sqlite_code(failure).startswith(_TRANSIENT_SQLITE)
+    return failure.connection_invalidated or isinstance(failure, OperationalError | InterfaceError)
+
+
+def _sqlite_code(failure: SQLAlchemyError) -> str:
+    return str(getattr(getattr(failure, "orig", None), "sqlite_errorname", ""))

@@ -90,13 +90,17 @@ def mark_sending_many(
     return marked
 
 
-def reattempt(tx: Writer, intent_id: int, owner: str, *, at: float | None = None) -> bool:
-    """A probe proved that nothing landed: a new attempt, with the same idempotency key and the stored request."""
+def reattempt(tx: Writer, intent_id: int, owner: str, *, at: float | None = None, request: str | None = None) -> bool:
+    """A probe proved that nothing landed: a new attempt, with the same idempotency key and the stored request.
+
+    ``request`` replaces the stored one where the vendor has no keys and the old one
+    names a version that is no longer the current one.
+    """
     start = EpochNow() if at is None else at
     alive = (intents.c.state.in_(IN_FLIGHT_STATES), intents.c.request.is_not(None), intents.c.lease_until > EpochNow())
-    return _set(
-        tx, intent_id, owner, *alive, state="sending", attempt_started_at=start, attempts=intents.c.attempts + 1
-    )
+    renewed = {} if request is None else {"request": request}
+    count = intents.c.attempts + 1
+    return _set(tx, intent_id, owner, *alive, state="sending", attempt_started_at=start, attempts=count, **renewed)
 
 
 def applied(

@@ -45,7 +45,8 @@ class Reader:
 
     def stream(self, statement: AnySelect) -> Iterator[AnyRow]:
         """Run one query and hand its rows out without holding them all; read it to the end inside the transaction."""
-        result = self._database.execution_options(yield_per=STREAM_ROWS).execute(statement)
+        # Per statement: options set on the connection would hold for every statement after this one.
+        result = self._database.execute(statement, execution_options={"yield_per": STREAM_ROWS})
         for rows in result.partitions():
             yield from rows
 
@@ -118,7 +119,8 @@ def insert_into(tx: Reader, table: Table) -> sqlite.Insert:
 def insert_new(tx: Writer, table: Table, row: Mapping[str, Any], keys: Sequence[str]) -> bool:
     """Insert a row unless its key is there; returns whether it was new."""
     insert = insert_into(tx, table).values(**row).on_conflict_do_nothing(index_elements=list(keys))
-    return tx.execute(insert).rowcount == 1
+    # RETURNING and not rowcount: PostgreSQL's is -1 where the row's number is fetched along with the insert.
+    return tx.execute(insert.returning(table.c[keys[0]])).one_or_none() is not None
 
 
 def chunks(values: Iterable[_T], size: int = LIST_VALUES) -> Iterator[list[_T]]:
