@@ -53,6 +53,12 @@ def key_text(key: Key) -> str:
     return json.dumps(list(key), ensure_ascii=False, separators=(",", ":"))
 
 
+def shown(key: Iterable[str]) -> str:
+    """A natural key for people: parts joined by `` / ``, a charge's long identity as its reference."""
+    parts = list(key)
+    return " / ".join(reference(tuple(parts)) if part.startswith("[") else part for part in parts)
+
+
 def key_from_text(text: str) -> Key:
     """The inverse of :func:`key_text`."""
     return tuple(json.loads(text))

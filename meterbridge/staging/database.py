@@ -47,15 +47,17 @@ class Staging:
         """Flush and release the file."""
         self._connection.close()
 
+    def _run(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement to its end: DuckDB refuses the next one while a result is open."""
+        return self._connection.execute(query, parameters).fetchall()
+
     def ensure_tables(self) -> None:
         """Create every landing table that is not there yet, so that SQL finds empty ones instead of none."""
         for resource, entry in shapes.CHARGEBEE.items():
-            self._connection.execute(
-                f"create table if not exists raw_chargebee__{resource} (entry {entry}, origin VARCHAR)"
-            )
+            self._run(f"create table if not exists raw_chargebee__{resource} (entry {entry}, origin VARCHAR)")
         for table, columns in shapes.TEXT.items():
             listed = ", ".join(f'"{column}" VARCHAR' for column in columns)
-            self._connection.execute(f"create table if not exists {table} ({listed})")
+            self._run(f"create table if not exists {table} ({listed})")
 
     def land_pages(self, resource: str, pages: Iterable[bytes], *, origin: str = "list") -> int:
         """Land Chargebee list pages as received; returns the number of entries.
@@ -78,12 +80,12 @@ class Staging:
             f"$file, format = 'array', columns = {columns}, maximum_object_size = 268435456)"
         )
         try:
-            count = self._connection.execute(query, {"origin": origin, "file": file}).fetchone()
+            count = self._run(query, {"origin": origin, "file": file})
         except duckdb.InvalidInputException as failure:
             raise RetriableError(
                 "MB-ANSWER", f"a page of Chargebee's {resource} has another shape than documented"
             ) from failure
-        return int(count[0]) if count else 0
+        return int(count[0][0]) if count else 0
 
     def land_rows(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
         """Land mappings into a text table of :data:`shapes.TEXT`; fields beyond its columns are left out."""
@@ -94,7 +96,7 @@ class Staging:
                 [[_text(row.get(column)) for column in columns] for row in chunk], columns=list(columns), dtype="str"
             )
             self._connection.register("landing", frame)
-            self._connection.execute(f"insert into {table} select * from landing")
+            self._run(f"insert into {table} select * from landing")
             self._connection.unregister("landing")
             landed += len(chunk)
         return landed
@@ -102,20 +104,17 @@ class Staging:
     def clear(self, *tables: str) -> None:
         """Empty tables, so that a repeated task lands once."""
         for table in tables:
-            self._connection.execute(f"delete from {table}")
+            self._run(f"delete from {table}")
 
     def make(self, resource: str, table: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run ``sql/<resource>/<table>.sql``, which makes that table; returns its number of rows."""
         text = statement(resource, table)
-        self._connection.execute(
-            text, {name: value for name, value in (parameters or {}).items() if f"${name}" in text} or None
-        )
+        self._run(text, {name: value for name, value in (parameters or {}).items() if f"${name}" in text} or None)
         return self.count(table)
 
     def count(self, table: str) -> int:
         """Number of rows."""
-        row = self._connection.execute(f"select count(*) from {table}").fetchone()
-        return int(row[0]) if row else 0
+        return int(self._run(f"select count(*) from {table}")[0][0])
 
     def rows(
         self, query: str, parameters: Mapping[str, Any] | None = None, *, chunk: int = 2_000

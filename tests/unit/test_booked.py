@@ -24,7 +24,7 @@ ITEM_LINE = replace(OURS, entity_type="charge_item_price", entity_id="api-usage-
         pytest.param(WISH, [OURS], ["li_1"], 1, Absent(), id="stood-before-the-send"),
         pytest.param(WISH, [replace(OURS, amount=4125)], [], 1, Wrong("li_1", 4125), id="another-amount"),
         pytest.param(WISH, [replace(OURS, description="API calls")], [], 1, Absent(), id="without-our-reference"),
-        pytest.param(WISH, [replace(OURS, description="[mb:0123456789ab] x")], [], 1, Absent(), id="reference-not-last"),
+        pytest.param(WISH, [replace(OURS, description="[mb:0123456789ab] x")], [], 1, Absent(), id="not-last"),
         pytest.param(WISH, [replace(OURS, subscription_id="sub-2")], [], 1, Absent(), id="another-subscription"),
         pytest.param(WISH, [replace(OURS, date_to=FROM)], [], 1, Absent(), id="another-date"),
         pytest.param(WISH, [replace(OURS, date_from=None)], [], 1, Absent(), id="no-date"),
@@ -35,7 +35,7 @@ ITEM_LINE = replace(OURS, entity_type="charge_item_price", entity_id="api-usage-
         pytest.param(ITEM, [replace(ITEM_LINE, entity_id="other")], [], 1, Absent(), id="another-item-price"),
         pytest.param(ITEM, [OURS], [], 1, Absent(), id="adhoc-is-no-charge-item"),
         pytest.param(
-            ITEM, [replace(ITEM_LINE, amount=1), replace(ITEM_LINE, id="li_2")], [], 2, Booked("li_2"), id="right-amount-first"
+            ITEM, [replace(ITEM_LINE, amount=1), replace(ITEM_LINE, id="li_2")], [], 2, Booked("li_2"), id="right-first"
         ),
     ],
 )

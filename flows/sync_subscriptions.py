@@ -1,0 +1,49 @@
+"""Chargebee customers and subscriptions become m3ter accounts and account plans."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.change_set import record
+from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
+from tasks.deliver import SUBSCRIPTION_WAVES, deliver
+from tasks.extract import extract_customers, extract_plans, extract_subscriptions, find_existing, recover_missed
+from tasks.refer import refer
+from tasks.report import RunReport, build, publish
+from tasks.runs import Request, run_name, running
+from tasks.settle import settle
+from tasks.stage import CUSTOMER_CASES, SUBSCRIPTIONS, stage
+
+
+@flow(name="sync_subscriptions", flow_run_name=run_name)
+def sync_subscriptions(
+    dry_run: bool = False, full: bool = False, ids: list[str] | None = None, since: float | None = None
+) -> RunReport:
+    """Chargebee customers and subscriptions become m3ter accounts and account plans.
+
+    Args:
+        dry_run: Decide and explain, but write nothing to m3ter.
+        full: Read everything, not only what changed since the last run.
+        ids: Only these subscriptions, or subscriptions of these customers.
+        since: Read what changed since this instant (epoch seconds) instead of the last run's.
+    """
+    request = Request(dry_run, full, tuple(ids or ()), since)
+    with running("sync_subscriptions", request) as run:
+        extract_customers(run)
+        extract_subscriptions(run)
+        recovered = recover_missed(run)
+        extract_plans(run)
+        refer(run)
+        stage(run, SUBSCRIPTIONS)
+        find_existing(run)
+        stage(run, CUSTOMER_CASES)
+        change_set = decide_subscriptions(run)
+        if dry_run:
+            report = build(run, change_set, recovered=recovered)
+        else:
+            record(run, change_set, KINDS, subject)
+            delivered = deliver(run, SUBSCRIPTION_WAVES)
+            settle(run, KINDS)
+            report = build(run, change_set, delivered=delivered, recovered=recovered)
+        publish(run, report)
+        return report

@@ -1,0 +1,133 @@
+"""``meterbridge demo``: both syncs on the sandbox, as a stranger should see them first."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meterbridge.cli import show
+from meterbridge.errors import BrokenInvariant
+from meterbridge.rules.keys import shown
+from meterbridge.settings import load_settings, use_environment
+
+if TYPE_CHECKING:
+    from meterbridge.sandbox import Sandbox
+    from tasks.report import RunReport
+
+
+def demo(
+    folder: Annotated[Path | None, typer.Option(help="For ledger and staging files; default a temporary one.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sandbox's world.")] = 7,
+) -> None:
+    """Sync, rate, bill, charge, run it all again and reconcile, on a sandbox. Touches no real account."""
+    started = time.monotonic()
+    home = (folder or Path(tempfile.mkdtemp(prefix="meterbridge-demo-"))).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    from meterbridge.sandbox import Sandbox
+    from meterbridge.sandbox.scenarios import build
+
+    with Sandbox(build("demo", seed=seed)) as sandbox:
+        isolate(home, sandbox)
+        _say("The sandbox of both vendors listens on", sandbox.url)
+        _say("Starting Prefect's ephemeral server …", "10–20 s")
+        reports = _walk(sandbox)
+    _conclude(home, reports, time.monotonic() - started)
+
+
+def isolate(home: Path, sandbox: Sandbox) -> None:
+    """Forget the variables of vendors, meterbridge and Prefect; use the sandbox's; refuse all but loopback."""
+    from meterbridge import sandbox as imitation
+    from meterbridge.sandbox.scenarios import catalog_path
+
+    use_environment(
+        {
+            "CHARGEBEE_SITE": imitation.CHARGEBEE_SITE,
+            "CHARGEBEE_API_KEY": imitation.CHARGEBEE_API_KEY,
+            "CHARGEBEE_BASE_URL": sandbox.chargebee_url,
+            "M3TER_ORG_ID": imitation.M3TER_ORGANIZATION_ID,
+            "M3TER_API_KEY": imitation.M3TER_API_KEY,
+            "M3TER_API_SECRET": imitation.M3TER_API_SECRET,
+            "M3TER_BASE_URL": sandbox.m3ter_url,
+            "M3TER_INGEST_URL": sandbox.m3ter_url,
+            "METERBRIDGE_HOME": str(home),
+            "METERBRIDGE_ROOT": str(home),
+            "METERBRIDGE_CATALOG": str(catalog_path()),
+            "METERBRIDGE_BILLS_SINCE": "2026-01-01",
+            "METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE": "3500",
+            "METERBRIDGE_LOG_LEVEL": "ERROR",
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+    )
+    os.chdir(home)  # Prefect reads prefect.toml, pyproject.toml and .env where it stands
+    from tasks.services import refuse_all_but_loopback
+
+    refuse_all_but_loopback(load_settings())
+
+
+def _walk(sandbox: Sandbox) -> dict[str, RunReport]:
+    from flows.reconcile import reconcile
+
+    from flows.sync_bills import sync_bills
+    from flows.sync_subscriptions import sync_subscriptions
+    from meterbridge.sandbox.scenarios.month import use_and_bill
+
+    reports = {"sync subscriptions": sync_subscriptions()}
+    month = use_and_bill(sandbox.world)
+    _say(
+        "A month passed in the sandbox:",
+        f"{month.measurements} measurements, {month.bills} bills, {month.approved} approved",
+    )
+    reports["sync bills"] = sync_bills()
+    reports["sync subscriptions again"] = sync_subscriptions()
+    reports["sync bills again"] = sync_bills()
+    reports["reconcile"] = reconcile()
+    return reports
+
+
+def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None:
+    rows = []
+    for step, report in reports.items():
+        read = ", ".join(f"{count} {name}" for name, count in report.extracted.items())
+        done = ", ".join(f"{count} {name}" for name, count in report.applied.items()) or "0 writes"
+        rows.append((step, read, done, len(report.waiting), len(report.quarantined)))
+    show.table("What came, and what was done", ("step", "read", "written", "waiting", "set aside"), rows)
+    aside = {(r["code"], tuple(r["key"])): r for report in reports.values() for r in report.quarantined}
+    cells = [(code, shown(key), _money(row), row["message"]) for (code, key), row in sorted(aside.items())]
+    show.table(
+        "Set aside, and why (nothing else was stopped by it)", ("code", "record", "amount", "what to know"), cells
+    )
+    waiting = [(shown(r["key"]), _money(r), r["reason"]) for r in reports["sync bills"].waiting]
+    if waiting:
+        show.table("Waiting for their invoice", ("record", "amount", "why"), waiting)
+    again = reports["sync subscriptions again"].writes + reports["sync bills again"].writes
+    differences = getattr(reports["reconcile"], "differences", -1)
+    _say("Written when everything ran a second time:", again)
+    _say("Differences found by reconcile:", differences)
+    _say("Ledger:", home / "ledger.sqlite3")
+    _say("Staging file of the bills run (open it with `duckdb FILE`):", reports["sync bills"].staging)
+    _say("Took", f"{seconds:.0f} s")
+    if again or differences:
+        raise BrokenInvariant(
+            "MB-INVARIANT", f"the demo should end with 0 writes and 0 differences, not {again} and {differences}"
+        )
+
+
+def _money(row: dict[str, object]) -> str:
+    from tasks.report import money
+
+    return money(row)
+
+
+def _say(what: str, value: object) -> None:
+    show.console().print(f"{what} {value}", markup=False)

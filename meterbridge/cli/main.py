@@ -1,0 +1,68 @@
+"""The command line, one module a command group.
+
+Exit codes: 0 done · 1 failed · 2 wrong usage or configuration · 3 done, but something was set aside or drift was found.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from meterbridge import __version__
+from meterbridge.cli import demo, inspect, money, sandbox, sync
+from meterbridge.errors import MeterbridgeError, SetupError
+
+app = typer.Typer(
+    name="meterbridge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The bridge between Chargebee and m3ter: every cent accounted for, nothing written twice.",
+)
+app.add_typer(sync.app, name="sync")
+app.add_typer(money.quarantine, name="quarantine")
+app.command("demo")(demo.demo)
+app.command("sandbox")(sandbox.sandbox)
+app.command("doctor")(inspect.doctor)
+app.command("status")(inspect.status)
+app.command("trace")(inspect.trace)
+app.command("reconcile")(money.reconcile)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"meterbridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that belong to no command."""
+    del version  # acted on in its callback
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one clear line and an exit code."""
+    try:
+        app()
+    except SetupError as failure:
+        _tell(failure)
+        sys.exit(2)
+    except MeterbridgeError as failure:
+        _tell(failure)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing is lost: the next run goes on from here", err=True)
+        sys.exit(1)
+
+
+def _tell(failure: MeterbridgeError) -> None:
+    where = f" [{failure.key}]" if failure.key else ""
+    typer.echo(f"{failure.code}{where}: {failure.message}", err=True)
+    typer.echo(f"  → {failure.remedy}", err=True)

@@ -1,0 +1,263 @@
+"""The change set: decisions landed in the staging file, hashed, explained, and recorded in the ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, assert_never, cast
+
+from meterbridge.ledger import intents as ledger_intents
+from meterbridge.ledger import quarantine
+from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, key_text, shown
+from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
+from meterbridge.staging.database import Staging, opened
+from tasks.engine import task
+from tasks.runs import Run
+from tasks.services import services
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """All intents of one run, by hash, with counts; the rows themselves stay in the staging file."""
+
+    hash: str
+    intended: dict[str, int]
+    unchanged: int
+    out_of_scope: int
+    waiting: int
+    quarantined: int
+    subjects: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def writes(self) -> int:
+        """Intended writes."""
+        return sum(self.intended.values())
+
+
+@dataclass(slots=True)
+class Tray:
+    """Where decisions are put down before they are landed, sorted by what becomes of them."""
+
+    refused: dict[tuple[str, Key], tuple[str, str, str]]
+    intents: list[Intent] = field(default_factory=list)
+    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def put(self, decision: Decision) -> None:
+        """Take one decision; a write that its vendor refused stays set aside until somebody says retry."""
+        match decision:
+            case Intent():
+                fingerprint, code, message = self.refused.get((decision.kind, decision.key), ("", "", ""))
+                if fingerprint == decision.fingerprint:
+                    again = Quarantined(
+                        decision.kind,
+                        decision.key,
+                        code,
+                        message,
+                        decision.amount,
+                        decision.currency,
+                        decision.source_version,
+                    )
+                    self.put(again)
+                else:
+                    self.intents.append(decision)
+            case Unchanged():
+                self.counts["unchanged"] += 1
+            case OutOfScope():
+                self.counts["out_of_scope"] += 1
+                self.set_aside.append(_row("out_of_scope", decision.kind, decision.key, message=decision.reason))
+            case Quarantined():
+                self.counts["quarantined"] += 1
+                self.set_aside.append(
+                    _row(
+                        "quarantined",
+                        decision.kind,
+                        decision.key,
+                        code=decision.code,
+                        message=decision.message,
+                        amount=decision.amount,
+                        currency=decision.currency,
+                        source_version=decision.source_version,
+                    )
+                )
+            case Waiting():
+                self.counts["waiting"] += 1
+                until = decision.until.isoformat() if decision.until else None
+                self.set_aside.append(
+                    _row(
+                        "waiting",
+                        decision.kind,
+                        decision.key,
+                        message=decision.reason,
+                        amount=decision.amount,
+                        currency=decision.currency,
+                        until=until,
+                    )
+                )
+            case _:
+                assert_never(decision)
+
+
+FINAL_CODES = ("MB-REFUSED", "MB-ACCOUNT-CLASH", "MB-CHARGE-WRONG", "MB-DOUBLE-CHARGE")
+"""Refusals that another try would only repeat; everything else is decided again in every run."""
+
+
+def _row(decision: str, kind: str, key: Key, **rest: Any) -> dict[str, Any]:
+    return {"decision": decision, "kind": kind, "key": key_text(key), **rest}
+
+
+def refused_before(rx: Reader, kinds: tuple[str, ...]) -> dict[tuple[str, Key], tuple[str, str, str]]:
+    """Intents that a vendor refused and nobody has retried: (fingerprint, code, message) by kind and key."""
+    waiting = {(row.kind, row.key) for row in quarantine.list(rx, state="open")}
+    found = {}
+    for row in ledger_intents.refused_rows(rx, kinds):
+        if (row.kind, row.key) in waiting and row.error_code in FINAL_CODES:
+            found[row.kind, row.key] = (row.fingerprint, row.error_code or "MB-REFUSED", row.error_message or "")
+    return found
+
+
+def _set_dependents_aside(tray: Tray) -> None:
+    """What builds on a record that is set aside cannot be sent either; it follows once that one is cleared."""
+    aside = {(row["kind"], row["key"]) for row in tray.set_aside if row["decision"] == "quarantined"}
+    sendable: list[Intent] = []
+    for intent in tray.intents:
+        blocking = next((ref for ref in intent.depends_on if (ref.kind, key_text(ref.key)) in aside), None)
+        if blocking is None:
+            sendable.append(intent)
+        else:
+            aside.add((intent.kind, key_text(intent.key)))
+            tray.put(waits_for(intent, blocking))
+    tray.intents = sendable
+
+
+def waits_for(intent: Intent | ledger_intents.IntentRow, blocking: Ref) -> Quarantined:
+    """The quarantine of an intent whose foundation is set aside."""
+    message = f"waits for {blocking.kind.replace('_', ' ')} {shown(blocking.key)}, which is set aside"
+    return Quarantined(
+        cast(Kind, intent.kind),
+        intent.key,
+        "MB-DEPENDS",
+        message,
+        intent.amount,
+        intent.currency,
+        intent.source_version,
+    )
+
+
+def land(file: Staging, tray: Tray, subjects: Iterable[str]) -> ChangeSet:
+    """Put all decisions into ``out_intents`` and ``out_set_aside``; returns the change set's summary."""
+    _set_dependents_aside(tray)
+    file.clear("out_intents", "out_set_aside")
+    file.land_rows("out_intents", (_intent_row(intent) for intent in tray.intents))
+    file.land_rows("out_set_aside", tray.set_aside)
+    intended = Counter(f"{intent.kind}.{intent.action}" for intent in tray.intents)
+    return ChangeSet(
+        hash=change_set_hash(tray.intents),
+        intended=dict(sorted(intended.items())),
+        unchanged=tray.counts["unchanged"],
+        out_of_scope=tray.counts["out_of_scope"],
+        waiting=tray.counts["waiting"],
+        quarantined=tray.counts["quarantined"],
+        subjects=tuple(sorted(set(subjects))),
+    )
+
+
+def _intent_row(intent: Intent) -> dict[str, Any]:
+    return {
+        "kind": intent.kind,
+        "key": key_text(intent.key),
+        "action": intent.action,
+        "target": intent.target,
+        "payload": canonical(intent.payload),
+        "fingerprint": intent.fingerprint,
+        "reason": intent.reason,
+        "scope": intent.scope,
+        "depends_on": canonical(intent.depends_on),
+        "state": canonical(intent.state),
+        "amount": intent.amount,
+        "currency": intent.currency,
+        "source_version": intent.source_version,
+        "warnings": canonical(intent.warnings),
+    }
+
+
+def landed_intents(file: Staging) -> Iterator[Intent]:
+    """Read the intents back from ``out_intents``, in the order in which they were decided."""
+    for row in file.rows("select * from out_intents order by rowid"):
+        yield Intent(
+            kind=row["kind"],
+            key=key_from_text(row["key"]),
+            action=row["action"],
+            target=row["target"],
+            payload=json.loads(row["payload"]),
+            fingerprint=row["fingerprint"],
+            reason=row["reason"],
+            scope=row["scope"],
+            depends_on=tuple(Ref(ref["$ref"][0], tuple(ref["$ref"][1:])) for ref in json.loads(row["depends_on"])),
+            state=json.loads(row["state"]),
+            amount=_number(row["amount"]),
+            currency=row["currency"],
+            source_version=_number(row["source_version"]),
+            warnings=tuple(json.loads(row["warnings"])),
+        )
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def landed_quarantine(file: Staging) -> Iterator[Quarantined]:
+    """Read what was set aside with a code back from ``out_set_aside``."""
+    for row in file.rows("select * from out_set_aside where decision = 'quarantined' order by rowid"):
+        yield Quarantined(
+            row["kind"],
+            key_from_text(row["key"]),
+            row["code"],
+            row["message"],
+            _number(row["amount"]),
+            row["currency"],
+            _number(row["source_version"]),
+        )
+
+
+@task(name="record change set")
+def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Callable[[str, Key], str]) -> int:
+    """Write every intent down in one transaction before any is sent; returns how many are new.
+
+    Unsent older intents of the subjects decided here are superseded. Quarantine rows
+    of these subjects that were not set aside again are cleared.
+    """
+    work = services(run.run_id)
+    decided = set(change_set.subjects)
+    with opened(run.path) as file, work.ledger.write() as tx:
+        aside = list(landed_quarantine(file))
+        again = {(q.kind, q.key) for q in aside}
+        stale = [
+            row.key
+            for row in ledger_intents.open_rows(tx, kinds)
+            if row.scope in decided or subject(row.kind, row.key) in decided
+        ]
+        recorded = ledger_intents.record(
+            tx,
+            run.run_id,
+            change_set.hash,
+            landed_intents(file),
+            site=work.settings.chargebee_site,
+            kinds=kinds,
+            keys_decided=stale,
+        )
+        for found in quarantine.to_decide(tx):
+            ours = found.kind in kinds and subject(found.kind, found.key) in decided
+            if ours and (found.kind, found.key) not in again:
+                quarantine.clear(tx, found.kind, found.key)
+        for decision in aside:
+            quarantine.put(tx, run.flow, decision, run.run_id)
+        tx.commit()
+    logger.info("recorded", extra={"run_id": run.run_id, "count": recorded.inserted, "change_set": change_set.hash})
+    return recorded.inserted

@@ -1,0 +1,215 @@
+"""Rows of ``int_customers`` → rules → the change set of ``sync_subscriptions``. Calls no vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from meterbridge.ledger import facts
+from meterbridge.rules.account_plans import PlanPolicy, decide_customer
+from meterbridge.rules.accounts import AccountPolicy
+from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.records import (
+    Address,
+    Customer,
+    CustomerCase,
+    FoundAccount,
+    FoundPlan,
+    Intent,
+    Key,
+    KnownAccount,
+    KnownPlan,
+    PlanTarget,
+    Quarantined,
+    Subscription,
+    SubscriptionItem,
+)
+from meterbridge.settings import Settings
+from meterbridge.staging.database import Staging, opened
+from meterbridge.staging.moments import instant, moment, required
+from tasks.change_set import ChangeSet, Tray, land, refused_before
+from tasks.engine import task
+from tasks.runs import Run
+from tasks.services import services
+
+KINDS = ("account", "account_plan", "external_mapping")
+
+
+def subject(kind: str, key: Key) -> str:
+    """Whose record it is: the customer of an account, the subscription of an account plan."""
+    return key[1] if kind == "external_mapping" else key[0]
+
+
+@task(name="decide subscriptions")
+def decide_subscriptions(run: Run) -> ChangeSet:
+    """Desired minus known, customer by customer, landed as ``out_intents`` and ``map_*``."""
+    work = services(run.run_id)
+    with work.ledger.read() as rx:
+        refused = {} if run.request.ids else refused_before(rx, KINDS)
+        overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
+    accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
+    tray = Tray(refused)
+    subjects: set[str] = set()
+    with opened(run.path) as file:
+        for broken in file.rows("select * from chk_subscriptions order by id"):
+            message = f"subscription {broken['id']} comes without {broken['problem']}"
+            tray.put(
+                Quarantined(
+                    "account_plan", (broken["id"],), "MB-RECORD", message, source_version=broken["resource_version"]
+                )
+            )
+        targets = {row["item_price"]: _target(row) for row in file.rows("select * from ref_plan_targets")}
+        for row in file.rows("select * from int_customers order by id"):
+            case = _case(row, targets)
+            subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
+            for decision in decide_customer(case, accounts, plans):
+                tray.put(decision)
+        change_set = land(file, tray, subjects)
+        _land_mapped(file, tray.intents)
+    return change_set
+
+
+def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[AccountPolicy, PlanPolicy]:
+    """The settings as the rules take them."""
+    accounts = AccountPolicy(
+        placeholder_email_domain=settings.placeholder_email_domain,
+        hierarchy=settings.hierarchy,
+        all_customers=settings.all_customers,
+        accounts_only=settings.accounts_only,
+        accounts_except=settings.accounts_except,
+    )
+    plans = PlanPolicy(
+        trial=settings.trial,
+        replace_on=settings.replace_on,
+        on_product_overlap=settings.on_product_overlap,
+        allow_overlapping_plans=overlapping,
+        hierarchy=settings.hierarchy,
+        now=now,
+    )
+    return accounts, plans
+
+
+def _land_mapped(file: Staging, intents: list[Intent]) -> None:
+    file.clear("map_accounts", "map_account_plans")
+    file.land_rows("map_accounts", (_mapped_account(i) for i in intents if i.kind == "account"))
+    file.land_rows("map_account_plans", (_mapped_plan(i) for i in intents if i.kind == "account_plan"))
+
+
+def _mapped_account(intent: Intent) -> dict[str, Any]:
+    shown = {"customer_id": intent.key[0], "action": intent.action, "reason": intent.reason}
+    return {**shown, "account_id": intent.payload.get("id"), "payload": _without_refs(intent.payload)}
+
+
+def _mapped_plan(intent: Intent) -> dict[str, Any]:
+    subscription_id, item_price_id, period = intent.key
+    shown = {"subscription_id": subscription_id, "item_price_id": item_price_id, "period": period}
+    return {**shown, "action": intent.action, "payload": _without_refs(intent.payload), "reason": intent.reason}
+
+
+def _without_refs(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, str | int | dict | list | None) else str(value)
+        for name, value in payload.items()
+    }
+
+
+def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget]) -> CustomerCase:
+    subscriptions = tuple(_subscription(s) for s in row["subscriptions"])
+    known = None
+    if row["account_id"]:
+        known = KnownAccount(row["id"], row["account_id"], row["account_fingerprint"], row["account_currency"])
+    return CustomerCase(
+        customer=Customer(
+            id=row["id"],
+            name=row["name"],
+            email=row["email"],
+            address=Address(**(row["address"] or {})),
+            currency=row["currency"],
+            invoice_owner_id=row["invoice_owner_id"],
+            deleted=row["deleted"],
+            resource_version=row["resource_version"],
+        ),
+        subscriptions=subscriptions,
+        targets=targets,
+        known_account=known,
+        known_plans=tuple(_known_plan(k) for k in row["known_plans"]),
+        found_accounts=tuple(
+            FoundAccount(f["id"], f["code"], f["name"], f["currency"], tuple(f["mapped"]))
+            for f in row["found_accounts"]
+        ),
+        found_plans=tuple(_found_plan(f) for f in row["found_plans"]),
+        changed_at=dict(_changes(row["subscriptions"])),
+        known_mappings=frozenset(key_from_text(text) for text in row["known_mappings"]),
+    )
+
+
+def _changes(rows: list[dict[str, Any]]) -> Iterator[tuple[str, datetime]]:
+    for row in rows:
+        if row["changed_at"] is not None:
+            yield row["id"], datetime.fromtimestamp(row["changed_at"], UTC)
+
+
+def _subscription(row: Mapping[str, Any]) -> Subscription:
+    instants = {name: instant(row[name]) for name in _INSTANTS}
+    return Subscription(
+        id=row["id"],
+        customer_id=row["customer_id"],
+        status=row["status"],
+        currency=row["currency"],
+        items=tuple(SubscriptionItem(**item) for item in row["items"]),
+        billing_period=row["billing_period"],
+        billing_period_unit=row["billing_period_unit"],
+        deleted=row["deleted"],
+        resource_version=row["resource_version"],
+        **instants,
+    )
+
+
+_INSTANTS = (
+    "created_at",
+    "start_date",
+    "trial_end",
+    "started_at",
+    "activated_at",
+    "current_term_start",
+    "current_term_end",
+    "next_billing_at",
+    "cancelled_at",
+    "pause_date",
+    "resume_date",
+    "updated_at",
+)
+
+
+def _target(row: Mapping[str, Any]) -> PlanTarget:
+    return PlanTarget(row["item_price"], row["plan_code"], row["plan_id"], row["product_id"], row["currency"])
+
+
+def _known_plan(row: Mapping[str, Any]) -> KnownPlan:
+    return KnownPlan(
+        subscription_id=row["subscription_id"],
+        item_price_id=row["item_price_id"],
+        period=int(row["period"]),
+        account_plan_id=row["account_plan_id"],
+        account_id=row["account_id"],
+        customer_id=row["customer_id"],
+        plan_id=row["plan_id"],
+        product_id=row["product_id"],
+        start=required(row["start"]),
+        end=moment(row["end"]),
+        terms=row["terms"],
+    )
+
+
+def _found_plan(row: Mapping[str, Any]) -> FoundPlan:
+    return FoundPlan(
+        id=row["id"],
+        account_id=row["account_id"],
+        plan_id=row["plan_id"] or "",
+        product_id=row["product_id"] or "",
+        code=row["code"],
+        start=required(row["start"]),
+        end=moment(row["end"]),
+        external_ids=tuple(row["external_ids"]),
+    )

@@ -1,0 +1,144 @@
+"""Send what the ledger holds: waves by kind, one Prefect task a batch; first find out what a crash left open."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meterbridge.ledger import intents, quarantine
+from meterbridge.ledger.transaction import Writer
+from tasks import deliver_charges, deliver_m3ter
+from tasks.change_set import waits_for
+from tasks.engine import task
+from tasks.receipts import Receipt, as_shown
+from tasks.runs import Run
+from tasks.services import services
+
+logger = logging.getLogger(__name__)
+
+LEAST_BATCH = 500
+MOST_BATCHES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Kinds that go out together; later waves build on earlier ones."""
+
+    target: str
+    kind: str
+
+
+SUBSCRIPTION_WAVES = (Wave("m3ter", "account"), Wave("m3ter", "account_plan"), Wave("m3ter", "external_mapping"))
+BILL_WAVES = (Wave("chargebee", "charge"), Wave("m3ter", "external_mapping"))
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What became of a run's intents, all batches together."""
+
+    applied: Counter[str] = field(default_factory=Counter)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    held: int = 0
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one batch."""
+        self.applied.update(receipt.applied)
+        self.refused += receipt.refused
+        self.held += receipt.held
+
+
+def deliver(run: Run, waves: Sequence[Wave]) -> Delivered:
+    """Probe what is open, then send wave by wave until nothing is left that may be sent."""
+    done = Delivered()
+    for wave in waves:
+        done.add(probe_open(run, wave))
+        size = _batch_size(run, wave)
+        number = 0
+        while True:
+            number += 1
+            receipt = deliver_batch(run, wave, number, size)
+            done.add(receipt)
+            if not receipt.claimed:
+                break
+    _set_dependents_aside(run, waves, done)
+    done.held += _still_open(run, waves)
+    return done
+
+
+def _set_dependents_aside(run: Run, waves: Sequence[Wave], done: Delivered) -> None:
+    """Take back what waits for a write that was refused, and say so in the quarantine."""
+    work = services(run.run_id)
+    kinds = tuple(wave.kind for wave in waves)
+    with work.ledger.write() as tx:
+        ready = [row for row in intents.open_rows(tx, kinds) if row.state == "ready" and row.run_id == run.run_id]
+        aside = {(row.kind, row.key) for row in intents.refused_rows(tx, kinds) if row.run_id == run.run_id}
+        stuck = []
+        for row in ready:
+            blocking = next((ref for ref in row.depends_on if (ref.kind, ref.key) in aside), None)
+            if blocking is not None:
+                aside.add((row.kind, row.key))
+                stuck.append(row.key)
+                waiting = waits_for(row, blocking)
+                quarantine.put(tx, run.flow, waiting, run.run_id)
+                done.refused.append(as_shown(waiting))
+        intents.record(tx, run.run_id, "", [], work.settings.chargebee_site, kinds=kinds, keys_decided=stuck)
+        tx.commit()
+
+
+@task(name="probe open {wave.kind}", tags=("probe",))
+def probe_open(run: Run, wave: Wave) -> Receipt:
+    """Find out what became of writes that were left without an answer, before anything is sent again."""
+    work = services(run.run_id)
+    with work.ledger.write() as tx:
+        rows = intents.stale(tx, run.run_id, kinds=(wave.kind,), lease_seconds=work.settings.lease_seconds)
+        tx.commit()
+    return _send(run, wave, rows) if rows else Receipt()
+
+
+@task(name="deliver {wave.kind} {number}", tags=("deliver",))
+def deliver_batch(run: Run, wave: Wave, number: int, size: int) -> Receipt:
+    """Claim up to ``size`` intents of the wave, send them, record every outcome."""
+    del number  # names the task run
+    work = services(run.run_id)
+    with work.ledger.write() as tx:
+        again = intents.stale(tx, run.run_id, kinds=(wave.kind,), lease_seconds=work.settings.lease_seconds)
+        fresh = _claim(tx, run, wave, size, work.settings.lease_seconds)
+        tx.commit()
+    rows = [*again, *fresh]
+    receipt = _send(run, wave, rows) if rows else Receipt()
+    logger.info("batch delivered", extra={"run_id": run.run_id, "kind": wave.kind, "count": len(rows)})
+    return receipt
+
+
+def _claim(tx: Writer, run: Run, wave: Wave, size: int, lease: float) -> list[intents.IntentRow]:
+    """Ready rows of the wave, whole scopes only: no other run may write to the same invoice or account meanwhile."""
+    if wave.kind == "external_mapping":
+        return intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease)
+    first = intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease, exclusive_scope=True)
+    scopes = {row.scope for row in first}
+    left = size - len(first)
+    if not scopes or left <= 0:
+        return first
+    return [*first, *intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=left, lease_seconds=lease, scopes=scopes)]
+
+
+def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
+    work = services(run.run_id)
+    if wave.target == "chargebee":
+        return deliver_charges.send(work, run, rows)
+    return deliver_m3ter.send(work, run, rows)
+
+
+def _batch_size(run: Run, wave: Wave) -> int:
+    with services(run.run_id).ledger.read() as rx:
+        waiting = sum(1 for row in intents.open_rows(rx, (wave.kind,)) if row.state == "ready")
+    return max(LEAST_BATCH, -(-waiting // MOST_BATCHES))
+
+
+def _still_open(run: Run, waves: Sequence[Wave]) -> int:
+    with services(run.run_id).ledger.read() as rx:
+        rows = intents.open_rows(rx, tuple(wave.kind for wave in waves))
+        return sum(1 for row in rows if row.state != "proposed" and row.run_id == run.run_id)

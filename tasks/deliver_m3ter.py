@@ -1,0 +1,255 @@
+"""m3ter writes in batches: prepare by reading, commit as ``sending``, send by threads, commit the outcomes."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from connectors.transport import Request
+from meterbridge.clock import boottime
+from meterbridge.errors import BrokenInvariant, MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
+from meterbridge.ledger import intents, mappings
+from meterbridge.ledger.intents import IntentRow
+from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.records import Key
+from tasks.m3ter_writes import AlreadyTrue, Send, prepare, remote_id_of, resolved
+from tasks.receipts import Receipt
+from tasks.runs import Run
+from tasks.services import Services
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 200
+"""Rows committed as ``sending`` together: at 45 requests a second well within a lease."""
+
+LEASE_MARGIN_SECONDS = 5
+STALE_VERSION = (400, 409)
+"""How m3ter may answer a PUT whose version is no longer the stored one."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one row in this batch."""
+
+    row: IntentRow
+    remote_id: str | None = None
+    failure: MeterbridgeError | None = None
+    written: bool = False
+
+
+def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
+    """Deliver the rows; one row's failure stops no other.
+
+    Raises:
+        RetriableError: m3ter is down or kept throttling; what was not sent is ready again.
+        SetupError: m3ter refuses our credentials.
+    """
+    receipt = Receipt(claimed=len(rows))
+    trouble: MeterbridgeError | None = None
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        if trouble is None:
+            outcomes = _send_chunk(work, run, chunk)
+            trouble = _record(work, run, outcomes, receipt)
+        else:
+            _release(work, run, chunk)
+    if trouble is not None:
+        raise trouble
+    return receipt
+
+
+@dataclass(slots=True)
+class _Ready:
+    row: IntentRow
+    request: Request
+
+
+def _send_chunk(work: Services, run: Run, rows: Sequence[IntentRow]) -> list[Outcome]:
+    until = boottime() + work.settings.lease_seconds - LEASE_MARGIN_SECONDS
+    with work.ledger.write() as tx:
+        intents.renew(tx, [row.id for row in rows], run.run_id, work.settings.lease_seconds)
+        known = _resolver(tx, rows)
+        tx.commit()
+    with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+        prepared = list(pool.map(lambda row: _prepare(work, row, known), rows))
+        marked = _mark(work, run, [one for one in prepared if isinstance(one, _Ready)])
+        groups: dict[str, list[_Ready | Outcome]] = defaultdict(list)
+        for one in prepared:
+            groups[one.row.scope].append(one)
+        # One write in flight per account: the rows of a scope go out one after the other.
+        sent = pool.map(lambda group: [_deliver(work, one, marked, until, known) for one in group], groups.values())
+        return [outcome for group in sent for outcome in group]
+
+
+def _mark(work: Services, run: Run, ready: Sequence[_Ready]) -> set[int]:
+    """Commit the requests before any leaves; returns the ids that may be sent."""
+    now = work.clock.epoch()
+    fresh = {one.row.id: one.request.to_json() for one in ready if one.row.state == "ready"}
+    with work.ledger.write() as tx:
+        marked = set(intents.mark_sending_many(tx, fresh, run.run_id, at=now))
+        for one in ready:
+            again = one.row.state != "ready"
+            if again and intents.reattempt(tx, one.row.id, run.run_id, at=now, request=one.request.to_json()):
+                marked.add(one.row.id)
+        tx.commit()
+    return marked
+
+
+def _prepare(work: Services, row: IntentRow, known: dict[tuple[str, Key], str]) -> _Ready | Outcome:
+    try:
+        found = prepare(work.m3ter, row, lambda kind, key: known.get((kind, key)), look=row.state != "ready")
+    except MeterbridgeError as failure:
+        return Outcome(row, failure=failure)
+    match found:
+        case AlreadyTrue(remote_id):
+            return Outcome(row, remote_id=remote_id)
+        case Send(request):
+            return _Ready(row, request)
+
+
+def _deliver(
+    work: Services, one: _Ready | Outcome, marked: set[int], until: float, known: dict[tuple[str, Key], str]
+) -> Outcome:
+    if isinstance(one, Outcome):
+        return one
+    if one.row.id not in marked or boottime() > until:
+        return Outcome(one.row, failure=OutcomeUnknown("MB-HELD", f"the lease on {one.row.kind} {one.row.key} ran out"))
+    try:
+        answer = work.m3ter.send(one.request)
+        return Outcome(one.row, remote_id=_made(one, answer), written=True)
+    except (OutcomeUnknown, RecordRefused) as failure:
+        return _look_again(work, one, failure, known)
+    except MeterbridgeError as failure:
+        return Outcome(one.row, failure=failure)
+
+
+def _made(one: _Ready, answer: Any) -> str:
+    if one.request.method == "DELETE":
+        return str(one.row.payload.get("id", ""))
+    return remote_id_of(one.row, answer)
+
+
+def _look_again(
+    work: Services, one: _Ready, failure: OutcomeUnknown | RecordRefused, known: dict[tuple[str, Key], str]
+) -> Outcome:
+    """After a lost answer, or a refusal that may mean "already there" or "stale version": look, then send again."""
+    if isinstance(failure, RecordRefused) and failure.status not in STALE_VERSION:
+        return Outcome(one.row, failure=failure)
+    try:
+        found = prepare(work.m3ter, one.row, lambda kind, key: known.get((kind, key)), look=True)
+        if isinstance(found, AlreadyTrue):
+            return Outcome(one.row, remote_id=found.remote_id, written=isinstance(failure, OutcomeUnknown))
+        if found.request == one.request and isinstance(failure, RecordRefused):
+            return Outcome(one.row, failure=failure)
+        answer = work.m3ter.send(found.request)
+        return Outcome(one.row, remote_id=_made(_Ready(one.row, found.request), answer), written=True)
+    except MeterbridgeError as second:
+        return Outcome(one.row, failure=second)
+
+
+def _record(work: Services, run: Run, outcomes: Iterable[Outcome], receipt: Receipt) -> MeterbridgeError | None:
+    """Write the outcomes down in one transaction; returns what must stop the batch, if anything."""
+    trouble: MeterbridgeError | None = None
+    with work.ledger.write() as tx:
+        for outcome in outcomes:
+            row, failure = outcome.row, outcome.failure
+            if failure is None:
+                _apply(tx, run, outcome, receipt)
+            elif isinstance(failure, RecordRefused):
+                receipt.set_aside(tx, run, row, _explained(tx, row, failure))
+            elif isinstance(failure, OutcomeUnknown):
+                intents.unknown(tx, row.id, run.run_id, failure.message)
+                trouble = trouble or RetriableError("MB-OUTCOME-UNKNOWN", failure.message, key=str(row.key))
+            else:
+                # The connector says so only when nothing was executed.
+                if not intents.unsent(tx, row.id, run.run_id):
+                    intents.release(tx, row.id, run.run_id)
+                trouble = failure
+        tx.commit()
+    return trouble
+
+
+def _explained(tx: Writer, row: IntentRow, failure: RecordRefused) -> RecordRefused:
+    """A refused account code that differs from one of ours only in case gets its own code: both ids are known."""
+    if (row.kind, row.action) == ("account", "create"):
+        for known in mappings.all(tx, "account", active_only=True):
+            if known.key != row.key and known.key[0].casefold() == row.key[0].casefold():
+                message = (
+                    f"customer {row.key[0]}: customer {known.key[0]}'s account {known.remote_id} differs in case only"
+                )
+                return RecordRefused("MB-ACCOUNT-CLASH", message, key=row.key[0], status=failure.status)
+    return failure
+
+
+def _apply(tx: Writer, run: Run, outcome: Outcome, receipt: Receipt) -> None:
+    row = outcome.row
+    remote_id = outcome.remote_id or ""
+    state = resolved(dict(row.wanted), lambda kind, key: _remote(tx, kind, key))
+    mapping = None
+    if row.action != "delete":
+        mapping = mappings.Mapping(
+            kind=row.kind,
+            key=row.key,
+            remote_id=remote_id,
+            fingerprint=row.fingerprint,
+            scope=row.scope.partition(":")[2],
+            state=state,
+            active=True,
+            source_version=row.source_version,
+            run_id=run.run_id,
+        )
+    if not intents.applied(
+        tx, row.id, run.run_id, {"remote_id": remote_id, "written": outcome.written}, mapping=mapping
+    ):
+        receipt.held += 1
+        return
+    if row.action == "delete":
+        mappings.deactivate(tx, row.kind, row.key)
+    for old in state.get("replaces", ()):
+        _end(tx, tuple(old), state["start"])
+    if outcome.written:
+        receipt.took(row)
+
+
+def _end(tx: Writer, key: Key, end: str) -> None:
+    """The ledger's account plan that a replace ended ends at the same instant."""
+    old = mappings.get(tx, "account_plan", key)
+    if old is None:
+        raise BrokenInvariant("MB-INVARIANT", f"the replaced account plan {key} is not in the ledger")
+    mappings.put(tx, replace(old, state={**old.state, "end": end}))
+
+
+def _remote(tx: Writer, kind: str, key: Key) -> str | None:
+    found = mappings.get(tx, kind, key)
+    return found.remote_id if found and found.active else None
+
+
+def _resolver(tx: Writer, rows: Sequence[IntentRow]) -> dict[tuple[str, Key], str]:
+    """Remote ids of everything that the rows refer to, read once for the chunk."""
+    wanted = {ref for row in rows for ref in _references(row.payload)} | {(row.kind, row.key) for row in rows}
+    found = {(kind, key): _remote(tx, kind, key) for kind, key in wanted}
+    return {name: remote_id for name, remote_id in found.items() if remote_id is not None}
+
+
+def _references(value: Any) -> Iterable[tuple[str, Key]]:
+    if isinstance(value, dict):
+        if set(value) == {"$ref"}:
+            yield value["$ref"][0], tuple(value["$ref"][1:])
+        else:
+            for item in value.values():
+                yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+
+
+def _release(work: Services, run: Run, rows: Sequence[IntentRow]) -> None:
+    with work.ledger.write() as tx:
+        for row in rows:
+            if row.state == "ready":
+                intents.release(tx, row.id, run.run_id)
+        tx.commit()

@@ -1,0 +1,62 @@
+"""Where Prefect stops: ``task`` makes a Prefect task that is a plain function outside a flow run.
+
+Inside a flow run each call is a task run with retries, a name and tags. Outside
+(``sync_bills.fn(...)``: tests, crash drills) the same functions run bare, so that
+nothing of ours depends on what Prefect records.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import prefect
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+
+from meterbridge.errors import RetriableError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRY_DELAYS_SECONDS = [2, 15, 60]
+"""Between attempts at a batch; the connector has already waited out the brief troubles."""
+
+
+def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether the failed state's exception says that nothing was decided."""
+    try:
+        state.result()
+    except RetriableError:
+        return True
+    except BaseException:  # noqa: BLE001 - any other failure is final here, whatever it is
+        return False
+    return False
+
+
+def task(*, name: str, tags: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a stage or a batch a Prefect task; ``name`` may hold the function's parameters in braces."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        inside: Callable[P, R] = prefect.task(
+            name=function.__name__,
+            task_run_name=name,
+            tags=list(tags),
+            retries=len(RETRY_DELAYS_SECONDS),
+            retry_delay_seconds=list(RETRY_DELAYS_SECONDS),
+            retry_condition_fn=is_retriable,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if FlowRunContext.get() is None:
+                return function(*args, **kwargs)
+            return inside(*args, **kwargs)
+
+        return call
+
+    return decorate

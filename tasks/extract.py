@@ -1,0 +1,210 @@
+"""Chargebee's customers, subscriptions and events, and m3ter's catalog, into ``raw_*``. Nothing is interpreted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from connectors.chargebee.encoding import between, in_list
+from meterbridge.errors import RecordRefused
+from meterbridge.ledger import quarantine
+from meterbridge.staging.database import Staging, opened
+from tasks.engine import task
+from tasks.runs import Run
+from tasks.services import Services, services
+
+logger = logging.getLogger(__name__)
+
+IDS_PER_LIST = 50
+"""Ids in one ``id[in]`` filter; keeps the address well below 8 kB."""
+
+CHANGE_EVENTS = (
+    "subscription_created",
+    "subscription_created_with_backdating",
+    "subscription_started",
+    "subscription_activated",
+    "subscription_activated_with_backdating",
+    "subscription_changed",
+    "subscription_changed_with_backdating",
+    "subscription_trial_extended",
+    "subscription_renewed",
+    "subscription_cancelled",
+    "subscription_canceled_with_backdating",
+    "subscription_cancellation_scheduled",
+    "subscription_scheduled_cancellation_removed",
+    "subscription_reactivated",
+    "subscription_reactivated_with_backdating",
+    "subscription_paused",
+    "subscription_resumed",
+    "subscription_deleted",
+)
+
+
+@task(name="extract customers", tags=("chargebee",))
+def extract_customers(run: Run) -> int:
+    """Customers changed in the window; in a full read all of them, because old rows may lack updated_at."""
+    if run.request.ids:
+        return 0
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_chargebee__customers")
+        landed = file.land_pages("customers", _changed(work, run, "customers"))
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "customers", "count": landed})
+    return landed
+
+
+@task(name="extract subscriptions", tags=("chargebee",))
+def extract_subscriptions(run: Run) -> int:
+    """Subscriptions changed in the window, deleted ones too, and those that a quarantine waits for."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_chargebee__subscriptions")
+        if run.request.ids:
+            landed = _land_named(work, file, run.request.ids)
+        else:
+            landed = file.land_pages("subscriptions", _changed(work, run, "subscriptions"))
+            if not run.full:
+                landed += land_subscriptions(work, file, _set_aside(work), origin="retry")
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "subscriptions", "count": landed})
+    return landed
+
+
+@task(name="recover missed subscriptions", tags=("chargebee",))
+def recover_missed(run: Run) -> tuple[int, int]:
+    """Compare the window's events with what was listed, and read by id what the list missed.
+
+    Returns:
+        How many were recovered, and how many are known from an event but cannot be read at all.
+    """
+    if run.full or run.request.ids:
+        return 0, 0
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_chargebee__events")
+        since, until = run.window.since or 0, run.window.until
+        wanted = {"occurred_at[between]": between(since, until), "event_type[in]": in_list(CHANGE_EVENTS)}
+        file.land_pages("events", (page.body for page in work.chargebee.pages("events", wanted, sort_by="occurred_at")))
+        missed = [
+            row["id"]
+            for row in file.rows(
+                "select distinct entry.event.content.subscription.id as id from raw_chargebee__events "
+                "where entry.event.content.subscription.id is not null except "
+                "select entry.subscription.id from raw_chargebee__subscriptions"
+            )
+        ]
+        land_subscriptions(work, file, missed, origin="recovered")
+        still = file.rows(
+            "select count(*) as missing from (select unnest($ids) as id except "
+            "select entry.subscription.id from raw_chargebee__subscriptions)",
+            {"ids": missed},
+        )
+        missing = int(next(still)["missing"])
+    logger.info("recovered", extra={"run_id": run.run_id, "count": len(missed) - missing, "missing": missing})
+    return len(missed) - missing, missing
+
+
+@task(name="extract m3ter plans", tags=("m3ter",))
+def extract_plans(run: Run) -> int:
+    """m3ter's plans and their templates, which hold currency and product."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_m3ter__plans", "raw_m3ter__plan_templates")
+        file.land_rows("raw_m3ter__plan_templates", work.m3ter.plan_templates())
+        return file.land_rows("raw_m3ter__plans", work.m3ter.plans())
+
+
+@task(name="find what m3ter has already", tags=("m3ter",))
+def find_existing(run: Run) -> int:
+    """Accounts, account plans and mappings in m3ter of customers that the ledger does not know.
+
+    With many unknown customers (a first run, a lost ledger) whole lists are cheaper
+    than look-ups; whole lists also show codes that are equal only after case folding.
+    """
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_m3ter__accounts", "raw_m3ter__account_plans", "raw_m3ter__external_mappings")
+        unknown = [
+            row["id"]
+            for row in file.rows(
+                "select distinct s.customer_id as id from stg_subscriptions as s "
+                "join stg_subscription_items as i on i.subscription_id = s.id "
+                "join ref_catalog_plans as p on p.item_price = i.item_price_id "
+                "where s.customer_id is not null "
+                "and s.customer_id not in (select customer_id from ref_accounts) order by 1"
+            )
+        ]
+        if run.full or len(unknown) > IDS_PER_LIST * 4:
+            return _land_all_existing(work, file)
+        return _land_existing(work, file, unknown)
+
+
+def _land_all_existing(work: Services, file: Staging) -> int:
+    found = file.land_rows("raw_m3ter__accounts", work.m3ter.accounts())
+    file.land_rows(
+        "raw_m3ter__external_mappings", (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
+    )
+    plans = list(
+        file.rows("select p.id from raw_m3ter__plans as p join ref_catalog_plans as c on c.plan = p.code order by 1")
+    )
+    for plan in plans:
+        params = [("plan", plan["id"]), ("includeall", "true")]
+        for page in work.m3ter.list("/accountplans", params):
+            file.land_rows("raw_m3ter__account_plans", page)
+    return found
+
+
+def _land_existing(work: Services, file: Staging, codes: list[str]) -> int:
+    found = file.land_rows("raw_m3ter__accounts", work.m3ter.accounts(codes=codes)) if codes else 0
+    for row in list(file.rows("select id from raw_m3ter__accounts order by 1")):
+        plans = list(work.m3ter.account_plans(row["id"]))
+        file.land_rows("raw_m3ter__account_plans", plans)
+        owned = [("Account", row["id"]), *(("AccountPlan", plan["id"]) for plan in plans)]
+        for entity, m3ter_id in owned:
+            mappings = work.m3ter.mappings_of(entity, m3ter_id)
+            ours = (m.model_dump(by_alias=True) for m in mappings if m.external_system == "Chargebee")
+            file.land_rows("raw_m3ter__external_mappings", ours)
+    for code in codes:
+        for mapping in work.m3ter.mappings_for("Chargebee", "Customer", code):
+            file.land_rows("raw_m3ter__external_mappings", [mapping.model_dump(by_alias=True)])
+    return found
+
+
+def _changed(work: Services, run: Run, resource: str) -> Iterator[bytes]:
+    params = {"include_deleted": "true"}
+    if run.window.since is not None:
+        params["updated_at[between]"] = between(run.window.since, run.window.until)
+    order = "created_at" if run.window.since is None else "updated_at"
+    for page in work.chargebee.pages(resource, params, sort_by=order):
+        yield page.body
+
+
+def _set_aside(work: Services) -> list[str]:
+    with work.ledger.read() as rx:
+        rows = quarantine.to_decide(rx)
+        return sorted({row.key[0] for row in rows if row.kind == "account_plan"})
+
+
+def land_subscriptions(work: Services, file: Staging, ids: Iterable[str], *, origin: str) -> int:
+    """Land subscriptions by id, deleted ones too; returns how many list entries came."""
+    wanted = sorted(set(ids))
+    landed = 0
+    for start in range(0, len(wanted), IDS_PER_LIST):
+        chunk = wanted[start : start + IDS_PER_LIST]
+        params = {"id[in]": in_list(chunk), "include_deleted": "true"}
+        pages = (page.body for page in work.chargebee.pages("subscriptions", params, sort_by="created_at"))
+        landed += file.land_pages("subscriptions", pages, origin=origin)
+    return landed
+
+
+def _land_named(work: Services, file: Staging, ids: tuple[str, ...]) -> int:
+    """Subscriptions named by their own id or by their customer's, read as strongly as the vendor allows."""
+    landed = 0
+    for named in ids:
+        found = land_subscriptions(work, file, [named], origin="named")
+        params = {"customer_id[is]": named, "include_deleted": "true"}
+        pages = (page.body for page in work.chargebee.pages("subscriptions", params, sort_by="created_at"))
+        found += file.land_pages("subscriptions", pages, origin="named")
+        if not found:
+            raise RecordRefused("MB-RECORD", f"no subscription or customer {named!r} at Chargebee", key=named)
+        landed += found
+    return landed

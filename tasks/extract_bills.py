@@ -1,0 +1,229 @@
+"""m3ter's bills that changed, and of Chargebee what they are charged on: subscriptions, drafts, invoices."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from connectors.chargebee.encoding import in_list
+from meterbridge.catalog import load_catalog
+from meterbridge.errors import RecordRefused, SetupError
+from meterbridge.ledger import bills, facts
+from meterbridge.ledger.ledger import Reader
+from meterbridge.staging.database import Staging, opened
+from tasks.engine import task
+from tasks.extract import IDS_PER_LIST, land_subscriptions
+from tasks.runs import Run
+from tasks.services import Services, services
+
+logger = logging.getLogger(__name__)
+
+SINCE = "bills_since"
+FEW_BILLS = 20
+"""Up to this many bills new to the ledger their mappings are looked up one by one, beyond that by the whole list."""
+
+
+@task(name="extract bills", tags=("m3ter",))
+def extract_bills(run: Run) -> int:
+    """Bills of the window whose version, calculation, status or lock differs from the ledger, with their lines."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
+        wanted = run.request.ids or _changed(work, run)
+        with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+            for bill in pool.map(lambda bill_id: _read(work, bill_id), wanted):
+                file.land_rows("raw_m3ter__bills", [bill])
+                file.land_rows(
+                    "raw_m3ter__bill_lines", ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ())
+                )
+        landed = file.count("raw_m3ter__bills")
+        if landed:
+            _land_codes(work, file)
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "bills", "count": landed})
+    return landed
+
+
+def since(work: Services) -> date | None:
+    """The first bill date that may be charged: never before the date kept in the ledger."""
+    with work.ledger.read() as rx:
+        kept = facts.get(rx, SINCE)
+    dates = [d for d in (date.fromisoformat(kept) if kept else None, work.settings.bills_since) if d is not None]
+    return max(dates, default=None)
+
+
+def _read(work: Services, bill_id: str) -> Mapping[str, Any]:
+    try:
+        return work.m3ter.bill(bill_id)
+    except RecordRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return {
+            "id": bill_id,
+            "status": "DELETED",
+            "version": 0,
+            "currency": "",
+            "billDate": "1970-01-01",
+            "lineItems": [],
+        }
+
+
+def _changed(work: Services, run: Run) -> tuple[str, ...]:
+    first = since(work)
+    today = datetime.fromtimestamp(run.started_at, UTC).date()
+    window = today - timedelta(days=work.settings.bill_window_days)
+    if first is None:
+        raise SetupError("MB-BILLS-SINCE", _would_charge(work, window))
+    with work.ledger.read() as rx:
+        known = {state.bill_id: state for state in bills.all(rx)}
+        again = _decided_again(rx)
+    open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]
+    start = max(first, min([window, *open_dates])) if not run.full else first
+    wanted: list[str] = []
+    listed: set[str] = set()
+    for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
+        listed.add(bill["id"])
+        if bill["id"] in again or _differs(bill, known.get(bill["id"])):
+            wanted.append(bill["id"])
+    vanished = [s.bill_id for s in known.values() if _in_sight(s, start) and s.bill_id not in listed]
+    return tuple(dict.fromkeys([*reversed(wanted), *vanished]))
+
+
+def _in_sight(state: bills.BillState, start: date) -> bool:
+    return not state.deleted and date.fromisoformat(state.bill_date) >= start
+
+
+def _decided_again(rx: Reader) -> set[str]:
+    """Bills with a portion that waits or is set aside: decided again in every run."""
+    return {p.bill_id for p in bills.portions(rx) if p.state in ("waiting", "quarantined", "proposed")}
+
+
+def _differs(bill: Mapping[str, Any], known: bills.BillState | None) -> bool:
+    if known is None:
+        return str(bill["status"]) == "APPROVED"
+    now = (int(bill["version"]), bill.get("lastCalculatedDate"), bill["status"], bool(bill.get("locked")))
+    return now != (known.version, known.last_calculated, known.status, known.locked)
+
+
+def _would_charge(work: Services, window: date) -> str:
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    count = 0
+    for bill in work.m3ter.bills(bill_date_start=window, status="APPROVED", exclude_line_items=True):
+        count += 1
+        sums[str(bill["currency"])] += Decimal(str(bill.get("billTotal") or "0"))
+    totals = ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(sums.items())) or "nothing"
+    return f"no first bill date is set; {count} approved bills since {window.isoformat()} would be charged: {totals}"
+
+
+def _land_codes(work: Services, file: Staging) -> None:
+    """Ids and codes of what the catalog's charges name; m3ter's bill lines have ids only."""
+    paths = {
+        "pricing": "/pricings",
+        "aggregation": "/aggregations",
+        "compound_aggregation": "/compoundaggregations",
+    }
+    charges = load_catalog(work.settings.catalog_path).charges
+    for kind, path in paths.items():
+        if any(getattr(charge, kind) is not None for charge in charges):
+            for page in work.m3ter.list(path, exact=True):
+                file.land_rows("raw_m3ter__codes", ({**row, "kind": kind} for row in page))
+
+
+@task(name="find where bills belong", tags=("chargebee", "m3ter"))
+def find_placements(run: Run) -> int:
+    """Account plans of accounts the ledger does not know, the subscriptions concerned, mappings of new bills."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_m3ter__account_plans", "raw_m3ter__external_mappings", "raw_chargebee__subscriptions")
+        unplaced = _column(
+            file,
+            "select distinct account_id from stg_bills where status <> 'DELETED' "
+            "and account_id not in (select account_id from ref_account_plans where account_id is not null) order by 1",
+        )
+        for account_id in unplaced:
+            plans = list(work.m3ter.account_plans(account_id))
+            file.land_rows("raw_m3ter__account_plans", plans)
+            for plan in plans:
+                _land_mappings(work, file, "AccountPlan", plan["id"])
+        _land_bill_mappings(work, file)
+        file.make("bills", "int_placed_plans")
+        wanted = _column(file, "select distinct subscription_id from int_placed_plans order by 1")
+        return land_subscriptions(work, file, wanted, origin="placed")
+
+
+def _land_bill_mappings(work: Services, file: Staging) -> None:
+    new = _column(
+        file,
+        "select id from stg_bills where status = 'APPROVED' "
+        "and id not in (select bill_id from ref_bill_states) order by 1",
+    )
+    if len(new) <= FEW_BILLS:
+        for bill_id in new:
+            _land_mappings(work, file, "Bill", bill_id)
+        found = _column(file, "select m3terId from raw_m3ter__external_mappings where m3terEntity = 'Bill'")
+        lines = _column(
+            file, "select id from stg_bill_lines where list_contains($bills, bill_id) order by 1", bills=found
+        )
+        for line_id in lines:
+            for entity in ("BillLineItem", "BillItem", "LineItem"):
+                _land_mappings(work, file, entity, line_id)
+    else:
+        ours = (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
+        file.land_rows(
+            "raw_m3ter__external_mappings", (m for m in ours if m["m3terEntity"] not in ("Account", "AccountPlan"))
+        )
+
+
+def _land_mappings(work: Services, file: Staging, entity: str, m3ter_id: str) -> None:
+    mappings = work.m3ter.mappings_of(entity, m3ter_id)
+    ours = (m.model_dump(by_alias=True) for m in mappings if m.external_system == "Chargebee")
+    file.land_rows("raw_m3ter__external_mappings", ours)
+
+
+@task(name="extract invoices", tags=("chargebee",))
+def extract_invoices(run: Run) -> int:
+    """All pending invoices; of customers with bills new to the ledger every invoice since the first service start."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_chargebee__invoices")
+        if not file.count("stg_bills"):
+            return 0
+        pending = {"status[is]": "pending"}
+        landed = file.land_pages(
+            "invoices", (p.body for p in work.chargebee.pages("invoices", pending, sort_by="date"))
+        )
+        for start, customers in _new_payers(file):
+            params = {"customer_id[in]": in_list(customers), "date[after]": str(start)}
+            pages = (page.body for page in work.chargebee.pages("invoices", params, sort_by="date"))
+            landed += file.land_pages("invoices", pages)
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "invoices", "count": landed})
+    return landed
+
+
+def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
+    """Customers of bills new to the ledger, fifty at a time, with the earliest service start (epoch seconds)."""
+    row = next(
+        file.rows(
+            "select epoch(min(l.service_start::timestamptz))::bigint as start from stg_bill_lines as l "
+            "where l.bill_id not in (select bill_id from ref_bill_states)"
+        )
+    )
+    customers = _column(
+        file,
+        "select distinct unnest([s.customer_id, c.invoice_owner_id]) as id from stg_bills as b "
+        "join int_placed_plans as p on p.account_id = b.account_id "
+        "join stg_subscriptions as s on s.id = p.subscription_id "
+        "left join stg_customers as c on c.id = s.customer_id "
+        "where b.id not in (select bill_id from ref_bill_states) order by 1",
+    )
+    known = [customer for customer in customers if customer is not None]
+    for start in range(0, len(known), IDS_PER_LIST):
+        yield max(0, int(row["start"] or 0) - 86_400), known[start : start + IDS_PER_LIST]
+
+
+def _column(file: Staging, query: str, **parameters: Any) -> list[str]:
+    return [next(iter(row.values())) for row in file.rows(query, parameters or None)]

@@ -1,0 +1,52 @@
+"""What a batch did, small enough for Prefect to carry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from meterbridge.errors import MeterbridgeError
+from meterbridge.ledger import intents, quarantine
+from meterbridge.ledger.intents import IntentRow
+from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.records import Kind, Quarantined
+from tasks.runs import Run
+
+
+def kind_of(row: IntentRow) -> Kind:
+    """The row's kind as the rules type it: the ledger holds only kinds that they gave it."""
+    return cast(Kind, row.kind)
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Counts of one batch; ``refused`` has what the report shows of each record set aside."""
+
+    claimed: int = 0
+    applied: Counter[str] = field(default_factory=Counter)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    held: int = 0
+
+    def took(self, row: IntentRow) -> None:
+        """Count a write that stands."""
+        self.applied[f"{row.kind}.{row.action}"] += 1
+
+    def set_aside(self, tx: Writer, run: Run, row: IntentRow, failure: MeterbridgeError) -> None:
+        """Close the intent as refused and put its record into quarantine, in the caller's transaction."""
+        if not intents.refused(tx, row.id, run.run_id, failure.code, failure.message):
+            self.held += 1
+            return
+        aside = Quarantined(
+            kind_of(row), row.key, failure.code, failure.message, row.amount, row.currency, row.source_version
+        )
+        quarantine.put(tx, run.flow, aside, run.run_id)
+        self.refused.append(as_shown(aside))
+
+
+def as_shown(aside: Quarantined) -> dict[str, Any]:
+    """A record set aside, as reports show it."""
+    shown: dict[str, Any] = {"key": list(aside.key), "kind": aside.kind, "code": aside.code, "message": aside.message}
+    if aside.amount is not None:
+        shown |= {"amount": aside.amount, "currency": aside.currency}
+    return shown

@@ -1,0 +1,101 @@
+"""Copy what a run needs to know beyond the vendors' pages, catalog map and ledger slice, into ``ref_*``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from meterbridge.catalog import load_catalog
+from meterbridge.ledger import bills, mappings
+from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.keys import key_text
+from meterbridge.staging.database import opened
+from tasks.engine import task
+from tasks.runs import Run
+from tasks.services import services
+
+TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_external_mappings")
+BILL_TABLES = ("ref_charges", "ref_settled", "ref_portions", "ref_bill_states")
+
+
+@task(name="copy the ledger's slice")
+def refer(run: Run, *, bills_too: bool = False) -> int:
+    """Catalog map, known accounts, account plans and mappings; for bills also charges and bill states."""
+    work = services(run.run_id)
+    catalog = load_catalog(work.settings.catalog_path)
+    with opened(run.path) as file, work.ledger.read() as rx:
+        file.clear(*TABLES, *(BILL_TABLES if bills_too else ()))
+        copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))
+        copied += file.land_rows("ref_accounts", _accounts(rx))
+        copied += file.land_rows("ref_account_plans", _account_plans(rx))
+        copied += file.land_rows("ref_external_mappings", _external_mappings(rx))
+        if bills_too:
+            copied += file.land_rows("ref_charges", _charges(rx))
+            copied += file.land_rows("ref_settled", _settled(rx))
+            copied += file.land_rows("ref_portions", _portions(rx))
+            copied += file.land_rows("ref_bill_states", _bill_states(rx))
+        return copied
+
+
+def _accounts(rx: Reader) -> Iterator[dict[str, Any]]:
+    for row in mappings.all(rx, "account", active_only=True):
+        yield {
+            "customer_id": row.key[0],
+            "account_id": row.remote_id,
+            "fingerprint": row.fingerprint,
+            "currency": row.state.get("currency"),
+        }
+
+
+def _account_plans(rx: Reader) -> Iterator[dict[str, Any]]:
+    for row in mappings.all(rx, "account_plan", active_only=True):
+        yield {
+            **row.state,
+            "account_plan_id": row.remote_id,
+            "source_version": row.source_version,
+            "active": row.active,
+        }
+
+
+def _external_mappings(rx: Reader) -> Iterator[dict[str, Any]]:
+    for row in mappings.all(rx, "external_mapping", active_only=True):
+        yield {"entity": row.key[0], "customer_id": row.scope, "key": key_text(row.key)}
+
+
+def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
+    for row in mappings.all(rx, "charge", active_only=True):
+        yield {
+            "key": key_text(row.key),
+            "bill_id": row.key[0],
+            "subscription_id": row.key[1],
+            "invoice_id": row.state["invoice_id"],
+            "line_id": row.remote_id,
+            "amount": row.state["amount"],
+            "currency": row.state["currency"],
+            "fingerprint": row.fingerprint,
+        }
+
+
+def _settled(rx: Reader) -> Iterator[dict[str, Any]]:
+    for portion in bills.portions(rx):
+        if portion.state == "settled":
+            yield {"bill_id": portion.bill_id, "subscription_id": portion.subscription_id, "amount": portion.wanted}
+
+
+def _portions(rx: Reader) -> Iterator[dict[str, Any]]:
+    for row in bills.portions(rx):
+        since = None if row.since is None else datetime.fromtimestamp(row.since, UTC).isoformat()
+        yield {"bill_id": row.bill_id, "subscription_id": row.subscription_id, "state": row.state, "since": since}
+
+
+def _bill_states(rx: Reader) -> Iterator[dict[str, Any]]:
+    for state in bills.all(rx):
+        yield {
+            "bill_id": state.bill_id,
+            "version": state.version,
+            "last_calculated": state.last_calculated,
+            "status": state.status,
+            "locked": state.locked,
+            "finished": state.finished,
+        }

@@ -1,0 +1,224 @@
+"""What a run did, for people and scripts: the JSON report, the summary artifact, the change-set artifact."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.context import FlowRunContext
+from pydantic import BaseModel, ConfigDict, Field
+
+from meterbridge.ledger import bills, runs
+from meterbridge.rules.keys import key_from_text, shown
+from meterbridge.rules.money import exponent, major_text
+from meterbridge.staging.database import Staging, opened
+from tasks.change_set import ChangeSet
+from tasks.deliver import Delivered
+from tasks.engine import task
+from tasks.runs import Run
+from tasks.services import Services, services
+
+logger = logging.getLogger(__name__)
+
+SHOWN_ROWS = 200
+"""Rows of the change set shown as an artifact; the staging file has all."""
+
+
+class RunReport(BaseModel):
+    """One run's outcome, as ``--json`` prints it. Amounts are minor units."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flow: str
+    flow_run_id: str
+    dry_run: bool = False
+    extracted: dict[str, int] = Field(default_factory=dict)
+    intended: dict[str, int] = Field(default_factory=dict)
+    applied: dict[str, int] = Field(default_factory=dict)
+    unchanged: int = 0
+    out_of_scope: int = 0
+    waiting: list[dict[str, Any]] = Field(default_factory=list)
+    awaiting_approval: list[dict[str, Any]] = Field(default_factory=list)
+    held: int = 0
+    quarantined: list[dict[str, Any]] = Field(default_factory=list)
+    recovered: int = 0
+    missing: int = 0
+    requests: dict[str, int] = Field(default_factory=dict)
+    throttled: int = 0
+    seconds: float = 0.0
+    change_set: str = ""
+    staging: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 3 done, but something was set aside, is held, overdue or missing."""
+        overdue = any(row.get("overdue") for row in self.waiting)
+        return 3 if self.quarantined or self.held or self.missing or overdue else 0
+
+    @property
+    def writes(self) -> int:
+        """Writes that were applied at a vendor in this run."""
+        return sum(self.applied.values())
+
+
+def build(
+    run: Run,
+    change_set: ChangeSet,
+    *,
+    delivered: Delivered | None = None,
+    recovered: tuple[int, int] = (0, 0),
+) -> RunReport:
+    """Gather the run's outcome from the staging file and the ledger."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        extracted = _extracted(file)
+        aside = [
+            dict(row)
+            for row in file.rows("select * from out_set_aside where decision <> 'out_of_scope' order by rowid")
+        ]
+    refused = [] if delivered is None else delivered.refused
+    quarantined = [
+        {
+            "key": list(key_from_text(row["key"])),
+            "kind": row["kind"],
+            "code": row["code"],
+            "message": row["message"],
+            **_money(row),
+        }
+        for row in aside
+        if row["decision"] == "quarantined"
+    ]
+    return RunReport(
+        flow=run.flow,
+        flow_run_id=run.run_id,
+        dry_run=run.request.dry_run,
+        extracted=extracted,
+        intended=change_set.intended,
+        applied=dict(sorted(delivered.applied.items())) if delivered else {},
+        unchanged=change_set.unchanged,
+        out_of_scope=change_set.out_of_scope,
+        waiting=_waiting(work, aside, run),
+        held=delivered.held if delivered else 0,
+        quarantined=[*quarantined, *refused],
+        recovered=recovered[0],
+        missing=recovered[1],
+        requests=work.requests(),
+        throttled=work.throttled(),
+        seconds=round(work.clock.epoch() - run.started_at, 3),
+        change_set=change_set.hash,
+        staging=run.staging,
+    )
+
+
+def _extracted(file: Staging) -> dict[str, int]:
+    tables = {
+        "customers": "raw_chargebee__customers",
+        "subscriptions": "raw_chargebee__subscriptions",
+        "events": "raw_chargebee__events",
+        "invoices": "raw_chargebee__invoices",
+        "bills": "raw_m3ter__bills",
+        "accounts": "raw_m3ter__accounts",
+    }
+    counted = {name: file.count(table) for name, table in tables.items()}
+    return {name: count for name, count in counted.items() if count}
+
+
+def _money(row: Mapping[str, Any]) -> dict[str, Any]:
+    if row["amount"] is None:
+        return {}
+    return {"amount": int(row["amount"]), "currency": row["currency"]}
+
+
+def _waiting(work: Services, aside: list[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
+    with work.ledger.read() as rx:
+        since = {(p.bill_id, p.subscription_id): p.since for p in bills.portions(rx) if p.state == "waiting"}
+    rows = []
+    for row in aside:
+        if row["decision"] == "waiting":
+            key = key_from_text(row["key"])
+            first = since.get((key[0], key[1])) if len(key) > 1 else None
+            days = None if first is None else round((run.started_at - first) / 86_400, 1)
+            overdue = days is not None and days > work.settings.max_wait_days
+            shown = {"key": list(key), "reason": row["message"], **_money(row), "until": row["until"]}
+            rows.append({**shown, "age_days": days or 0.0, "overdue": overdue})
+    return rows
+
+
+@task(name="report")
+def publish(run: Run, report: RunReport) -> None:
+    """Close the run in the ledger and show its summary and change set in Prefect's UI."""
+    work = services(run.run_id)
+    counts = report.model_dump(
+        mode="json", include={"extracted", "intended", "applied", "unchanged", "requests", "seconds"}
+    )
+    state = "dry run" if report.dry_run else "done"
+    with work.ledger.write() as tx:
+        runs.close_run(tx, run.run_id, state, counts, report.change_set)
+        tx.commit()
+    if FlowRunContext.get() is not None:
+        name = f"{run.flow}-{run.connection}".replace("_", "-")
+        create_markdown_artifact(summary(report), key=f"{name}-report", description=f"What {run.flow} did.")
+        create_table_artifact(_table(run), key=f"{name}-change-set", description=_caption(report))
+    logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
+
+
+def summary(report: RunReport) -> str:
+    """The report as Markdown, without personal data: ids and counts only."""
+    word = "Dry run" if report.dry_run else "Run"
+    lines = [f"# {word} of {report.flow}", "", f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
+    lines += ["| | |", "|---|---:|"]
+    for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
+        lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
+    lines += [
+        f"| unchanged | {report.unchanged} |",
+        f"| out of scope | {report.out_of_scope} |",
+        f"| waiting | {len(report.waiting)} |",
+        f"| quarantined | {len(report.quarantined)} |",
+        f"| held by another run | {report.held} |",
+    ]
+    if report.quarantined:
+        lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]
+        for row in report.quarantined[:SHOWN_ROWS]:
+            lines.append(f"| {row['code']} | `{shown(row['key'])}` | {_cell(row['message'])} |")
+    if report.waiting:
+        lines += ["", "## Waiting", "", "| amount | record | why |", "|---:|---|---|"]
+        for row in report.waiting[:SHOWN_ROWS]:
+            lines.append(f"| {money(row)} | `{shown(row['key'])}` | {_cell(row['reason'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def money(row: Mapping[str, Any]) -> str:
+    """An amount in minor units as people write it, such as ``41.24 EUR``; empty without one."""
+    if row.get("amount") is None:
+        return ""
+    return f"{major_text(int(row['amount']), exponent(row['currency'], three_decimal=2))} {row['currency']}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(run: Run) -> list[dict[str, Any]]:
+    with opened(run.path) as file:
+        rows = file.rows(f"select * from out_intents order by rowid limit {SHOWN_ROWS}")
+        return [
+            {
+                "action": f"{row['action']} {row['kind']}",
+                "key": shown(key_from_text(row["key"])),
+                "amount": money(row),
+                "reason": row["reason"],
+                "warnings": "; ".join(json.loads(row["warnings"])),
+            }
+            for row in rows
+        ]
+
+
+def _caption(report: RunReport) -> str:
+    total = sum(report.intended.values())
+    shown = f"the first {SHOWN_ROWS} of {total}" if total > SHOWN_ROWS else f"all {total}"
+    return (
+        f"Change set `{report.change_set}`: {shown} intended writes; the staging file has every row: `{report.staging}`"
+    )

@@ -1,0 +1,222 @@
+"""A run: opened once, passed to every task, closed at the end whatever happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.runtime import flow_run
+
+from connectors.m3ter.models import MappingConfiguration
+from meterbridge import log, origin
+from meterbridge.catalog import load_catalog
+from meterbridge.errors import MeterbridgeError
+from meterbridge.ledger import connections, facts, runs, watermarks
+from meterbridge.rules.keys import fingerprint
+from meterbridge.rules.windows import Window, reading_window
+from meterbridge.settings import Settings, load_settings
+from meterbridge.staging.database import opened
+from tasks.blocks import credentials
+from tasks.engine import task
+from tasks.services import Services, release, services, staging_path
+
+logger = logging.getLogger(__name__)
+
+CLOCK_WARNING_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a flow was called: the parameters that every flow shares.
+
+    ``since`` is epoch seconds; ``ids`` are subscription ids, customer ids or bill ids, by flow.
+    """
+
+    dry_run: bool = False
+    full: bool = False
+    ids: tuple[str, ...] = ()
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Facts of one run, small and plain: what tasks pass around instead of data."""
+
+    flow: str
+    run_id: str
+    connection: str
+    staging: str
+    request: Request
+    window: Window
+    full: bool
+    full_reason: str
+    started_at: float
+    scope_fingerprint: str
+
+    @property
+    def path(self) -> Path:
+        """The run's staging file."""
+        return Path(self.staging)
+
+
+def run_name() -> str:
+    """What ran, as Prefect's UI lists it, such as ``sync_bills dry run of 2 ids``."""
+    asked = flow_run.parameters
+    words = [str(flow_run.flow_name)]
+    words += ["full"] if asked.get("full") else []
+    words += ["dry run"] if asked.get("dry_run") else []
+    words += [f"of {len(asked['ids'])} ids"] if asked.get("ids") else []
+    words += ["since an instant"] if asked.get("since") else []
+    return " ".join(words)
+
+
+@contextmanager
+def running(flow: str, request: Request) -> Iterator[Run]:
+    """Open a run, close it in the ledger with how it ended, and release its connections."""
+    run_id = str(flow_run.id or uuid.uuid4())
+    try:
+        run = open_run(flow, run_id, request)
+        try:
+            yield run
+        except BaseException as failure:
+            _close(run, "failed", str(failure) if isinstance(failure, MeterbridgeError) else type(failure).__name__)
+            raise
+    finally:
+        release(run_id)
+
+
+@task(name="open run")
+def open_run(flow: str, run_id: str, request: Request) -> Run:
+    """Fix the window and the staging file; bind the ledger to this site and organisation.
+
+    The vendors' clock, told by the Date header of the first answers, is the clock of the run.
+    """
+    origin.verify()
+    settings = load_settings()
+    log.configure(settings.log_level, settings.log_format)
+    work = services(run_id, credentials(settings))
+    settings = work.settings
+    site = _learn_vendors(work)
+    staging = staging_path(settings, flow, run_id)
+    scope = scope_fingerprint(settings, work)
+    with work.ledger.write() as tx:
+        connections.bind(tx, site, settings.m3ter_org_id)
+        mark = watermarks.get(tx, flow)
+        full, why = _full(request, mark, scope)
+        position = request.since if request.since is not None else (mark.position if mark else None)
+        window = reading_window(
+            position,
+            work.clock.epoch(),
+            overlap_seconds=settings.overlap_seconds,
+            hold_back_seconds=settings.hold_back_seconds,
+            full=full,
+        )
+        runs.open_run(tx, runs.RunRow(run_id, flow, work.ledger.now(), _parameters(request), str(staging)))
+        tx.commit()
+    with opened(staging) as file:
+        file.clear("run_facts")
+        shown = {
+            **settings.model_dump(mode="json"),
+            "flow": flow,
+            "run_id": run_id,
+            "window": str(window),
+            "full": full,
+            "full_reason": why,
+        }
+        file.land_rows(
+            "run_facts",
+            ({"name": name, "value": value if value is None else str(value)} for name, value in shown.items()),
+        )
+    logger.info("run opened", extra={"flow": flow, "run_id": run_id, "full": full, "reason": why})
+    return Run(flow, run_id, settings.connection, str(staging), request, window, full, why, work.clock.epoch(), scope)
+
+
+def scope_fingerprint(settings: Settings, work: Services) -> str:
+    """Hash of the catalog and of every setting that says what is in scope: another one needs a full read."""
+    del work
+    names = (
+        "accounts_only",
+        "accounts_except",
+        "all_customers",
+        "hierarchy",
+        "trial",
+        "on_product_overlap",
+        "replace_on",
+    )
+    values = {
+        name: sorted(value) if isinstance(value := getattr(settings, name), frozenset) else value for name in names
+    }
+    return fingerprint([load_catalog(settings.catalog_path).fingerprint(), values])
+
+
+def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tuple[bool, str]:
+    if request.ids:
+        return False, "named ids only"
+    if request.full:
+        return True, "asked for"
+    if request.since is not None:
+        return False, "since the instant asked for"
+    if mark is None:
+        return True, "first run"
+    if mark.fingerprint != scope:
+        return True, "the catalog or a scope setting changed"
+    return False, "changes since the last run"
+
+
+def _learn_vendors(work: Services) -> str:
+    """Ask both vendors who they are and what they allow; returns the Chargebee site's name."""
+    site = work.chargebee.configuration()
+    organization = work.m3ter.organization_config()
+    names = mapping_names(work.m3ter.mapping_configuration())
+    with work.ledger.write() as tx:
+        facts.put(tx, "m3ter_allow_overlapping_plans", "true" if organization.allow_overlapping_plans else "false")
+        facts.put(tx, "m3ter_mapping_names", json.dumps(names))
+        tx.commit()
+    offset = work.chargebee.transport.server_offset()
+    if offset is not None:
+        work.clock.learn(offset)
+        if abs(offset) > CLOCK_WARNING_SECONDS:
+            logger.warning("this machine's clock differs from the vendors'", extra={"seconds": round(offset)})
+    return site.domain or work.settings.chargebee_site
+
+
+MAPPING_NAMES = {
+    "bill": ("Bill",),
+    "line": ("BillLineItem", "BillItem", "LineItem"),
+    "invoice": ("Invoice",),
+    "invoice_line": ("InvoiceLineItem", "InvoiceItem", "LineItem"),
+}
+"""Entity and table names that an organisation may permit for bills, the first permitted one is used."""
+
+
+def mapping_names(configuration: MappingConfiguration) -> dict[str, str]:
+    """Which names this organisation permits for bills and their lines; what it permits none for is left out."""
+    chargebee = [system for system in configuration.external_systems if system.name == "Chargebee"]
+    tables = {table for system in chargebee for table in system.tables}
+    custom = any(system.allow_custom_external_tables for system in chargebee)
+    found = {}
+    for role, candidates in MAPPING_NAMES.items():
+        permitted = tables if role.startswith("invoice") else set(configuration.m3ter_entities)
+        fitting = [name for name in candidates if name in permitted or (custom and role.startswith("invoice"))]
+        if fitting:
+            found[role] = fitting[0]
+    return found
+
+
+def _parameters(request: Request) -> dict[str, object]:
+    return {"dry_run": request.dry_run, "full": request.full, "ids": list(request.ids), "since": request.since}
+
+
+def _close(run: Run, state: str, message: str) -> None:
+    work = services(run.run_id)
+    try:
+        with work.ledger.write() as tx:
+            runs.close_run(tx, run.run_id, state, {"message": message}, None)
+            tx.commit()
+    except MeterbridgeError:
+        logger.warning("the ledger could not be told how the run ended", extra={"run_id": run.run_id})

@@ -1,0 +1,164 @@
+"""What a run works with: settings, ledger, both vendors' clients, clock. Built once per run and process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from connectors.chargebee.client import ChargebeeClient
+from connectors.m3ter.client import M3terClient
+from meterbridge import log
+from meterbridge.clock import Clock
+from meterbridge.errors import SetupError
+from meterbridge.ledger import allowances
+from meterbridge.ledger.ledger import Ledger
+from meterbridge.settings import Settings, load_settings
+
+BLOCK_SECONDS = 1.0
+"""A process leases about this much of a vendor's budget at a time."""
+
+
+class AllowancePacer:
+    """A vendor's pacing clock that lives in the ledger, so that all processes share one budget.
+
+    Slots are leased in blocks; ``rate`` is requests per second after the reserve.
+    """
+
+    def __init__(self, ledger: Ledger, vendor: str, rate: float) -> None:
+        self._ledger = ledger
+        self._vendor = vendor
+        self._rate = rate
+        self._block = max(1, int(rate * BLOCK_SECONDS))
+        self._left = 0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Block until one request may leave."""
+        with self._lock:
+            if self._left == 0:
+                with self._ledger.write() as tx:
+                    first = allowances.lease(tx, self._vendor, self._block, self._rate)
+                    ahead = first - self._ledger.now()
+                    tx.commit()
+                self._next, self._left = time.monotonic() + max(0.0, ahead), self._block
+            slot = self._next
+            self._next += 1 / self._rate
+            self._left -= 1
+        pause = slot - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+
+    def hold(self, seconds: float) -> None:
+        """Keep everybody from sending for that long: the vendor said so."""
+        with self._lock:
+            self._left = 0
+            with self._ledger.write() as tx:
+                allowances.hold(tx, self._vendor, self._ledger.now() + seconds)
+                tx.commit()
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a task may need. Thread-safe; closed by :func:`release` or at the end of :func:`serving`."""
+
+    settings: Settings
+    ledger: Ledger
+    chargebee: ChargebeeClient
+    m3ter: M3terClient
+    clock: Clock
+
+    def close(self) -> None:
+        """Close connections and files."""
+        self.chargebee.transport.close()
+        self.m3ter.transport.close()
+        self.ledger.close()
+
+    def requests(self) -> dict[str, int]:
+        """Requests sent so far, per vendor."""
+        return {
+            "chargebee": self.chargebee.transport.traffic.requests,
+            "m3ter": self.m3ter.transport.traffic.requests,
+        }
+
+    def throttled(self) -> int:
+        """Answers of 429 so far."""
+        return self.chargebee.transport.traffic.throttled + self.m3ter.transport.traffic.throttled
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger these settings name, migrated."""
+    url = settings.ledger_url.get_secret_value() if settings.ledger_url else None
+    return Ledger.open(url, home=settings.home.expanduser(), connection=settings.connection)
+
+
+def build(settings: Settings) -> Services:
+    """Connect everything; sends no request."""
+    settings.require_vendors()
+    for secret in settings.secrets():
+        log.register_secret(secret)
+    ledger = open_ledger(settings)
+    share = 1 - settings.request_reserve
+    chargebee = ChargebeeClient.connect(
+        base_url=settings.chargebee_url,
+        api_key=settings.chargebee_api_key.get_secret_value(),
+        pacer=AllowancePacer(ledger, "chargebee", settings.chargebee_requests_per_minute / 60 * share),
+        max_connections=settings.deliver_threads + 2,
+    )
+    m3ter = M3terClient.connect(
+        base_url=settings.m3ter_base_url.rstrip("/"),
+        organization_id=settings.m3ter_org_id,
+        api_key=settings.m3ter_api_key.get_secret_value(),
+        api_secret=settings.m3ter_api_secret.get_secret_value(),
+        pacer=AllowancePacer(ledger, "m3ter", settings.m3ter_requests_per_second * share),
+        max_connections=settings.deliver_threads + 2,
+    )
+    return Services(settings, ledger, chargebee, m3ter, Clock())
+
+
+_open: dict[str, Services] = {}
+_lock = threading.Lock()
+
+
+def services(run_id: str, overrides: Mapping[str, Any] | None = None) -> Services:
+    """The run's services in this process, built at the first call."""
+    with _lock:
+        if run_id not in _open:
+            _open[run_id] = build(load_settings(overrides))
+        return _open[run_id]
+
+
+def release(run_id: str) -> None:
+    """Close the run's services in this process, if any."""
+    with _lock:
+        found = _open.pop(run_id, None)
+    if found:
+        found.close()
+
+
+@contextmanager
+def serving(overrides: Mapping[str, Any] | None = None) -> Iterator[Services]:
+    """Services for the length of a block, for commands that are no run."""
+    built = build(load_settings(overrides))
+    try:
+        yield built
+    finally:
+        built.close()
+
+
+def refuse_all_but_loopback(settings: Settings) -> None:
+    """Raise SetupError MB-LOOPBACK unless every vendor URL is on this machine."""
+    for url in (settings.chargebee_url, settings.m3ter_base_url, settings.m3ter_ingest_url):
+        if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise SetupError("MB-LOOPBACK", f"{url} is not a loopback address")
+
+
+def staging_path(settings: Settings, flow: str, run_id: str) -> Path:
+    """Where the run's staging file is."""
+    return settings.home.expanduser().absolute() / settings.connection / "staging" / flow / f"{run_id}.duckdb"
