@@ -7,7 +7,14 @@ from prefect import flow
 from tasks.change_set import record
 from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
 from tasks.deliver import SUBSCRIPTION_WAVES, deliver
-from tasks.extract import extract_customers, extract_plans, extract_subscriptions, find_existing, recover_missed
+from tasks.extract import (
+    extract_customers,
+    extract_owners,
+    extract_plans,
+    extract_subscriptions,
+    find_existing,
+    recover_missed,
+)
 from tasks.refer import refer
 from tasks.report import RunReport, build, publish
 from tasks.runs import Request, run_name, running
@@ -35,6 +42,7 @@ def sync_subscriptions(
         extract_plans(run)
         refer(run)
         stage(run, SUBSCRIPTIONS)
+        extract_owners(run)
         find_existing(run)
         stage(run, CUSTOMER_CASES)
         change_set = decide_subscriptions(run)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +36,14 @@ from tasks.runs import Run
 from tasks.services import services
 
 KINDS = ("account", "account_plan", "external_mapping")
+OWNERS = (
+    "select distinct c.invoice_owner_id as id from stg_customers as c "
+    "join stg_subscriptions as s on s.customer_id = c.id "
+    "join stg_subscription_items as i on i.subscription_id = s.id "
+    "join ref_catalog_plans as p on p.item_price = i.item_price_id "
+    "where c.invoice_owner_id is not null and c.invoice_owner_id <> c.id"
+)
+"""Customers that others' invoices go to: a parent account is needed even where they have no subscription themselves."""
 
 
 def subject(kind: str, key: Key) -> str:
@@ -60,10 +70,12 @@ def decide_subscriptions(run: Run) -> ChangeSet:
                 )
             )
         targets = {row["item_price"]: _target(row) for row in file.rows("select * from ref_plan_targets")}
+        owners = {row["id"] for row in file.rows(OWNERS)}
         for row in file.rows("select * from int_customers order by id"):
             case = _case(row, targets)
+            policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
-            for decision in decide_customer(case, accounts, plans):
+            for decision in decide_customer(case, policy, plans):
                 tray.put(decision)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
@@ -140,6 +152,9 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget]) -> Customer
         ),
         found_plans=tuple(_found_plan(f) for f in row["found_plans"]),
         changed_at=dict(_changes(row["subscriptions"])),
+        known_children=tuple(
+            KnownAccount(c["customer_id"], c["account_id"], c["fingerprint"], c["currency"]) for c in row["children"]
+        ),
         known_mappings=frozenset(key_from_text(text) for text in row["known_mappings"]),
     )
 
@@ -199,6 +214,7 @@ def _known_plan(row: Mapping[str, Any]) -> KnownPlan:
         start=required(row["start"]),
         end=moment(row["end"]),
         terms=row["terms"],
+        items=tuple(json.loads(row["items"] or "[]")),
     )
 
 

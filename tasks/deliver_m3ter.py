@@ -210,7 +210,7 @@ def _apply(tx: Writer, run: Run, outcome: Outcome, receipt: Receipt) -> None:
     if row.action == "delete":
         mappings.deactivate(tx, row.kind, row.key)
     for old in state.get("replaces", ()):
-        _end(tx, tuple(old), state["start"])
+        _end(tx, tuple(old), str(state["start"]))
     if outcome.written:
         receipt.took(row)
 
@@ -220,7 +220,10 @@ def _end(tx: Writer, key: Key, end: str) -> None:
     old = mappings.get(tx, "account_plan", key)
     if old is None:
         raise BrokenInvariant("MB-INVARIANT", f"the replaced account plan {key} is not in the ledger")
-    mappings.put(tx, replace(old, state={**old.state, "end": end}))
+    if str(old.state["start"]) >= end:  # nothing is left of it; both are RFC 3339 text in UTC
+        mappings.deactivate(tx, "account_plan", key)
+    else:
+        mappings.put(tx, replace(old, state={**old.state, "end": end}))
 
 
 def _remote(tx: Writer, kind: str, key: Key) -> str | None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from connectors.chargebee.encoding import between, in_list
+from connectors.transport import path
 from meterbridge.errors import RecordRefused
 from meterbridge.ledger import quarantine
 from meterbridge.staging.database import Staging, opened
@@ -113,6 +114,26 @@ def extract_plans(run: Run) -> int:
         return file.land_rows("raw_m3ter__plans", work.m3ter.plans())
 
 
+@task(name="extract invoice owners", tags=("chargebee",))
+def extract_owners(run: Run) -> int:
+    """Customers whom staged customers name as invoice owner and that neither this run nor the ledger has."""
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        missing = [
+            row["id"]
+            for row in file.rows(
+                "select distinct invoice_owner_id as id from stg_customers where invoice_owner_id is not null "
+                "and invoice_owner_id not in (select id from stg_customers) "
+                "and invoice_owner_id not in (select customer_id from ref_accounts) order by 1"
+            )
+        ]
+        for start in range(0, len(missing), IDS_PER_LIST):
+            params = {"id[in]": in_list(missing[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+            pages = (page.body for page in work.chargebee.pages("customers", params, sort_by="created_at"))
+            file.land_pages("customers", pages, origin="owner")
+        return file.make("subscriptions", "stg_customers") if missing else 0
+
+
 @task(name="find what m3ter has already", tags=("m3ter",))
 def find_existing(run: Run) -> int:
     """Accounts, account plans and mappings in m3ter of customers that the ledger does not know.
@@ -155,7 +176,11 @@ def _land_all_existing(work: Services, file: Staging) -> int:
 
 def _land_existing(work: Services, file: Staging, codes: list[str]) -> int:
     found = file.land_rows("raw_m3ter__accounts", work.m3ter.accounts(codes=codes)) if codes else 0
-    for row in list(file.rows("select id from raw_m3ter__accounts order by 1")):
+    if work.settings.on_product_overlap == "child_account":
+        for row in list(file.rows("select id from raw_m3ter__accounts order by 1")):
+            for page in work.m3ter.list(path("accounts", row["id"], "children"), page_size=200):
+                file.land_rows("raw_m3ter__accounts", page)
+    for row in list(file.rows("select distinct id from raw_m3ter__accounts order by 1")):
         plans = list(work.m3ter.account_plans(row["id"]))
         file.land_rows("raw_m3ter__account_plans", plans)
         owned = [("Account", row["id"]), *(("AccountPlan", plan["id"]) for plan in plans)]

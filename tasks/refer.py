@@ -52,6 +52,7 @@ def _account_plans(rx: Reader) -> Iterator[dict[str, Any]]:
     for row in mappings.all(rx, "account_plan", active_only=True):
         yield {
             **row.state,
+            "items": list(row.state.get("items", ())),
             "account_plan_id": row.remote_id,
             "source_version": row.source_version,
             "active": row.active,

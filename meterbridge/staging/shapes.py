@@ -60,7 +60,7 @@ CHARGEBEE: dict[str, str] = {
 """Entry type of each Chargebee list, one struct per list entry."""
 
 TEXT: dict[str, tuple[str, ...]] = {
-    "raw_m3ter__accounts": ("id", "code", "name", "currency"),
+    "raw_m3ter__accounts": ("id", "code", "name", "currency", "parentAccountId"),
     "raw_m3ter__account_plans": ("id", "accountId", "planId", "productId", "code", "startDate", "endDate"),
     "raw_m3ter__external_mappings": ("id", "m3terEntity", "m3terId", "externalTable", "externalId"),
     "raw_m3ter__plans": ("id", "code", "planTemplateId", "productId"),
@@ -123,6 +123,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "start",
         "end",
         "terms",
+        "items",
         "source_version",
         "active",
     ),

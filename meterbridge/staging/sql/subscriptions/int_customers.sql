@@ -18,11 +18,17 @@ mapped_accounts as (
     from raw_m3ter__external_mappings
     where m3terEntity = 'Account' and externalTable = 'Customer' group by all
 ),
+families as (
+    select lower(code) as folded, * from raw_m3ter__accounts
+    union all
+    select lower(p.code) as folded, c.* from raw_m3ter__accounts as c
+    join raw_m3ter__accounts as p on p.id = c.parentAccountId and starts_with(c.code, p.code || '~')
+),
 accounts as (
-    select lower(a.code) as folded, list(distinct {
+    select a.folded, list(distinct {
         'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': coalesce(m.customer_ids, [])
     }) as found
-    from raw_m3ter__accounts as a left join mapped_accounts as m on m.account_id = a.id group by all
+    from families as a left join mapped_accounts as m on m.account_id = a.id group by all
 ),
 mapped_plans as (
     select m3terId as account_plan_id, list(externalId) as external_ids
@@ -30,13 +36,23 @@ mapped_plans as (
     where m3terEntity = 'AccountPlan' and externalTable = 'Subscription' group by all
 ),
 plans as (
-    select lower(a.code) as folded, list(distinct {
+    select a.folded, list(distinct {
         'id': p.id, 'account_id': p.accountId, 'plan_id': p.planId, 'product_id': p.productId, 'code': p.code,
         'start': p.startDate, 'end': p.endDate, 'external_ids': coalesce(m.external_ids, [])
     }) as found
     from raw_m3ter__account_plans as p
-    join raw_m3ter__accounts as a on a.id = p.accountId
+    join families as a on a.id = p.accountId
     left join mapped_plans as m on m.account_plan_id = p.id
+    group by all
+),
+subscribed as (
+    select customer_id, id as subscription_id from int_subscriptions
+    union
+    select customer_id, subscription_id from ref_account_plans
+),
+children as (
+    select s.customer_id, list(r) as children
+    from subscribed as s join ref_accounts as r on r.customer_id = s.customer_id || '~' || s.subscription_id
     group by all
 ),
 mappings as (select customer_id, list(key) as keys from ref_external_mappings group by all),
@@ -53,12 +69,13 @@ select
     r.account_id, r.fingerprint as account_fingerprint, r.currency as account_currency,
     coalesce(a.found, []) || coalesce(e.found, []) as found_accounts,
     coalesce(m.keys, []) as known_mappings,
-    coalesce(p.found, []) as found_plans
+    coalesce(p.found, []) as found_plans, coalesce(h.children, []) as children
 from stg_customers as c
 left join subscriptions as s on s.customer_id = c.id
 left join known as k on k.customer_id = c.id
 left join ref_accounts as r on r.customer_id = c.id
 left join accounts as a on a.folded = lower(c.id)
 left join plans as p on p.folded = lower(c.id)
+left join children as h on h.customer_id = c.id
 left join mapped_elsewhere as e on e.customer_id = c.id
 left join mappings as m on m.customer_id = c.id
