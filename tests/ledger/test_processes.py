@@ -30,11 +30,12 @@ class Workers:
         self._running: list[subprocess.Popen[str]] = []
 
     def start(self, *task: str) -> subprocess.Popen[str]:
-        """Start one; its first line says that it has the ledger open."""
+        """Start one; it says when it has the ledger open, and goes on at a line on its input."""
         child = subprocess.Popen(
             [*self._fixed, *task],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -43,13 +44,17 @@ class Workers:
         return child
 
     def lines(self, *tasks: tuple[str, ...]) -> list[list[str]]:
-        """Run all at once to their end; returns what each printed after opening."""
+        """Run all to their end, begun at once when every one has the ledger open; returns what each printed then."""
         children = [self.start(*task) for task in tasks]
+        for child in children:
+            _wait_for(child, "open")
+        for child in children:
+            _go(child)
         found = []
         for child in children:
             out, err = child.communicate(timeout=60)
             assert child.returncode == 0, err
-            found.append(out.split("\n")[1:-1])
+            found.append(out.splitlines())
         return found
 
     def stop(self) -> None:
@@ -109,6 +114,7 @@ def test_a_process_killed_after_its_commit_leaves_the_row_in_sending_for_the_nex
 ) -> None:
     record(ledger, [wish("acme"), wish("beta")])
     child = workers.start("send_and_hang", "doomed")
+    _go(child)
     _wait_for(child, "sent")
     child.send_signal(signal.SIGKILL)
     child.wait(timeout=10)
@@ -126,6 +132,7 @@ def test_a_process_killed_after_its_commit_leaves_the_row_in_sending_for_the_nex
 def test_a_process_killed_before_its_commit_leaves_nothing(ledger: Ledger, workers: Workers) -> None:
     record(ledger, [wish("acme")])
     child = workers.start("write_and_hang", "doomed")
+    _go(child)
     _wait_for(child, "written")
     child.send_signal(signal.SIGKILL)
     child.wait(timeout=10)
@@ -163,6 +170,12 @@ def test_threads_that_write_at_once_all_succeed(open_ledger: OpenLedger) -> None
     assert failures == []
     with shared.read() as rx:
         assert intents.counts(rx, "set of run-1") == {"applied": 200}
+
+
+def _go(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write("go\n")
+    child.stdin.flush()
 
 
 def _wait_for(child: subprocess.Popen[str], word: str) -> None:

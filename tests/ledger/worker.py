@@ -22,6 +22,7 @@ def claim_all(ledger: Ledger, owner: str, limit: int, *, exclusive: bool) -> Non
         idle = 0 if rows else idle + 1
         for row in rows:
             print(row.id, flush=True)
+        time.sleep(0.002)
 
 
 def claim_and_apply(ledger: Ledger, owner: str) -> None:
@@ -79,6 +80,7 @@ def main(url: str, home: str, task: str, *arguments: str) -> None:
     """Open the ledger and do the task."""
     ledger = Ledger.open(url, home=Path(home), connection="default")
     print("open", flush=True)
+    sys.stdin.readline()  # until all are ready
     match task:
         case "claim_all":
             claim_all(ledger, arguments[0], int(arguments[1]), exclusive=False)
