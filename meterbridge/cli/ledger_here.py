@@ -1,0 +1,25 @@
+"""The ledger of this environment, for commands that ask no vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from meterbridge import log
+from meterbridge.ledger.ledger import Ledger
+from meterbridge.settings import Settings, load_settings
+from tasks.services import open_ledger
+
+
+@contextmanager
+def ledger_here() -> Iterator[tuple[Settings, Ledger]]:
+    """Settings and ledger for the length of a block; no vendor's setting is needed."""
+    settings = load_settings()
+    log.configure(settings.log_level, settings.log_format)
+    for secret in settings.secrets():
+        log.register_secret(secret)
+    ledger = open_ledger(settings)
+    try:
+        yield settings, ledger
+    finally:
+        ledger.close()

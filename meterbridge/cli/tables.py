@@ -1,0 +1,118 @@
+"""How ``status`` and ``trace`` show people what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meterbridge.cli import words
+from meterbridge.cli.show import console, table
+
+
+def show_status(found: dict[str, Any]) -> None:
+    """Where things stand."""
+    marks = [
+        (
+            one["flow"],
+            one["position"] or "never run",
+            "" if one["lag_seconds"] is None else words.age(one["lag_seconds"]),
+        )
+        for one in found["watermarks"]
+    ]
+    table("Read and settled up to", ("flow", "watermark", "behind now"), marks)
+    waiting = [
+        (
+            one["bill_id"],
+            one["subscription_id"],
+            words.amount(one["amount"], one["currency"]),
+            words.age(one["age_seconds"]) + (" OVERDUE" if one["overdue"] else ""),
+            one["reason"],
+        )
+        for one in found["waiting"]
+    ]
+    _table("Waiting for an invoice", ("bill", "subscription", "amount", "age", "why"), waiting, right=("amount",))
+    aside = [
+        (one["code"], one["records"], words.amount(one["amount"], one["currency"]), words.age(one["oldest_seconds"]))
+        for one in found["quarantined"]
+    ]
+    columns = ("code", "records", "amount", "oldest")
+    _table("Set aside (`meterbridge quarantine list`)", columns, aside, right=("records", "amount"))
+    runs = [
+        (one["started_at"], one["flow"], one["state"], one["applied"], one["message"] or "", one["run_id"])
+        for one in found["runs"]
+    ]
+    _table("Last runs", ("started", "flow", "state", "writes", "message", "run"), runs, right=("writes",))
+    say = console()
+    counted = ", ".join(f"{count} {state}" for state, count in found["open_intents"].items()) or "none"
+    say.print(f"Open writes: {counted}", markup=False)
+    say.print(f"Ledger: {found['ledger']} (connection {found['connection']})", markup=False)
+    say.print(f"Staging files: {found['staging']}", markup=False)
+
+
+def show_trace(found: dict[str, Any]) -> None:
+    """The chain behind an id, a table a charge."""
+    say = console()
+    say.print(f"{found['id']} is a {found['what']}", markup=False)
+    for charge in found["charges"]:
+        table(f"Charge {charge['reference']}", ("", ""), list(_charge_rows(charge)))
+    if not found["charges"]:
+        say.print("No charge of it stands on an invoice that the ledger knows.", markup=False)
+    totals = [
+        (one["bill_id"], one["status"] or "unknown", f"{one.get('total') or ''} {one.get('currency') or ''}".strip())
+        for one in found["bills"]
+    ]
+    _table("m3ter bills", ("bill", "status", "total"), totals, right=("total",))
+    portions = [
+        (
+            one["bill_id"],
+            one["subscription_id"],
+            one["state"],
+            words.amount(one["amount"], one["currency"]),
+            one["reason"],
+        )
+        for one in found["portions"]
+    ]
+    _table("Portions", ("bill", "subscription", "state", "amount", "why"), portions, right=("amount",))
+    plans = [
+        (
+            one["account_plan_id"],
+            one["item_price_id"],
+            one["plan_id"],
+            one["start"],
+            one["end"] or "open",
+            one["reason"],
+        )
+        for one in found["account_plans"]
+    ]
+    _table("Account plans", ("account plan", "item price", "plan", "from", "to", "why"), plans)
+    for row in found["set_aside"]:
+        say.print(f"Set aside (record {row['id']}): {row['code']}: {row['message']}", markup=False)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A table, unless it would be empty."""
+    if rows:
+        table(title, columns, rows, right=right)
+
+
+def _charge_rows(charge: dict[str, Any]) -> list[tuple[str, str]]:
+    run = charge["run"] or {}
+    rows = [
+        ("on invoice", f"{charge['invoice_id']}, line {charge['invoice_line_id']}"),
+        ("amount", words.amount(charge["amount"], charge["currency"])),
+        ("before rounding", f"{charge['exact_amount']} {charge['currency']}" if charge["exact_amount"] else ""),
+        ("service", f"{charge['date_from']} to {charge['date_to']} (last second included)"),
+        ("subscription", charge["subscription_id"]),
+        ("bill", charge["bill_id"]),
+    ]
+    for line in charge["bill_lines"]:
+        what = f"{line['line_item_type']} {line['aggregation_code'] or line['product_code'] or line['description']}"
+        rows.append(("bill line", f"{line['id']}: {what}, {line['units']} {line['unit']} = {line['amount']}"))
+    rows += [
+        ("rule", charge["rule"]),
+        ("reason", charge["reason"] or "unknown"),
+        ("run", f"{run.get('run_id', 'unknown')} ({run.get('flow', '')}, {run.get('started_at', '')})"),
+        ("staging file", run.get("staging") or ""),
+        ("not known", charge["missing"] or ""),
+    ]
+    return [(name, value) for name, value in rows if value]

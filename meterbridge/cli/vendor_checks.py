@@ -1,0 +1,203 @@
+"""What ``meterbridge doctor`` asks the two vendors. Nothing it sends can change anything there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+
+from connectors.chargebee import requests as chargebee_requests
+from connectors.chargebee.client import ChargebeeClient
+from connectors.m3ter.client import M3terClient
+from connectors.pacing import SlotPacer
+from connectors.transport import Request, Transport, path
+from meterbridge import log
+from meterbridge.cli import words
+from meterbridge.cli.findings import Finding, failure, guarded, ok, warning
+from meterbridge.errors import CODES, RecordRefused, SetupError
+from meterbridge.settings import Settings
+from tasks.permitted_names import MAPPING_NAMES, NEEDED_NAMES, mapping_names
+
+CLOCK_WARNING_SECONDS = 60
+CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
+M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings")
+NO_INVOICE = "meterbridge-doctor"
+"""The id of an invoice that no site has: a write on it tells our rights and can do nothing."""
+
+
+@dataclass(slots=True)
+class Clients:
+    """Both vendors, and what was learnt of them on the way."""
+
+    chargebee: ChargebeeClient
+    m3ter: M3terClient
+    site_name: str = ""
+    item_prices: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Clients]:
+    """Clients for the length of a block, paced for this process alone: doctor must work without a ledger."""
+    for secret in settings.secrets():
+        log.register_secret(secret)
+    share = 1 - settings.request_reserve
+    chargebee = ChargebeeClient.connect(
+        base_url=settings.chargebee_url,
+        api_key=settings.chargebee_api_key.get_secret_value(),
+        pacer=SlotPacer(settings.chargebee_requests_per_minute / 60, share=share),
+    )
+    m3ter = M3terClient.connect(
+        base_url=settings.m3ter_base_url.rstrip("/"),
+        organization_id=settings.m3ter_org_id,
+        api_key=settings.m3ter_api_key.get_secret_value(),
+        api_secret=settings.m3ter_api_secret.get_secret_value(),
+        pacer=SlotPacer(settings.m3ter_requests_per_second, share=share),
+    )
+    with chargebee, m3ter:
+        yield Clients(chargebee, m3ter)
+
+
+def chargebee_checks(clients: Clients) -> Iterator[Finding]:
+    """Site and key first; without them nothing else can be asked."""
+    first = list(guarded("chargebee credentials", lambda: _site(clients)))
+    yield from first
+    if any(one.verdict == "failure" and one.check == "chargebee credentials" for one in first):
+        return
+    yield from guarded("chargebee rights", lambda: _chargebee_rights(clients))
+    yield from guarded("metered billing", lambda: _metered_billing(clients))
+    yield from _clock("chargebee clock", clients.chargebee.transport)
+
+
+def m3ter_checks(clients: Clients) -> Iterator[Finding]:
+    """Organisation and key first; without them nothing else can be asked."""
+    first = list(guarded("m3ter credentials", lambda: _organization(clients)))
+    yield from first
+    if any(one.verdict == "failure" for one in first):
+        return
+    yield from guarded("m3ter rights", lambda: _m3ter_rights(clients))
+    yield from guarded("mapping names", lambda: _names(clients))
+    yield from guarded("native integration", lambda: _native(clients))
+    yield from _clock("m3ter clock", clients.m3ter.transport)
+
+
+# --- Chargebee ----------------------------------------------------------------------------
+
+
+def _site(clients: Clients) -> Iterator[Finding]:
+    site = clients.chargebee.configuration()
+    clients.site_name = site.domain
+    yield ok("chargebee credentials", f"site {site.domain} answers")
+    if site.product_catalog_version == "v2":
+        yield ok("product catalog", "version 2.0")
+    else:
+        found = f"the site runs Product Catalog {site.product_catalog_version}"
+        yield failure("product catalog", f"MB-SITE: {found}", CODES["MB-SITE"].remedy)
+
+
+def _chargebee_rights(clients: Clients) -> Iterator[Finding]:
+    for resource in CHARGEBEE_LISTS:
+        next(clients.chargebee.pages(resource, limit=1), None)
+    request = chargebee_requests.add_charge(
+        NO_INVOICE,
+        amount=1,
+        description="meterbridge doctor",
+        date_from=1,
+        date_to=2,
+        subscription_id=None,
+        comment=None,
+    )
+    try:
+        clients.chargebee.send(
+            request, idempotency_key=f"{NO_INVOICE}-{time.time_ns()}", resend_until=time.monotonic() + 30
+        )
+    except RecordRefused:
+        yield ok("chargebee rights", f"reads {', '.join(CHARGEBEE_LISTS)}; may write invoices")
+    except SetupError as trouble:
+        yield failure("chargebee rights", trouble.message, "Use a full-access API key: `sync bills` adds charges.")
+
+
+def _metered_billing(clients: Clients) -> Iterator[Finding]:
+    check = "metered billing"
+    draft = next(clients.chargebee.rows("invoices", {"status[is]": "pending"}, limit=1), None)
+    if draft is not None:
+        yield ok(check, f"on: invoice {draft['invoice']['id']} is pending")
+        return
+    item = next(clients.chargebee.rows("items", {"metered[is]": "true"}, limit=1), None)
+    if item is not None:
+        yield ok(check, f"on: item {item['item']['id']} is metered; no invoice is pending now")
+        return
+    recent = islice(clients.chargebee.rows("subscriptions", {"status[is]": "active"}, limit=100), 100)
+    if any(row["subscription"].get("create_pending_invoices") for row in recent):
+        yield ok(check, "subscriptions create pending invoices; none is pending now")
+        return
+    yield warning(
+        check,
+        "no sign of it: no pending invoice, no metered item, no subscription that creates pending invoices",
+        "In Chargebee see Settings → Billing LogIQ → Metered Billing; subscriptions need create_pending_invoices.",
+    )
+
+
+def _clock(check: str, transport: Transport) -> Iterator[Finding]:
+    offset = transport.server_offset()
+    if offset is None:
+        return
+    if abs(offset) > CLOCK_WARNING_SECONDS:
+        ahead = "ahead of" if offset > 0 else "behind"
+        found = f"{words.age(abs(offset))} {ahead} this machine's"
+        yield warning(check, found, "Runs follow the vendors' clock; set this machine's by NTP.")
+    else:
+        yield ok(check, f"within {CLOCK_WARNING_SECONDS} s of this machine's")
+
+
+# --- m3ter ----------------------------------------------------------------------------------
+
+
+def _organization(clients: Clients) -> Iterator[Finding]:
+    organization = clients.m3ter.organization_config()
+    yield ok("m3ter credentials", f"the organisation answers; currency {organization.currency}")
+    if organization.allow_overlapping_plans:
+        yield ok("overlapping plans", "allowed: several subscriptions of a customer may use one product")
+    else:
+        yield ok("overlapping plans", "not allowed: a second subscription on a product follows on_product_overlap")
+
+
+def _m3ter_rights(clients: Clients) -> Iterator[Finding]:
+    for below in M3TER_LISTS:
+        next(clients.m3ter.list(below, page_size=1), None)
+    # Without a single field it can only be refused: for its form, or for want of rights.
+    address = path("organizations", clients.m3ter.organization_id, "externalmappings")
+    try:
+        clients.m3ter.send(Request("POST", address, "{}", "application/json"))
+    except RecordRefused:
+        yield ok("m3ter rights", f"reads {', '.join(name.strip('/') for name in M3TER_LISTS)}; may write mappings")
+    except SetupError as trouble:
+        yield failure("m3ter rights", trouble.message, "Give the service user rights to create and change these.")
+
+
+def _names(clients: Clients) -> Iterator[Finding]:
+    configuration = clients.m3ter.mapping_configuration()
+    missing = sorted(set(NEEDED_NAMES) - set(mapping_names(configuration, NEEDED_NAMES)))
+    if missing:
+        found = f"not permitted: {', '.join(NEEDED_NAMES[role][0] for role in missing)}"
+        yield failure("mapping names", found, "Permit them for the system Chargebee in m3ter's mapping settings.")
+    lacking = sorted(set(MAPPING_NAMES) - set(mapping_names(configuration)))
+    if lacking:
+        found = f"m3ter permits no name for {', '.join(lacking)}: those mappings are kept in the ledger alone"
+        yield warning("mapping names", found, "Permit e.g. BillLineItem and InvoiceLineItem, or leave it so.")
+    elif not missing:
+        yield ok("mapping names", ", ".join(mapping_names(configuration).values()))
+
+
+def _native(clients: Clients) -> Iterator[Finding]:
+    active = [
+        str(one.get("name") or one.get("id"))
+        for one in clients.m3ter.integration_configs()
+        if one.get("destination") == "Chargebee" and one.get("entityType") == "Bill" and one.get("enabled")
+    ]
+    if active:
+        found = f"MB-NATIVE: enabled: {', '.join(active)}; bills would be invoiced twice"
+        yield failure("native integration", found, CODES["MB-NATIVE"].remedy)
+    else:
+        yield ok("native integration", "no enabled one sends bills to Chargebee")

@@ -1,0 +1,48 @@
+"""What a person decides about a record that was set aside: try again, or close it at its amount. Needs no vendor."""
+
+from __future__ import annotations
+
+from meterbridge.ledger import bills, intents, quarantine
+from meterbridge.ledger.ledger import Writer
+from meterbridge.ledger.quarantine import QuarantineRow
+from meterbridge.rules.explained import WITHDRAWN
+
+
+def retry(tx: Writer, row: QuarantineRow) -> bool:
+    """The next run decides the record again, what a dismissal settled too; False if it is not set aside."""
+    if not quarantine.retry(tx, row.kind, row.key):
+        return False
+    if row.state == "dismissed":
+        _settle(tx, row, -_settled_by(row), "tried again")
+    return True
+
+
+def dismiss(tx: Writer, row: QuarantineRow, by: str, note: str) -> int | None:
+    """Close the record as dealt with by hand; a portion of a bill counts as settled at its amount.
+
+    Returns:
+        The amount settled, in minor units; None where it is no matter of a portion's money.
+    """
+    quarantine.dismiss(tx, row.kind, row.key, by, note)
+    intents.dismiss(tx, row.kind, row.key)
+    settled = _settled_by(row)
+    return settled if _settle(tx, row, settled, f"settled by {by}: {note}") else None
+
+
+def _settled_by(row: QuarantineRow) -> int:
+    """What the person made up for: missing money; or, negative, the lines taken off for a withdrawn bill."""
+    amount = row.amount or 0
+    return -amount if row.code in WITHDRAWN else amount
+
+
+def _settle(tx: Writer, row: QuarantineRow, amount: int, reason: str) -> bool:
+    if row.kind != "charge" or len(row.key) < 2 or not row.currency or not amount:
+        return False
+    bill_id, subscription_id = row.key[:2]
+    known = bills.get_portion(tx, bill_id, subscription_id)
+    before = known.wanted if known is not None and known.state == "settled" else 0
+    if before + amount:
+        bills.put_portion(tx, bills.Portion(bill_id, subscription_id, row.currency, before + amount, "settled", reason))
+    elif known is not None:
+        bills.put_portion(tx, bills.Portion(bill_id, subscription_id, row.currency, 0, "quarantined", reason))
+    return True
