@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -242,6 +242,10 @@ inbox = Table(
     _instant("occurred_at", null=True),
     _instant("received_at"),
     _instant("done_at", null=True),
+    _whole("resource_version", null=True),
+    _whole("attempts", null=True),
+    _instant("try_after", null=True),
+    _text("trouble", null=True),
     Index("inbox_event", "connection", "source", "event_id", unique=True),
     Index(
         "inbox_pending",
@@ -250,6 +254,20 @@ inbox = Table(
         sqlite_where=text("done_at IS NULL"),
         postgresql_where=text("done_at IS NULL"),
     ),
+)
+
+malformed = Table(
+    "malformed",
+    metadata,
+    _text("connection", key=True),
+    _text("source", key=True),
+    _text("digest", key=True),
+    _text("reason"),
+    _text("outline"),
+    _whole("bytes"),
+    _whole("times"),
+    _instant("first_seen"),
+    _instant("last_seen"),
 )
 
 bill_states = Table(

@@ -133,6 +133,7 @@ def test_only_times_are_floating_point_numbers() -> None:
         "received_at",
         "since",
         "started_at",
+        "try_after",
         "until",
         "updated_at",
     }
