@@ -62,6 +62,13 @@ CODES: dict[str, Code] = {
         "Run `meterbridge doctor`; upgrade meterbridge if the ledger is newer.",
     ),
     "MB-USAGE-ERROR": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
+    "MB-USAGE-MAPPING": Code(
+        "The usage mapping cannot be read, or does not fit m3ter's meters.", "Correct the file at the line named."
+    ),
+    "MB-USAGE-INPUT": Code(
+        "The usage input cannot be read, or has rejected rows and --strict was asked for.",
+        "Correct the input; the list of rejected rows next to the summary names each one.",
+    ),
     "MB-LOOPBACK": Code(
         "The demo and the tests talk to loopback addresses only.",
         "Unset the base URLs, or use `meterbridge sync` for a real account.",
@@ -199,6 +206,36 @@ CODES: dict[str, Code] = {
     "MB-DEPENDS": Code(
         "Something this record depends on is quarantined or not done.",
         "Clear that one first; this one follows by itself.",
+    ),
+    "MB-USAGE-ROW": Code(
+        "Usage rows cannot become measurements.", "Correct the rows that the list of rejected rows names; run again."
+    ),
+    "MB-USAGE-ACCOUNT": Code(
+        "Usage rows name an account that m3ter does not have, or that is out of scope.",
+        "Run sync_subscriptions, or correct the account column; run again: only the missing rows are sent.",
+    ),
+    "MB-USAGE-METER": Code(
+        "Usage rows name a meter or a field that m3ter does not have.",
+        "Create it in m3ter, or correct the mapping; run again.",
+    ),
+    "MB-USAGE-OLD": Code(
+        "Usage rows are older than m3ter can recognise a repetition (34 days), or were backfilled before.",
+        "Declare a backfill with --allow-old, once.",
+    ),
+    "MB-USAGE-FUTURE": Code(
+        "Usage rows lie more than an hour ahead.", "Check time zone and format of ts in the mapping; run again later."
+    ),
+    "MB-USAGE-DUPLICATE": Code(
+        "Usage rows repeat the key of an earlier row of the input.",
+        "Complete the key columns, or remove the repetition.",
+    ),
+    "MB-USAGE-CHANGED": Code(
+        "A measurement was sent before with other content; m3ter keeps the first.",
+        "Send the difference as a row with a key of its own.",
+    ),
+    "MB-USAGE-INGEST": Code(
+        "m3ter took a measurement and could not ingest it afterwards.",
+        "Correct what m3ter's message names, then send the rows again under another key.",
     ),
     # --- our own faults ----------------------------------------------------------
     "MB-INVARIANT": Code(

@@ -1,0 +1,80 @@
+"""The usage mapping: what it accepts, and that each mistake names its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meterbridge.errors import SetupError
+from meterbridge.usage_mapping import load_usage_mapping
+
+GOOD = """\
+name: flights
+account: carrier
+ts: {column: departed, format: "%d.%m.%Y %H:%M", timezone: America/New_York}
+key: [flight, day]
+meters:
+  - meter: flights
+    when: cancelled = '0'
+    measure:
+      distance: distance
+      air_time: {column: air_time, empty: leave_out}
+    where: {origin: {sql: upper(origin)}}
+columns: [origin, cancelled]
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "usage.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_plain_text_names_a_column(tmp_path: Path) -> None:
+    mapping = load_usage_mapping(written(tmp_path, GOOD))
+    fields = [(category, code, value.column, value.sql) for category, code, value in mapping.meters[0].fields()]
+    assert fields == [
+        ("measure", "distance", "distance", None),
+        ("measure", "air_time", "air_time", None),
+        ("where", "origin", None, "upper(origin)"),
+    ]
+    assert mapping.meters[0].meter.constant == "flights"
+
+
+def test_every_column_that_is_needed_is_listed_once(tmp_path: Path) -> None:
+    mapping = load_usage_mapping(written(tmp_path, GOOD))
+    assert mapping.column_names() == [
+        "carrier", "departed", "distance", "air_time", "flight", "day", "origin", "cancelled",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        pytest.param("account: carrier", "acount: carrier", 2, "unknown key", id="misspelt-key"),
+        pytest.param("America/New_York", "America/Newyork", 3, "no IANA time zone", id="unknown-zone"),
+        pytest.param("key: [flight, day]", "key: []", 4, "at least 1", id="no-key"),
+        pytest.param(
+            "air_time: {column: air_time, empty: leave_out}", "air_time: {}", 10, "exactly one", id="no-origin"
+        ),
+        pytest.param("{sql: upper(origin)}", "{sql: a, column: b}", 11, "exactly one", id="two-origins"),
+        pytest.param("where: {origin:", "where: {distance:", 6, "two categories", id="field-in-two-categories"),
+        pytest.param("name: flights", "name: Flights!", 1, "match pattern", id="name-of-other-letters"),
+        pytest.param("key: [flight, day]", "key: [flight]\nkey: [day]", 5, "repeated", id="repeated-key"),
+        pytest.param("empty: leave_out", "empty: zero", 10, "'reject' or 'leave_out'", id="unknown-choice"),
+    ],
+)
+def test_a_mistake_names_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(SetupError) as refusal:
+        load_usage_mapping(path)
+    assert refusal.value.code == "MB-USAGE-MAPPING"
+    assert f"{path}:{line}:" in refusal.value.message
+    assert words in refusal.value.message
+
+
+def test_an_empty_file_and_none_are_refused(tmp_path: Path) -> None:
+    for path in (written(tmp_path, ""), tmp_path / "absent.yaml"):
+        with pytest.raises(SetupError, match=r"empty|does not exist"):
+            load_usage_mapping(path)
