@@ -237,6 +237,14 @@ CODES: dict[str, Code] = {
         "m3ter took a measurement and could not ingest it afterwards.",
         "Correct what m3ter's message names, then send the rows again under another key.",
     ),
+    "MB-EVENT": Code(
+        "What a webhook event names could not be synced after several tries.",
+        "See the message; the next scheduled run tries the record again, `meterbridge sync --id` does so now.",
+    ),
+    "MB-WEBHOOK": Code(
+        "A webhook's body is no event.",
+        "Compare its outline in `meterbridge webhooks list` with the vendor's documents; it was answered with 400.",
+    ),
     # --- our own faults ----------------------------------------------------------
     "MB-INVARIANT": Code(
         "The bridge met a state that must not exist.", "Stop the schedule, keep ledger and staging file, and report it."

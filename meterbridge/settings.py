@@ -208,6 +208,29 @@ class Settings(BaseSettings):
         about="Template of a charge's description, printed on the invoice.",
     )
 
+    # webhooks
+    webhook_url: str = _own(
+        "webhook_url",
+        "",
+        about="Public base URL of `meterbridge serve`, as the vendors reach it (https://bridge.example.com).",
+    )
+    webhook_user: str = _own("webhook_user", "chargebee", about="User that Chargebee's webhooks authenticate with.")
+    webhook_password: SecretStr = _own(
+        "webhook_password",
+        SecretStr(""),
+        about="Password of Chargebee's webhooks; unset = Chargebee's endpoint is closed.",
+    )
+    webhook_m3ter_path: SecretStr = _own(
+        "webhook_m3ter_path",
+        SecretStr(""),
+        about="Secret last part of the path of m3ter's webhook; unset = m3ter's endpoint is closed.",
+    )
+    webhook_m3ter_key: SecretStr = _own(
+        "webhook_m3ter_key",
+        SecretStr(""),
+        about="Key that m3ter's webhooks bring in a header; unset = the secret path alone decides.",
+    )
+
     # housekeeping
     deliver_threads: int = _own("deliver_threads", 8, ge=1, le=32, about="Requests under way at once while delivering.")
     keep_staging_days: int = _own(
@@ -245,6 +268,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """The texts that must never be logged."""
         known = [self.chargebee_api_key, self.m3ter_api_key, self.m3ter_api_secret, self.ledger_url]
+        known += [self.webhook_password, self.webhook_m3ter_path, self.webhook_m3ter_key]
         return [secret.get_secret_value() for secret in known if secret is not None and secret.get_secret_value()]
 
     def require_vendors(self) -> None:
