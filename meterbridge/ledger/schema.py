@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -332,6 +332,32 @@ usage_batches = Table(
     _text("run_id"),
     _instant("updated_at"),
     Index("usage_batches_by_input", "connection", "mapping", "input_hash", "number"),
+)
+
+usage_members = Table(
+    "usage_members",
+    metadata,
+    _text("connection", key=True),
+    _text("mapping", key=True),
+    _text("batch_hash", key=True),
+    _text("input_hash"),
+    _text("members"),
+    Index("usage_members_by_input", "connection", "mapping", "input_hash"),
+)
+
+usage_backfills = Table(
+    "usage_backfills",
+    metadata,
+    _text("connection", key=True),
+    _text("mapping", key=True),
+    _text("meter", key=True),
+    _text("account", key=True),
+    _text("day", key=True),
+    _text("input_hash"),
+    _text("state"),
+    _text("run_id"),
+    _instant("updated_at"),
+    Index("usage_backfills_by_input", "connection", "mapping", "input_hash"),
 )
 
 approvals = Table(

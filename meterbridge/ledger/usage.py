@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.schema import usage_batches, usage_inputs
-from meterbridge.ledger.transaction import Reader, Writer, insert_into, insert_new
+from meterbridge.ledger.schema import usage_batches, usage_inputs, usage_members
+from meterbridge.ledger.transaction import Reader, Writer, chunks, insert_into, insert_new
 
 BatchState = Literal["ready", "sent", "failed"]
 
@@ -28,7 +28,11 @@ class UsageInput:
 
 @dataclass(frozen=True, slots=True)
 class UsageBatch:
-    """One request's worth of measurements, by the hash of its content; ``number`` counts from 1 within the input."""
+    """One request's or upload's worth of measurements, by the hash of its content.
+
+    ``number`` is the slot of the input that it belongs to; ``members`` says which of the
+    input's measurements it holds, as ``rules.usage.ranges`` writes them.
+    """
 
     mapping: str
     batch_hash: str
@@ -38,9 +42,10 @@ class UsageBatch:
     run_id: str
     state: BatchState = "ready"
     job_id: str | None = None
+    members: str = ""
 
 
-_COLUMNS = [usage_batches.c[field.name] for field in fields(UsageBatch)]
+_COLUMNS = [usage_batches.c[field.name] for field in fields(UsageBatch) if field.name != "members"]
 
 
 def declare_input(tx: Writer, declared: UsageInput) -> bool:
@@ -63,33 +68,65 @@ def record_batches(tx: Writer, batches: Sequence[UsageBatch]) -> None:
         return
     insert = insert_into(tx, usage_batches).values(updated_at=EpochNow())
     rows = [{"connection": tx.connection, **asdict(batch)} for batch in batches]
-    tx.execute(insert.on_conflict_do_nothing(index_elements=["connection", "mapping", "batch_hash"]), rows)
+    members = [{name: row[name] for name in usage_members.c.keys()} for row in rows]  # noqa: SIM118 -- columns, not a dict
+    for row in rows:
+        del row["members"]
+    keys = ["connection", "mapping", "batch_hash"]
+    tx.execute(insert.on_conflict_do_nothing(index_elements=keys), rows)
+    tx.execute(insert_into(tx, usage_members).on_conflict_do_nothing(index_elements=keys), members)
 
 
 def mark_sent(tx: Writer, mapping: str, batch_hash: str, *, job_id: str | None = None) -> bool:
     """The vendor took the batch (``job_id``: its upload job); False if the batch is not known."""
-    return _mark(tx, mapping, batch_hash, "sent", job_id)
+    return _mark(tx, mapping, [batch_hash], "sent", job_id) == 1
+
+
+def mark_all_sent(tx: Writer, mapping: str, batch_hashes: Sequence[str]) -> int:
+    """The vendor took these batches; returns how many are known."""
+    return sum(_mark(tx, mapping, chunk, "sent", None) for chunk in chunks(batch_hashes))
 
 
 def mark_failed(tx: Writer, mapping: str, batch_hash: str, *, job_id: str | None = None) -> bool:
     """The vendor refused the batch; False if it is not known."""
-    return _mark(tx, mapping, batch_hash, "failed", job_id)
+    return _mark(tx, mapping, [batch_hash], "failed", job_id) == 1
+
+
+def note_job(tx: Writer, mapping: str, batch_hash: str, job_id: str) -> bool:
+    """The upload job through which the batch goes out; to be written down before the upload starts."""
+    return _mark(tx, mapping, [batch_hash], "ready", job_id) == 1
 
 
 def batches(rx: Reader, mapping: str, input_hash: str) -> list[UsageBatch]:
     """An input's batches in order."""
-    query = select(*_COLUMNS).where(
-        usage_batches.c.connection == rx.connection,
-        usage_batches.c.mapping == mapping,
-        usage_batches.c.input_hash == input_hash,
+    return _found(rx, mapping, usage_batches.c.input_hash == input_hash)
+
+
+def known(rx: Reader, mapping: str, batch_hashes: Sequence[str]) -> dict[str, UsageBatch]:
+    """Those of these batches that the ledger knows, of whatever input, by hash."""
+    found = [_found(rx, mapping, usage_batches.c.batch_hash.in_(chunk)) for chunk in chunks(batch_hashes)]
+    return {batch.batch_hash: batch for part in found for batch in part}
+
+
+def _found(rx: Reader, mapping: str, which: ColumnElement[bool]) -> list[UsageBatch]:
+    query = (
+        select(*_COLUMNS, usage_members.c.members)
+        .join(
+            usage_members,
+            and_(
+                usage_members.c.connection == usage_batches.c.connection,
+                usage_members.c.mapping == usage_batches.c.mapping,
+                usage_members.c.batch_hash == usage_batches.c.batch_hash,
+            ),
+        )
+        .where(usage_batches.c.connection == rx.connection, usage_batches.c.mapping == mapping, which)
     )
     return [UsageBatch(*row) for row in rx.execute(query.order_by(usage_batches.c.number))]
 
 
-def _mark(tx: Writer, mapping: str, batch_hash: str, state: BatchState, job_id: str | None) -> bool:
+def _mark(tx: Writer, mapping: str, batch_hashes: Sequence[str], state: BatchState, job_id: str | None) -> int:
     changed = update(usage_batches).where(
         usage_batches.c.connection == tx.connection,
         usage_batches.c.mapping == mapping,
-        usage_batches.c.batch_hash == batch_hash,
+        usage_batches.c.batch_hash.in_(batch_hashes),
     )
-    return tx.execute(changed.values(state=state, job_id=job_id, updated_at=EpochNow())).rowcount == 1
+    return tx.execute(changed.values(state=state, job_id=job_id, updated_at=EpochNow())).rowcount
