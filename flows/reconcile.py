@@ -12,7 +12,7 @@ from tasks.report_differences import ReconcileReport, publish
 from tasks.runs import Request, run_name, running
 from tasks.stage import BILL_CASES, BILLS, CUSTOMER_CASES, INVOICES, SUBSCRIPTIONS, Stage, stage
 
-STANDING_PLANS = Stage("reconcile", ("int_standing_plans",))
+STANDING_PLANS = Stage("reconcile", ("int_standing_plans",), "standing plans")
 
 
 @flow(name="reconcile", flow_run_name=run_name)

@@ -19,6 +19,7 @@ class Stage:
 
     resource: str
     tables: tuple[str, ...]
+    name: str
 
 
 SUBSCRIPTIONS = Stage(
@@ -31,14 +32,15 @@ SUBSCRIPTIONS = Stage(
         "stg_changes",
         "chk_subscriptions",
     ),
+    "subscriptions",
 )
-CUSTOMER_CASES = Stage("subscriptions", ("ref_plan_targets", "int_subscriptions", "int_customers"))
-BILLS = Stage("bills", ("stg_bills", "stg_bill_lines"))
-INVOICES = Stage("bills", ("stg_invoices",))
-BILL_CASES = Stage("bills", ("int_placed_plans", "int_bills"))
+CUSTOMER_CASES = Stage("subscriptions", ("ref_plan_targets", "int_subscriptions", "int_customers"), "customers")
+BILLS = Stage("bills", ("stg_bills", "stg_bill_lines"), "bills")
+INVOICES = Stage("bills", ("stg_invoices",), "invoices")
+BILL_CASES = Stage("bills", ("int_placed_plans", "int_bills"), "bill cases")
 
 
-@task(name="stage {stage_.resource}")
+@task(name="stage {stage_.name}")
 def stage(run: Run, stage_: Stage) -> int:
     """Make the stage's tables; a failing check of severity ``fail`` stops the run.
 
@@ -51,7 +53,7 @@ def stage(run: Run, stage_: Stage) -> int:
             rows = file.make(stage_.resource, table)
             if table.startswith("chk_") and rows:
                 _judge(run, stage_.resource, table, rows)
-    logger.info("staged", extra={"run_id": run.run_id, "resource": stage_.resource, "count": rows})
+    logger.info("staged", extra={"run_id": run.run_id, "resource": stage_.name, "count": rows})
     return rows
 
 

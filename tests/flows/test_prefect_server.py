@@ -1,0 +1,122 @@
+"""The two syncs under a real Prefect server with a process worker, and by the command line without any server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from meterbridge.settings import stripped_environment
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+pytestmark = [pytest.mark.prefect, pytest.mark.timeout(420)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def background(command: list[str], log: Path, env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=env, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def until(answers: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(answers, timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.3)
+    raise AssertionError(f"{answers} did not answer within {seconds} s")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment for a sandbox in a process of its own; PREFECT_HOME is new, no server is named."""
+    port = free_port()
+    base = stripped_environment(os.environ)
+    command = [sys.executable, "-m", "meterbridge.sandbox", "--port", str(port), "--scenario", "demo"]
+    with background(command, tmp_path / "sandbox.log", base, ROOT):
+        until(f"http://127.0.0.1:{port}/_sandbox/clock", 30)
+        said = json.loads((tmp_path / "sandbox.log").read_text().splitlines()[0])
+        yield base | {
+            **{name: value for name, value in said.items() if name.isupper()},
+            "SANDBOX": said["url"],
+            "METERBRIDGE_HOME": str(tmp_path / "home"),
+            "METERBRIDGE_BILLS_SINCE": "2026-01-01",
+            "METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE": "3500",
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def run(command: list[str], env: dict[str, str], cwd: Path, *, codes: tuple[int, ...] = (0,)) -> str:
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode in codes, f"{command} → {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_deployments_run_on_a_server_with_a_process_worker(world: dict[str, str], tmp_path: Path) -> None:
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    server = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with background(server, tmp_path / "server.log", world, tmp_path):
+        until(f"{api}/health", 90)
+        env = world | {"PREFECT_API_URL": api}
+        run([str(BIN / "prefect"), "work-pool", "create", "meterbridge", "--type", "process"], env, tmp_path)
+        run([str(BIN / "prefect"), "--no-prompt", "deploy", "--all"], env, ROOT)
+        worker = [str(BIN / "prefect"), "worker", "start", "--pool", "meterbridge"]
+        with background(worker, tmp_path / "worker.log", env | {"METERBRIDGE_ROOT": str(ROOT)}, tmp_path):
+            deployment = [str(BIN / "prefect"), "deployment", "run", "--watch"]
+            run([*deployment, "sync_subscriptions/sync_subscriptions"], env, tmp_path)
+            httpx.post(f"{world['SANDBOX']}/_sandbox/month", json={}, timeout=60).raise_for_status()
+            run([*deployment, "sync_bills/sync_bills_ad_hoc", "--param", "dry_run=true"], env, tmp_path)
+            run([*deployment, "sync_bills/sync_bills"], env, tmp_path)
+            # By the command line against the same server: nothing is left to do.
+            again = run([str(BIN / "meterbridge"), "sync", "bills", "--json"], env, tmp_path, codes=(0, 3))
+            assert json.loads(again)["applied"] == {}
+        names = [row["name"] for row in httpx.post(f"{api}/flow_runs/filter", json={}).raise_for_status().json()]
+        assert {"sync_subscriptions", "sync_bills", "sync_bills dry run"} <= set(names)
+        artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}).raise_for_status().json()
+        by_key = {row["key"]: row for row in artifacts}
+        assert "# Run of sync_bills" in by_key["sync-bills-default-report"]["data"]
+        assert "sync-bills-default-change-set" in by_key
+        written = httpx.get(f"{world['SANDBOX']}/_sandbox/requests").json()
+        posts = [r for r in written if r["method"] == "POST" and r["vendor"] == "chargebee"]
+        assert len(posts) == 60
+
+
+def test_commands_run_without_any_server(world: dict[str, str], tmp_path: Path) -> None:
+    first = run([str(BIN / "meterbridge"), "sync", "subscriptions", "--json"], world, tmp_path, codes=(3,))
+    report = json.loads(first)
+    assert report["applied"]["account_plan.create"] == 39
+    dry = run([str(BIN / "meterbridge"), "sync", "subscriptions", "--dry-run"], world, tmp_path, codes=(0, 3))
+    assert "Dry run of sync_subscriptions" in dry
