@@ -1,0 +1,173 @@
+"""Processes that run a flow and are killed or frozen at their k-th request."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from connectors.transport import Transport
+from flows.sync_bills import sync_bills
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.errors import MeterbridgeError
+from meterbridge.ledger import engine
+from meterbridge.settings import use_environment
+from tests.flows.crash_ledgers import cut_off
+
+FLOWS: dict[str, Any] = {"sync_bills": sync_bills, "sync_subscriptions": sync_subscriptions}
+LONGEST_PAUSE = 0.02
+PATIENCE_SECONDS = 60
+
+
+def forked(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do it in a child process; an exception comes back as ``problems``."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        try:
+            result = work()
+        except BaseException:  # noqa: BLE001 - the child must not return into its parent's code
+            result = {"problems": [traceback.format_exc()]}
+        _tell(writing, result)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        text = told.read()
+    _, status = os.waitpid(pid, 0)
+    return json.loads(text) if text else {"problems": [f"the case's process ended with status {status}"]}
+
+
+def _tell(writing: int, result: Mapping[str, Any]) -> None:
+    with os.fdopen(writing, "w") as out:
+        out.write(json.dumps(result))
+
+
+def run_here(command: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a flow to its end in a child, unharmed."""
+    return forked(lambda: _run(command))
+
+
+class Actor:
+    """A process that waits for its cue; forked before the sandbox serves, while there is one thread."""
+
+    def __init__(self) -> None:
+        cue_out, self._cue = os.pipe()
+        self._told, told_in = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._cue)
+            os.close(self._told)
+            with os.fdopen(cue_out) as cue:
+                line = cue.readline()
+            if line:
+                _tell(told_in, _run(json.loads(line)))
+            os._exit(0)
+        os.close(cue_out)
+        os.close(told_in)
+        self._done = False
+
+    def start(self, command: Mapping[str, Any]) -> None:
+        """Let it run; returns at once."""
+        os.write(self._cue, json.dumps(command).encode() + b"\n")
+
+    def wait(self) -> str:
+        """Wait until it ends or freezes: ``frozen``, ``signal 9``, an error code, or ``done``."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            pid, status = os.waitpid(self.pid, os.WUNTRACED | os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                raise TimeoutError("an actor neither ended nor froze")
+            time.sleep(0.002)
+        if os.WIFSTOPPED(status):
+            return "frozen"
+        self._done = True
+        if os.WIFSIGNALED(status):
+            return f"signal {os.WTERMSIG(status)}"
+        text = self._read()
+        end = json.loads(text) if text else {"error": f"status {status}"}
+        return str(end.get("error") or "done")
+
+    def wake(self) -> None:
+        """Let a frozen one go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        if not self._done:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self._done = True
+        os.close(self._cue)
+        os.close(self._told)
+
+    def _read(self) -> str:
+        with os.fdopen(os.dup(self._told)) as told:
+            return told.read()
+
+
+def _run(command: Mapping[str, Any]) -> dict[str, Any]:
+    use_environment(command["environment"])
+    # Back-off is tested where it is decided; here its pauses would only take time.
+    (Transport.__init__.__kwdefaults__ or {})["sleep"] = lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE))
+    engine.WAIT_SECONDS = 1
+    if "hook" in command:
+        _install(**command["hook"])
+    if "mutant" in command:
+        from tests.flows.crash_mutants import MUTANTS
+
+        MUTANTS[command["mutant"]]()
+    try:
+        report = FLOWS[command["flow"]].fn()
+    except MeterbridgeError as failure:
+        return {"error": f"{failure.code} {failure.message}"}
+    except Exception as failure:  # noqa: BLE001 - any end of a harmed run is an end
+        if os.environ.get("METERBRIDGE_TEST_TRACE"):
+            traceback.print_exc(file=sys.stderr)
+        return {"error": f"{type(failure).__name__}: {failure}"}
+    return {"report": {"held": report.held, "applied": dict(report.applied), "quarantined": len(report.quarantined)}}
+
+
+def _install(at: int, when: str, what: str) -> None:
+    """Do harm around the ``at``-th request (from 1) that this process sends."""
+    original = httpx.HTTPTransport.handle_request
+    lock = threading.Lock()
+    sent = 0
+
+    def harmed(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        with lock:
+            sent += 1
+            number = sent
+        if number == at and when == "before":
+            HARMS[what]()
+        response = original(self, request)
+        if number == at and when == "after":
+            HARMS[what]()
+        return response
+
+    httpx.HTTPTransport.handle_request = harmed  # type: ignore[method-assign]
+
+
+def _fill_the_disk() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+
+
+HARMS: dict[str, Callable[[], object]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "cut off the ledger": cut_off,
+    "fill the disk": _fill_the_disk,
+}

@@ -1,0 +1,144 @@
+"""The pytest side of the crash matrix: which cases there are, and two workers that play them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.flows.crash_ledgers import ADMIN
+
+ROOT = Path(__file__).parents[2]
+MATRIX = Path(__file__).with_name("matrix")
+WORKERS = 2
+
+
+def entries(name: str) -> dict[str, Any]:
+    """A data file of the matrix: harms, states or corruptions by name."""
+    found: dict[str, Any] = yaml.safe_load((MATRIX / f"{name}.yaml").read_text())
+    return found
+
+
+@dataclass
+class Answered:
+    """A case and what came of it; no problems means that both vendors and the ledger ended as if unharmed."""
+
+    case: dict[str, Any]
+    problems: list[str]
+    ends: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Such as ``bill-approved: killed-before-sending at 17 on sqlite``."""
+        case = self.case
+        return f"{case['state']}: {case['harm']} at {case.get('at', 0)} on {case['database']}"
+
+
+class Worker:
+    """One ``crash_worker`` process."""
+
+    def __init__(self, postgres: str | None) -> None:
+        own = ("CHARGEBEE_", "M3TER_", "METERBRIDGE_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        if postgres is not None:
+            kept[ADMIN] = postgres
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tests.flows.crash_worker"],
+            cwd=ROOT,
+            env={**kept, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def play(self, case: dict[str, Any]) -> Answered:
+        """One case, to its end."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps({"id": 0, "at": 0, "database": "sqlite", **case}) + "\n")
+        self._child.stdin.flush()
+        line = self._child.stdout.readline()
+        if not line:
+            return Answered(case, [f"the worker ended with {self._child.wait()}"])
+        told = json.loads(line)
+        return Answered(
+            case, told["problems"], told.get("ends") or [], told.get("requests") or [], told.get("seconds", 0.0)
+        )
+
+    def stop(self) -> None:
+        """Let it end and clean up after itself."""
+        self._child.communicate(timeout=60)
+
+
+@contextmanager
+def workers(postgres: str | None, number: int = WORKERS) -> Iterator[list[Worker]]:
+    """Some workers for the length of a block."""
+    made = [Worker(postgres) for _ in range(number)]
+    try:
+        yield made
+    finally:
+        for worker in made:
+            worker.stop()
+
+
+def play(crew: Sequence[Worker], cases: Iterable[dict[str, Any]]) -> list[Answered]:
+    """All cases, each by whichever worker is free; answers in order of ending."""
+    waiting = iter(list(cases))
+    lock = threading.Lock()
+    answered: list[Answered] = []
+
+    def work(worker: Worker) -> None:
+        while True:
+            with lock:
+                case = next(waiting, None)
+            if case is None:
+                return
+            found = worker.play(case)
+            with lock:
+                answered.append(found)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in crew]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answered
+
+
+def points(crew: Sequence[Worker]) -> dict[str, list[str]]:
+    """Requests of an unharmed run, by state.
+
+    Raises:
+        AssertionError: An unharmed run left something open.
+    """
+    unharmed = play(crew, ({"state": state, "harm": "none"} for state in entries("states")))
+    for one in unharmed:
+        assert not one.problems, one
+    return {one.case["state"]: one.requests for one in unharmed}
+
+
+def matrix(requests: dict[str, list[str]], databases: Sequence[str]) -> list[dict[str, Any]]:
+    """Every harm at every request of every state on every database that the harm names."""
+    return [
+        {"state": state, "harm": name, "at": number, "database": database, **_terms(harm)}
+        for state, sent in requests.items()
+        for name, harm in entries("harms").items()
+        for database in harm["databases"]
+        if database in databases
+        for number in range(1, len(sent) + 1)
+    ]
+
+
+def _terms(harm: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in harm.items() if name != "databases"}

@@ -1,0 +1,105 @@
+"""What happens in a case: a run is harmed, time passes or not, somebody runs again. One function per story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meterbridge.sandbox import Sandbox
+from tests.flows.crash_actors import Actor
+from tests.flows.crash_ledgers import CaseLedger
+
+
+@dataclass
+class Stage:
+    """What a story plays with."""
+
+    sandbox: Sandbox
+    ledger: CaseLedger
+    actors: list[Actor]
+    flow: str
+    case: Mapping[str, Any]
+
+    def start(self, number: int, **more: Any) -> Actor:
+        """Let an actor run the flow."""
+        settings = self.case.get("settings", {})
+        command = {"flow": self.flow, "environment": self.ledger.environment(self.sandbox, **settings), **more}
+        if "mutant" in self.case:
+            command["mutant"] = self.case["mutant"]
+        self.actors[number].start(command)
+        return self.actors[number]
+
+    def harmed(self) -> dict[str, Any]:
+        """The hook that this case's harm asks for, at its request."""
+        harm = self.case["hook"]
+        return {"hook": {"at": self.case["at"], "when": harm["when"], "what": harm["what"]}}
+
+    def time_passes(self) -> None:
+        """Leases of those that are gone run out; virtual time as the case says."""
+        self.ledger.expire_leases()
+        if self.case.get("advance"):
+            self.sandbox.world.advance(self.case["advance"])
+
+
+def unharmed(stage: Stage) -> list[str]:
+    """One run, nothing happens to it."""
+    end = stage.start(0).wait()
+    assert end == "done", end
+    return [end]
+
+
+def struck(stage: Stage) -> list[str]:
+    """The process itself is harmed at request k; then somebody runs again."""
+    first = stage.start(0, **stage.harmed()).wait()
+    stage.ledger.restore()
+    stage.time_passes()
+    return [first, stage.start(1).wait()]
+
+
+def struck_and_forgotten(stage: Stage) -> list[str]:
+    """As ``struck``, and the ledger is deleted before the next run."""
+    first = stage.start(0, **stage.harmed()).wait()
+    stage.ledger.delete()
+    return [first, stage.start(1).wait()]
+
+
+def failing_vendor(stage: Stage) -> list[str]:
+    """The vendor answers badly from request k on, as often as the fault says; then it is sound again."""
+    fault = {**stage.case["fault"], "match": {"request": stage.case["at"]}}
+    stage.sandbox.world.faults.add([fault])
+    first = stage.start(0).wait()
+    stage.sandbox.world.faults.clear()
+    stage.time_passes()
+    return [first, stage.start(1).wait()]
+
+
+def frozen(stage: Stage) -> list[str]:
+    """The process is frozen at request k, another run takes over and ends, then the first one wakes."""
+    zombie = stage.start(0, **stage.harmed())
+    first = zombie.wait()
+    stage.time_passes()
+    second = stage.start(1).wait()
+    if first == "frozen":
+        zombie.wake()
+        first = zombie.wait()
+    stage.time_passes()
+    return [first, second, stage.start(2).wait()]
+
+
+def together(stage: Stage) -> list[str]:
+    """Two runs start at once; a third one finds what they left."""
+    both = [stage.start(0), stage.start(1)]
+    ends = [actor.wait() for actor in both]
+    stage.time_passes()
+    return [*ends, stage.start(2).wait()]
+
+
+STORIES: dict[str, Callable[[Stage], list[str]]] = {
+    "unharmed": unharmed,
+    "struck": struck,
+    "struck and forgotten": struck_and_forgotten,
+    "failing vendor": failing_vendor,
+    "frozen": frozen,
+    "together": together,
+}

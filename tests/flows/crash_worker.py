@@ -1,0 +1,126 @@
+"""Runs cases of the crash matrix: ``python -m tests.flows.crash_worker``, one JSON line in and out per case.
+
+A case is played by real processes. They are forked from one process that has
+imported everything and holds the prepared world, so a case costs no start-up:
+
+    worker ── forks ──► case (serves the sandbox) ── forks ──► actors (run the flow, bare)
+
+An actor is killed with SIGKILL or frozen with SIGSTOP at its k-th request, by a
+hook around httpx's own transport: nothing of ours runs between the harm and the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meterbridge.sandbox import Sandbox
+from tests.flows import crash_actors
+from tests.flows.crash_actors import Actor, run_here
+from tests.flows.crash_ledgers import Ledgers, open_ledgers
+from tests.flows.crash_state import differences, final_state
+from tests.flows.crash_stories import STORIES, Stage
+from tests.flows.crash_worlds import SETTINGS
+
+ACTORS = 3
+
+
+class Worker:
+    """Prepared states by name, and what an unharmed run leaves of each."""
+
+    def __init__(self) -> None:
+        self._ledgers: dict[str, Ledgers] = {}
+        self._prepared: dict[tuple[str, str], Any] = {}
+        self._unharmed: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def answer(self, case: Mapping[str, Any]) -> dict[str, Any]:
+        """Play one case; says what the unharmed run leaves, too."""
+        began = time.monotonic()
+        name = (case["state"], case["database"])
+        if name not in self._prepared:
+            self._prepare(*name)
+        unharmed = self._unharmed[name]
+        if case["harm"] == "none":
+            return {"requests": unharmed["requests"], "problems": _unsound(unharmed), "seconds": 0.0}
+        left = self._play(name, case)
+        problems = left.get("problems") or differences(unharmed["state"], left["state"])
+        return {"problems": problems, "ends": left.get("ends"), "seconds": round(time.monotonic() - began, 2)}
+
+    def _prepare(self, state: str, database: str) -> None:
+        if database not in self._ledgers:
+            self._ledgers[database] = open_ledgers(database)
+        ledgers = self._ledgers[database]
+        setting = SETTINGS[state]
+        world, ledger = setting.scenario(), ledgers.empty()
+        for step in setting.steps:
+            if step.change is not None:
+                step.change(world)
+            if step.flow is not None:
+                with Sandbox(world) as sandbox:
+                    end = run_here({"flow": step.flow, "environment": ledger.environment(sandbox)})
+                assert "report" in end, end
+        world.log.clear()
+        self._prepared[state, database] = (world, ledger)
+        case = {"harm": "none", "story": "unharmed", "at": 0}
+        self._unharmed[state, database] = self._play((state, database), case)
+
+    def _play(self, name: tuple[str, str], case: Mapping[str, Any]) -> dict[str, Any]:
+        world, ledger = self._prepared[name]
+
+        def play() -> dict[str, Any]:
+            copy = ledger.copy()
+            try:
+                actors = [Actor() for _ in range(ACTORS)]
+                with Sandbox(world) as sandbox:
+                    stage = Stage(sandbox, copy, actors, SETTINGS[name[0]].flow, case)
+                    ends = STORIES[case["story"]](stage)
+                    return {
+                        "state": final_state(world, copy),
+                        "requests": [f"{one.vendor} {one.method}" for one in world.log],
+                        "ends": ends,
+                    }
+            finally:
+                for actor in actors:
+                    actor.stop()
+                copy.drop()
+
+        return crash_actors.forked(play)
+
+
+def _unsound(unharmed: Mapping[str, Any]) -> list[str]:
+    """An unharmed run that leaves something open proves nothing about harmed ones."""
+    if "state" not in unharmed:
+        return list(unharmed["problems"])
+    ledger = unharmed["state"]["ledger"]
+    return [f"unharmed, yet {name}: {ledger[name]}" for name in ("open", "set aside") if ledger[name]]
+
+
+def main() -> None:
+    """Answer cases until the input ends."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints must not get between the answers
+    tempfile.tempdir = tempfile.mkdtemp(prefix="mb-crash-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    worker = Worker()
+    try:
+        for line in sys.stdin:
+            case = json.loads(line)
+            try:
+                result = worker.answer(case)
+            except Exception:  # noqa: BLE001 - a broken case must be told, not end the worker
+                result = {"problems": [traceback.format_exc()], "seconds": 0.0}
+            out.write(json.dumps({"id": case["id"], **result}) + "\n")
+            out.flush()
+    finally:
+        shutil.rmtree(Path(tempfile.tempdir), ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The small worlds of the crash matrix: what stands before the run that is harmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meterbridge.sandbox.clock import epoch
+from meterbridge.sandbox.scenarios import build, month
+from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
+from meterbridge.sandbox.table import Row
+from meterbridge.sandbox.world import World
+
+JANUARY = epoch(2026, 1, 1)
+API = "api-pro-EUR-Monthly"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step towards a state: change the world, or run a flow on it."""
+
+    change: Callable[[World], object] | None = None
+    flow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a state comes about, and which flow is harmed on it."""
+
+    scenario: Callable[[], World]
+    steps: tuple[Step, ...]
+    flow: str
+
+
+def pair() -> World:
+    """Two customers side by side, one with two products."""
+    world = build("empty")
+    put_customer(world, "cust-left", "Left Ltd", "EUR")
+    put_subscription(world, SubscriptionSeed("sub-left", "cust-left", (API,), JANUARY))
+    put_customer(world, "cust-right", "Right Ltd", "EUR")
+    put_subscription(world, SubscriptionSeed("sub-right", "cust-right", (API, "storage-EUR-Monthly"), JANUARY))
+    return world
+
+
+def bill_of(world: World, customer_id: str) -> Row:
+    """The customer's one bill."""
+    (bill,) = [row for row in world.m3ter.bills.rows() if row["accountCode"] == customer_id]
+    return bill
+
+
+def repeat_a_line(world: World) -> None:
+    """The left customer's bill gets its first line twice: same charge item price, same dates, same amount."""
+    bill = bill_of(world, "cust-left")
+    first = next(line for line in bill["lineItems"] if line["lineItemType"] == "USAGE")
+    again = {
+        **first,
+        "id": world.m3ter.ids.uuid("repeated", first["id"]),
+        "sequenceNumber": 1 + max(line["sequenceNumber"] for line in bill["lineItems"]),
+    }
+    total = bill["billTotal"] + first["convertedSubtotal"]
+    row = {**bill, "lineItems": [*bill["lineItems"], again], "billTotal": total}
+    world.m3ter.bills.put(bill["id"], row, world.clock.now_ms())
+
+
+def raise_quantity(world: World) -> None:
+    """The subscription changes materially: its account plan must end and a new one begin."""
+    state = world.chargebee
+    for row in list(state.subscriptions.rows()):
+        items = [{**item, "quantity": 3} for item in row["subscription_items"]]
+        changed = state.save(state.subscriptions, {**row, "subscription_items": items})
+        customer = state.customers.get(row["customer_id"]) or {}
+        state.emit("subscription_changed", {"subscription": changed, "customer": customer})
+
+
+def cancel(world: World) -> None:
+    """The subscription ends: its account plan must end with it."""
+    state = world.chargebee
+    for row in list(state.subscriptions.rows()):
+        changed = state.save(
+            state.subscriptions, {**row, "status": "cancelled", "cancelled_at": world.clock.now() - 3600}
+        )
+        customer = state.customers.get(row["customer_id"]) or {}
+        state.emit("subscription_cancelled", {"subscription": changed, "customer": customer})
+
+
+def an_hour_later(world: World) -> None:
+    """Beyond the hold-back: the next incremental run sees what changed."""
+    world.advance(3600)
+
+
+SYNCED = Step(flow="sync_subscriptions")
+BILLED = Step(change=month.use_and_bill)
+
+SETTINGS: dict[str, Setting] = {
+    "new-customer": Setting(lambda: build("single"), (), "sync_subscriptions"),
+    "quantity-raised": Setting(
+        lambda: build("single"),
+        (SYNCED, Step(change=an_hour_later), Step(change=raise_quantity), Step(change=an_hour_later)),
+        "sync_subscriptions",
+    ),
+    "cancelled": Setting(
+        lambda: build("single"),
+        (SYNCED, Step(change=an_hour_later), Step(change=cancel), Step(change=an_hour_later)),
+        "sync_subscriptions",
+    ),
+    "bill-approved": Setting(lambda: build("single"), (SYNCED, BILLED), "sync_bills"),
+    "two-equal-lines": Setting(pair, (SYNCED, BILLED, Step(change=repeat_a_line)), "sync_bills"),
+}
