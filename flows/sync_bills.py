@@ -25,7 +25,12 @@ def sync_bills(dry_run: bool = False, full: bool = False, ids: list[str] | None 
         full: Compare every bill since the first bill date, not only those of the window.
         ids: Only these bills, by m3ter bill id.
     """
-    with running("sync_bills", Request(dry_run, full, tuple(ids or ()))) as run:
+    return sync(Request(dry_run, full, tuple(ids or ())))
+
+
+def sync(request: Request) -> RunReport:
+    """The stages, for whatever was asked for."""
+    with running("sync_bills", request) as run:
         refer(run, bills_too=True)
         extract_bills(run)
         extract_plans(run)
@@ -36,7 +41,7 @@ def sync_bills(dry_run: bool = False, full: bool = False, ids: list[str] | None 
         stage(run, INVOICES)
         stage(run, BILL_CASES)
         change_set = decide_bills(run)
-        if dry_run:
+        if request.dry_run:
             report = build(run, change_set)
         else:
             record(run, change_set, KINDS, subject)

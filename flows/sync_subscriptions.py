@@ -7,14 +7,8 @@ from prefect import flow
 from tasks.change_set import record
 from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
 from tasks.deliver import SUBSCRIPTION_WAVES, deliver
-from tasks.extract import (
-    extract_customers,
-    extract_owners,
-    extract_plans,
-    extract_subscriptions,
-    find_existing,
-    recover_missed,
-)
+from tasks.extract import extract_customers, extract_owners, extract_plans, find_existing, recover_missed
+from tasks.extract_hinted import extract_asked
 from tasks.refer import refer
 from tasks.report import RunReport, build, publish
 from tasks.runs import Request, run_name, running
@@ -34,10 +28,14 @@ def sync_subscriptions(
         ids: Only these subscriptions, or subscriptions of these customers.
         since: Read what changed since this instant (epoch seconds) instead of the last run's.
     """
-    request = Request(dry_run, full, tuple(ids or ()), since)
+    return sync(Request(dry_run, full, tuple(ids or ()), since))
+
+
+def sync(request: Request) -> RunReport:
+    """The stages, for whatever was asked for."""
     with running("sync_subscriptions", request) as run:
         extract_customers(run)
-        extract_subscriptions(run)
+        extract_asked(run)
         recovered = recover_missed(run)
         extract_plans(run)
         refer(run)
@@ -46,12 +44,11 @@ def sync_subscriptions(
         find_existing(run)
         stage(run, CUSTOMER_CASES)
         change_set = decide_subscriptions(run)
-        if dry_run:
-            report = build(run, change_set, recovered=recovered)
-        else:
+        delivered = None
+        if not request.dry_run:
             record(run, change_set, KINDS, subject)
             delivered = deliver(run, SUBSCRIPTION_WAVES)
             settle(run, KINDS)
-            report = build(run, change_set, delivered=delivered, recovered=recovered)
+        report = build(run, change_set, delivered=delivered, recovered=recovered)
         publish(run, report)
         return report

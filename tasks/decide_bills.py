@@ -49,7 +49,7 @@ def decide_bills(run: Run) -> ChangeSet:
     """Desired minus standing, bill by bill, landed as ``out_intents`` and ``map_charges``."""
     work = services(run.run_id)
     with work.ledger.read() as rx:
-        refused = {} if run.request.ids else refused_before(rx, KINDS)
+        refused = {} if run.request.by_name else refused_before(rx, KINDS)
         names = json.loads(facts.get(rx, "m3ter_mapping_names") or "{}")
     policy = policy_of(work)
     tray = Tray(refused)

@@ -56,7 +56,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     """Desired minus known, customer by customer, landed as ``out_intents`` and ``map_*``."""
     work = services(run.run_id)
     with work.ledger.read() as rx:
-        refused = {} if run.request.ids else refused_before(rx, KINDS)
+        refused = {} if run.request.by_name else refused_before(rx, KINDS)
         overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
     accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
     tray = Tray(refused)

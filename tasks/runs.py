@@ -16,7 +16,7 @@ from connectors.m3ter.models import MappingConfiguration
 from meterbridge import log, origin
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import MeterbridgeError
-from meterbridge.ledger import connections, facts, runs, watermarks
+from meterbridge.ledger import connections, facts, inbox, runs, watermarks
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
@@ -35,12 +35,19 @@ class Request:
     """How a flow was called: the parameters that every flow shares.
 
     ``since`` is epoch seconds; ``ids`` are subscription ids, customer ids or bill ids, by flow.
+    ``hints`` are the events that made somebody ask for these ids, if it was no person.
     """
 
     dry_run: bool = False
     full: bool = False
     ids: tuple[str, ...] = ()
     since: float | None = None
+    hints: tuple[inbox.Event, ...] = ()
+
+    @property
+    def by_name(self) -> bool:
+        """Whether a person named ids: then what a vendor refused before is tried again."""
+        return bool(self.ids) and not self.hints
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,13 @@ def failed(tx: Writer, row: InboxRow, trouble: str, *, wait: float) -> None:
     tx.execute(update(inbox).where(ours).values(values))
 
 
+def later(tx: Writer, ids: Iterable[int], *, wait: float) -> None:
+    """Let pending events wait, through no fault of their own; they are due again after ``wait`` seconds."""
+    for some in chunks(ids):
+        ours = (inbox.c.connection == tx.connection) & inbox.c.id.in_(some) & inbox.c.done_at.is_(None)
+        tx.execute(update(inbox).where(ours).values(try_after=EpochNow() + wait))
+
+
 def forget(tx: Writer, before: float) -> int:
     """Remove events that are done and came before an instant (epoch seconds); returns how many.
 

@@ -1,0 +1,100 @@
+"""What webhook events name, read again by id into ``raw_*``: the event is a hint, the record is the truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from connectors.chargebee.encoding import in_list
+from meterbridge.errors import RecordRefused
+from meterbridge.ledger.inbox import Event
+from meterbridge.staging.database import Staging, opened
+from tasks.engine import task
+from tasks.extract import IDS_PER_LIST, extract_subscriptions
+from tasks.runs import Run
+from tasks.services import Services, services
+
+logger = logging.getLogger(__name__)
+
+FEW = 10
+"""Up to this many records are read one by one, strongly; more by lists first, and strongly what the list has late."""
+
+VERSIONS = (
+    "select entry.{one}.id as id, max(try_cast(entry.{one}.resource_version as bigint)) as version "
+    "from raw_chargebee__{many} where entry.{one}.id is not null group by all"
+)
+
+
+def extract_asked(run: Run) -> int:
+    """What events name, if the run was asked for by events; else the subscriptions of its window or named ids."""
+    return extract_hinted(run) if run.request.hints else extract_subscriptions(run)
+
+
+@task(name="extract what events name", tags=("chargebee",))
+def extract_hinted(run: Run) -> int:
+    """Subscriptions and customers that events name, at least in the version that the event told of.
+
+    One that Chargebee no longer has (or never had) is left out: there is nothing to sync.
+    """
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("raw_chargebee__customers", "raw_chargebee__subscriptions")
+        landed = 0
+        for one, many, read in (
+            ("customer", "customers", work.chargebee.customer),
+            ("subscription", "subscriptions", work.chargebee.subscription),
+        ):
+            wanted = newest(run.request.hints, one)
+            landed += _land(work, file, (one, many), wanted, read)
+    logger.info("landed", extra={"run_id": run.run_id, "resource": "hinted", "count": landed})
+    return landed
+
+
+def newest(hints: Iterable[Event], resource: str) -> dict[str, int]:
+    """Ids that events of one resource name, with the highest version told of (0: none)."""
+    wanted: dict[str, int] = {}
+    for event in hints:
+        if event.resource == resource:
+            wanted[event.resource_id] = max(wanted.get(event.resource_id, 0), event.resource_version or 0)
+    return wanted
+
+
+def _land(
+    work: Services,
+    file: Staging,
+    names: tuple[str, str],
+    wanted: dict[str, int],
+    read: Callable[[str], dict[str, Any]],
+) -> int:
+    one, many = names
+    landed = 0 if len(wanted) <= FEW else _land_lists(work, file, many, list(wanted))
+    versions = {row["id"]: row["version"] or 0 for row in file.rows(VERSIONS.format(one=one, many=many))}
+    late = [name for name, version in wanted.items() if name not in versions or versions[name] < version]
+    with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+        entries = list(pool.map(lambda name: _entry(read, name), late))
+    found = [entry for entry in entries if entry is not None]
+    landed += file.land_pages(many, [json.dumps({"list": found}).encode()], origin="hinted")
+    gone = [name for name, entry in zip(late, entries, strict=True) if entry is None and name not in versions]
+    # A deleted record answers 404 by id; the list still has it, in its last version.
+    return landed + _land_lists(work, file, many, gone)
+
+
+def _entry(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any] | None:
+    try:
+        return read(name)
+    except RecordRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return None
+
+
+def _land_lists(work: Services, file: Staging, many: str, ids: list[str]) -> int:
+    landed = 0
+    for start in range(0, len(ids), IDS_PER_LIST):
+        params = {"id[in]": in_list(ids[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+        pages = (page.body for page in work.chargebee.pages(many, params, sort_by="created_at"))
+        landed += file.land_pages(many, pages, origin="hinted")
+    return landed

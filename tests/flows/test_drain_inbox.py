@@ -1,0 +1,211 @@
+"""Events in the inbox become the same syncs, of what they name alone; what fails is tried again, then set aside."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flows.drain_inbox import drain_inbox
+from flows.sync_bills import sync_bills
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge import sandbox as imitation
+from meterbridge.errors import BrokenInvariant, MeterbridgeError
+from meterbridge.ledger import inbox, quarantine, watermarks
+from meterbridge.ledger.ledger import Ledger
+from meterbridge.sandbox import Sandbox
+from meterbridge.sandbox.scenarios.month import use_and_bill
+from tests.flows.conftest import OpenSandbox
+
+
+def ledger_at(home: Path) -> Ledger:
+    return Ledger.open(None, home=home, connection="default")
+
+
+def tell(home: Path, *events: inbox.Event) -> None:
+    ledger = ledger_at(home)
+    with ledger.write() as tx:
+        inbox.put_all(tx, events)
+        tx.commit()
+    ledger.close()
+
+
+def event(
+    number: int, resource: str, name: str, *, version: int | None = None, source: str = "chargebee"
+) -> inbox.Event:
+    return inbox.Event(source, f"ev-{number}", f"{resource}_changed", resource, name, None, version)
+
+
+def waiting(home: Path) -> list[str]:
+    ledger = ledger_at(home)
+    with ledger.read() as rx:
+        found = [row.event.event_id for row in inbox.pending(rx)]
+    ledger.close()
+    return found
+
+
+def chargebee(sandbox: Sandbox) -> httpx.Client:
+    return httpx.Client(base_url=sandbox.chargebee_url, auth=(imitation.CHARGEBEE_API_KEY, ""))
+
+
+def cancel(sandbox: Sandbox, subscription: str) -> None:
+    with chargebee(sandbox) as http:
+        http.post(f"/subscriptions/{subscription}/cancel_for_items").raise_for_status()
+
+
+def plans(sandbox: Sandbox) -> list[bool]:
+    return ["endDate" in row for row in sandbox.world.m3ter.account_plans.rows()]
+
+
+def test_an_event_ends_the_account_plan_of_its_subscription(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    assert plans(sandbox) == [False]
+    cancel(sandbox, "sub-single")
+    tell(tmp_path, event(1, "subscription", "sub-single"))
+    report = drain_inbox.fn()
+    assert report is not None
+    assert report.applied == {"account_plan.update": 1}
+    assert plans(sandbox) == [True]
+    assert waiting(tmp_path) == []
+
+
+def test_a_drain_moves_no_watermark(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    open_sandbox("single")
+    sync_subscriptions.fn()
+    ledger = ledger_at(tmp_path)
+    with ledger.read() as rx:
+        before = watermarks.get(rx, "sync_subscriptions")
+    tell(tmp_path, event(1, "subscription", "sub-single"))
+    drain_inbox.fn()
+    with ledger.read() as rx:
+        assert watermarks.get(rx, "sync_subscriptions") == before
+    ledger.close()
+
+
+def test_an_event_is_read_again_even_while_lists_lag(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    sandbox.world.switches.list_lag_seconds = 300
+    cancel(sandbox, "sub-single")
+    tell(tmp_path, event(1, "subscription", "sub-single"))
+    drain_inbox.fn()
+    assert plans(sandbox) == [True]
+
+
+def test_many_events_are_read_by_lists_and_what_those_have_late_by_id(
+    open_sandbox: OpenSandbox, tmp_path: Path
+) -> None:
+    sandbox = open_sandbox("demo")
+    sync_subscriptions.fn()
+    with sandbox.world.lock:
+        rows = list(sandbox.world.chargebee.subscriptions.rows())
+    living = next(row["id"] for row in rows if row["status"] == "active")
+    sandbox.world.switches.list_lag_seconds = 300
+    cancel(sandbox, living)
+    version = (sandbox.world.chargebee.subscriptions.get(living) or {})["resource_version"]
+    hints = [event(n, "subscription", row["id"], version=row["resource_version"]) for n, row in enumerate(rows)]
+    assert len(hints) > 10
+    tell(tmp_path, *hints, event(999, "subscription", living, version=version))
+    sandbox.world.log.clear()
+    drain_inbox.fn()
+    reads = [
+        entry.path for entry in sandbox.world.log if "/subscriptions" in entry.path and entry.vendor == "chargebee"
+    ]
+    assert [path.rpartition("/")[2] for path in reads if path != "/api/v2/subscriptions"] == [living]
+    ended = [row for row in sandbox.world.m3ter.account_plans.rows() if living in row.get("code", "")]
+    assert ended
+    assert all("endDate" in row for row in ended)
+
+
+def test_a_renamed_customer_is_an_event_too(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    with chargebee(sandbox) as http:
+        http.post("/customers/cust-single", data={"company": "Twofold Ltd"}).raise_for_status()
+    tell(tmp_path, event(1, "customer", "cust-single"))
+    drain_inbox.fn()
+    assert [row["name"] for row in sandbox.world.m3ter.accounts.rows()] == ["Twofold Ltd"]
+
+
+def test_what_chargebee_never_had_is_no_trouble(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    tell(
+        tmp_path,
+        event(1, "subscription", "nobody's"),
+        event(2, "subscription", "sub-single"),
+        event(3, "customer", "x"),
+    )
+    drain_inbox.fn()
+    assert plans(sandbox) == [False]
+    assert waiting(tmp_path) == []
+
+
+def test_events_that_concern_nothing_are_closed_without_a_request(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    tell(tmp_path, event(1, "sample", ""), event(2, "nothing", ""))
+    assert drain_inbox.fn() is None
+    assert waiting(tmp_path) == []
+    assert sandbox.world.log == []
+
+
+def test_an_empty_inbox_opens_no_run(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    assert drain_inbox.fn() is None
+    assert sandbox.world.log == []
+
+
+def test_a_vendor_that_is_down_leaves_events_where_they_are(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    tell(tmp_path, event(1, "subscription", "sub-single"))
+    sandbox.world.faults.add([{"harm": "status_429", "match": {"vendor": "chargebee"}, "times": -1, "retry_after": 0}])
+    with pytest.raises(MeterbridgeError):
+        drain_inbox.fn()
+    ledger = ledger_at(tmp_path)
+    with ledger.read() as rx:
+        assert [(row.event.event_id, row.attempts) for row in inbox.pending(rx, due_only=True)] == [("ev-1", 0)]
+    ledger.close()
+
+
+def overdue(home: Path) -> None:
+    """Let the waiting time of failed events be over."""
+    ledger = ledger_at(home)
+    with ledger.write() as tx:
+        inbox.later(tx, [row.id for row in inbox.pending(tx)], wait=-1)
+        tx.commit()
+    ledger.close()
+
+
+def test_an_event_that_cannot_pass_is_found_and_the_others_pass(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single")
+    # No address can be made of this id, so its run always fails.
+    tell(tmp_path, event(1, "subscription", "sub-single"), event(2, "subscription", "."))
+    for _ in range(10):
+        with suppress(BrokenInvariant):
+            drain_inbox.fn()
+        overdue(tmp_path)
+    assert waiting(tmp_path) == []
+    assert plans(sandbox) == [False]
+    ledger = ledger_at(tmp_path)
+    with ledger.read() as rx:
+        (aside,) = quarantine.list(rx)
+    ledger.close()
+    assert (aside.kind, aside.key, aside.code) == ("account_plan", (".",), "MB-EVENT")
+    assert "ev-2" in aside.message
+
+
+def test_an_approved_bill_is_charged_when_its_notification_comes(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("single", METERBRIDGE_BILL_SETTLE_HOURS="0")
+    sync_subscriptions.fn()
+    use_and_bill(sandbox.world)
+    sync_bills.fn(dry_run=True)
+    bills = [row["id"] for row in sandbox.world.m3ter.bills.rows() if row["status"] == "APPROVED"]
+    assert bills
+    tell(tmp_path, *(event(n, "bill", name, source="m3ter") for n, name in enumerate(bills)))
+    assert drain_inbox.fn("chargebee") is None
+    report = drain_inbox.fn("m3ter")
+    assert report is not None
+    assert report.applied["charge.create"] >= 1
+    assert sync_bills.fn().writes == 0
