@@ -35,7 +35,7 @@ from meterbridge.rules.reconcile import (
 from meterbridge.rules.records import Decision, Intent, Key, Quarantined, Waiting
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import moment, required
-from tasks import decide_bills, decide_subscriptions
+from tasks import bill_cases, decide_bills, decide_subscriptions
 from tasks.change_set import refused_before
 from tasks.engine import task
 from tasks.report_differences import ReconcileReport
@@ -159,6 +159,9 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     for row in file.rows("select * from int_customers order by id"):
         decisions += decide_customer(decide_subscriptions._case(row, targets), accounts, plans)
     kept, reasons = sift(decisions, known)
+    for broken in file.rows("select * from chk_subscriptions order by id"):
+        message = f"subscription {broken['id']} comes without {broken['problem']}"
+        reasons.append(Reason("quarantined", (broken["id"],), "MB-RECORD", message))
     in_ledger = [
         decide_subscriptions._known_plan(row)
         for row in file.rows("select * from ref_account_plans where account_plan_id is not null")
@@ -207,17 +210,17 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     claims = list(known.claims)
     currencies: dict[str, str] = {}
     for row in file.rows("select * from int_bills order by bill_date, id"):
-        kept, why = sift(decide_bills._decide(row, policy, now), known)
+        kept, why = sift(bill_cases.decide_row(row, policy, now), known)
         reasons += why
         claims += [_claim(i.state, i.payload["line_id"]) for i in kept if isinstance(i, Intent) and i.action == "adopt"]
         currencies[row["id"]] = row["currency"]
         if row["status"] != "DELETED":
-            more = wanted_charges(decide_bills._case(row, now), policy, kept)
+            more = wanted_charges(bill_cases.case_of(row, now), policy, kept)
             wanted, expected = [*wanted, *more[0]], [*expected, *more[1]]
     by_hand = {(s["bill_id"], s["subscription_id"]) for s in settled} | {
         key[:2] for kind, key, _ in known.dismissed if kind == "charge"
     }
-    invoices = [decide_bills._invoice(row) for row in file.rows("select * from stg_invoices order by id")]
+    invoices = [bill_cases.invoice_of(row) for row in file.rows("select * from stg_invoices order by id")]
     standing = standing_charges(claims, expected, invoices, by_hand)
     standing += [
         StandingCharge(s["bill_id"], s["subscription_id"], int(s["amount"]), currencies[s["bill_id"]])

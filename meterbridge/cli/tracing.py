@@ -76,7 +76,7 @@ def find(rx: Reader, named: str) -> Found | None:
     on_invoice = mappings.by_state(rx, "charge", "invoice_id", named)
     if on_invoice:
         return Found("Chargebee invoice", tuple(on_invoice))
-    of_bill = mappings.by_scope(rx, "charge", named)
+    of_bill = mappings.by_state(rx, "charge", "bill_id", named)
     if of_bill or bills.get(rx, named) is not None:
         return Found("m3ter bill", tuple(of_bill), bill_ids=(named,))
     of_line = tuple(one for one in mappings.all(rx, "charge") if named in one.state.get("bill_line_ids", ()))

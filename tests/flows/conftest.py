@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,18 +45,15 @@ def environment(sandbox: Sandbox, home: Path, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def open_sandbox(tmp_path: Path) -> Iterator[OpenSandbox]:
-    """Start a sandbox of a scenario and point this process's environment at it; all is put back afterwards.
-
-    ``open_sandbox("demo", METERBRIDGE_TRIAL="billed")``; ledger and staging are under ``tmp_path``.
-    """
+@contextmanager
+def opening(home: Path) -> Iterator[OpenSandbox]:
+    """Start sandboxes inside the block; the environment is put back after it."""
     before = dict(os.environ)
     with ExitStack() as stack:
 
         def start(scenario: str = "single", **more: str) -> Sandbox:
             sandbox = stack.enter_context(Sandbox(build(scenario)))
-            use_environment(environment(sandbox, tmp_path, **more))
+            use_environment(environment(sandbox, home, **more))
             return sandbox
 
         try:
@@ -64,3 +61,20 @@ def open_sandbox(tmp_path: Path) -> Iterator[OpenSandbox]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+@pytest.fixture
+def open_sandbox(tmp_path: Path) -> Iterator[OpenSandbox]:
+    """Start a sandbox of a scenario and point this process's environment at it; all is put back afterwards.
+
+    ``open_sandbox("demo", METERBRIDGE_TRIAL="billed")``; ledger and staging are under ``tmp_path``.
+    """
+    with opening(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def open_shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSandbox]:
+    """As ``open_sandbox``, for tests of a module that leave the sandbox as they found it."""
+    with opening(tmp_path_factory.mktemp("shared")) as start:
+        yield start
