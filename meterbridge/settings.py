@@ -187,6 +187,24 @@ class Settings(BaseSettings):
         False,
         about="Negative lines may be netted against another subscription of the bill.",
     )
+    negative: Literal["quarantine"] = _own(
+        "negative", "quarantine", about="What happens to a portion that is negative after netting."
+    )
+    negative_delta: Literal["net", "quarantine"] = _own(
+        "negative_delta",
+        "net",
+        about="What happens to money that a closed invoice has too much of after a recalculation.",
+    )
+    on_void: Literal["hold", "recharge"] = _own(
+        "on_void",
+        "hold",
+        about="Whether lines of ours that were voided, deleted or changed by hand wait for a person or are charged again.",
+    )
+    on_unapproved: Literal["keep", "remove"] = _own(
+        "on_unapproved",
+        "keep",
+        about="Whether lines of a bill that is PENDING again stay on a pending invoice or are taken off.",
+    )
     auto_close_days: int | None = _own(
         "auto_close_days",
         None,
@@ -231,6 +249,19 @@ class Settings(BaseSettings):
         about="Key that m3ter's webhooks bring in a header; unset = the secret path alone decides.",
     )
 
+    # usage
+    usage_source_url: SecretStr | None = _own(
+        "usage_source_url",
+        None,
+        about="Database URL (postgresql+psycopg://…) that usage mappings with a query read from.",
+    )
+    usage_file_from: int = _own(
+        "usage_file_from",
+        5_000_000,
+        ge=1,
+        about="From so many measurements on, usage goes to m3ter as file uploads instead of by its ingest API.",
+    )
+
     # housekeeping
     deliver_threads: int = _own("deliver_threads", 8, ge=1, le=32, about="Requests under way at once while delivering.")
     keep_staging_days: int = _own(
@@ -267,7 +298,13 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """The texts that must never be logged."""
-        known = [self.chargebee_api_key, self.m3ter_api_key, self.m3ter_api_secret, self.ledger_url]
+        known = [
+            self.chargebee_api_key,
+            self.m3ter_api_key,
+            self.m3ter_api_secret,
+            self.ledger_url,
+            self.usage_source_url,
+        ]
         known += [self.webhook_password, self.webhook_m3ter_path, self.webhook_m3ter_key]
         return [secret.get_secret_value() for secret in known if secret is not None and secret.get_secret_value()]
 

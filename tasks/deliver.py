@@ -10,7 +10,7 @@ from typing import Any
 
 from meterbridge.ledger import intents, quarantine
 from meterbridge.ledger.transaction import Writer
-from tasks import deliver_charges, deliver_m3ter
+from tasks import charge_corrections, deliver_charges, deliver_m3ter
 from tasks.change_set import waits_for
 from tasks.engine import task
 from tasks.receipts import Receipt, as_shown
@@ -32,7 +32,7 @@ class Wave:
 
 
 SUBSCRIPTION_WAVES = (Wave("m3ter", "account"), Wave("m3ter", "account_plan"), Wave("m3ter", "external_mapping"))
-BILL_WAVES = (Wave("chargebee", "charge"), Wave("m3ter", "external_mapping"))
+BILL_WAVES = (Wave("chargebee", "charge_removal"), Wave("chargebee", "charge"), Wave("m3ter", "external_mapping"))
 
 
 @dataclass(slots=True)
@@ -127,6 +127,8 @@ def _claim(tx: Writer, run: Run, wave: Wave, size: int, lease: float) -> list[in
 
 def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
     work = services(run.run_id)
+    if wave.kind == "charge_removal":
+        return charge_corrections.send(work, run, rows)
     if wave.target == "chargebee":
         return deliver_charges.send(work, run, rows)
     return deliver_m3ter.send(work, run, rows)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -35,8 +36,10 @@ def extract_bills(run: Run) -> int:
     with opened(run.path) as file:
         file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
         wanted = run.request.ids or _changed(work, run)
+        with work.ledger.read() as rx:
+            known = {state.bill_id: state for state in bills.all(rx)}
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-            for bill in pool.map(lambda bill_id: _read(work, bill_id), wanted):
+            for bill in pool.map(lambda bill_id: _read(work, bill_id, known.get(bill_id)), wanted):
                 file.land_rows("raw_m3ter__bills", [bill])
                 file.land_rows(
                     "raw_m3ter__bill_lines", ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ())
@@ -56,7 +59,8 @@ def since(work: Services) -> date | None:
     return max(dates, default=None)
 
 
-def _read(work: Services, bill_id: str) -> Mapping[str, Any]:
+def _read(work: Services, bill_id: str, known: bills.BillState | None = None) -> Mapping[str, Any]:
+    """The bill; for one that is gone what the ledger knew of it, as DELETED and without lines."""
     try:
         return work.m3ter.bill(bill_id)
     except RecordRefused as refusal:
@@ -65,9 +69,10 @@ def _read(work: Services, bill_id: str) -> Mapping[str, Any]:
         return {
             "id": bill_id,
             "status": "DELETED",
-            "version": 0,
-            "currency": "",
-            "billDate": "1970-01-01",
+            "version": known.version if known else 0,
+            "accountId": known.account_id if known else None,
+            "currency": known.currency if known else "",
+            "billDate": known.bill_date if known else "1970-01-01",
             "lineItems": [],
         }
 
@@ -186,7 +191,10 @@ def _land_mappings(work: Services, file: Staging, entity: str, m3ter_id: str) ->
 
 @task(name="extract invoices", tags=("chargebee",))
 def extract_invoices(run: Run) -> int:
-    """All pending invoices; of customers with bills new to the ledger every invoice since the first service start."""
+    """All pending invoices; of customers with bills new to the ledger every invoice since the first service start.
+
+    Invoices that hold lines of a bill to decide are read by id: what such a read does not show is gone.
+    """
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_chargebee__invoices")
@@ -200,8 +208,22 @@ def extract_invoices(run: Run) -> int:
             params = {"customer_id[in]": in_list(customers), "date[after]": str(start)}
             pages = (page.body for page in work.chargebee.pages("invoices", params, sort_by="date"))
             landed += file.land_pages("invoices", pages)
+        holding = _column(
+            file,
+            "select distinct invoice_id from ref_charges where line_id <> '' "
+            "and coalesce(draft, 'found') = 'found' and bill_id in (select id from stg_bills) order by 1",
+        )
+        landed += land_by_id(work, file, holding)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "invoices", "count": landed})
     return landed
+
+
+def land_by_id(work: Services, file: Staging, ids: Sequence[str]) -> int:
+    """Land invoices as read one by one; one that is not there (any more) is left out. Returns how many landed."""
+    with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+        found = [invoice for invoice in pool.map(work.chargebee.invoice_or_none, ids) if invoice is not None]
+    entries = [{"invoice": invoice.model_dump(mode="json")} for invoice in found]
+    return file.land_pages("invoices", [json.dumps({"list": entries}).encode()], origin="by id") if entries else 0
 
 
 def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:

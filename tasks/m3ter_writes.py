@@ -10,7 +10,7 @@ from meterbridge.ledger.intents import IntentRow
 
 from connectors.m3ter import requests
 from connectors.m3ter.client import M3terClient
-from connectors.transport import Answer, Request
+from connectors.transport import Answer, Request, path
 from meterbridge.errors import BrokenInvariant, RecordRefused
 from meterbridge.rules.records import Key
 
@@ -80,6 +80,8 @@ def prepare(m3ter: M3terClient, row: IntentRow, resolve: Resolve, *, look: bool)
             return _delete(m3ter, "/accountplans/", payload["id"], requests.delete_account_plan)
         case "external_mapping", "create" | "adopt":
             return _create_mapping(m3ter, payload, look=look or row.action == "adopt")
+        case "external_mapping", "update":
+            return _point_mapping(m3ter, payload, resolve("external_mapping", row.key))
         case "external_mapping", "delete":
             mapping_id = resolve("external_mapping", row.key) or _mapping_id(m3ter, payload)
             if mapping_id is None:
@@ -156,6 +158,16 @@ def _create_mapping(m3ter: M3terClient, payload: Mapping[str, Any], *, look: boo
         if found is not None:
             return AlreadyTrue(found)
     return Send(requests.create_mapping(m3ter.organization_id, payload))
+
+
+def _point_mapping(m3ter: M3terClient, payload: Mapping[str, Any], mapping_id: str | None) -> Send | AlreadyTrue:
+    """Point a mapping elsewhere; one that somebody took away is made anew."""
+    current = m3ter.get_or_none(path("externalmappings", mapping_id)) if mapping_id else None
+    if current is None:
+        return _create_mapping(m3ter, payload, look=True)
+    return _overlay(
+        current, payload, lambda body: requests.update_mapping(m3ter.organization_id, current["id"], body)
+    )
 
 
 def _mapping_id(m3ter: M3terClient, payload: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -64,24 +65,43 @@ def _external_mappings(rx: Reader) -> Iterator[dict[str, Any]]:
         yield {"entity": row.key[0], "customer_id": row.scope, "key": key_text(row.key)}
 
 
+COPIED = (
+    *("bill_id", "subscription_id", "invoice_id", "amount", "currency", "reference", "entity_type", "entity_id"),
+    *(
+        "date_from",
+        "date_to",
+        "customer_id",
+        "invoice_status",
+        "invoice_date",
+        "gone_since",
+        "adopted",
+        "bill_line_ids",
+    ),
+)
+"""What a charge's row takes from the ledger as it is."""
+
+
 def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
     for row in mappings.all(rx, "charge", active_only=True):
         yield {
+            **{name: row.state.get(name) for name in COPIED},
             "key": key_text(row.key),
-            "bill_id": row.key[0],
-            "subscription_id": row.key[1],
-            "invoice_id": row.state["invoice_id"],
             "line_id": row.remote_id,
-            "amount": row.state["amount"],
-            "currency": row.state["currency"],
             "fingerprint": row.fingerprint,
         }
 
 
 def _settled(rx: Reader) -> Iterator[dict[str, Any]]:
+    """What people settled, by portion: what its row says now, and what was kept when the row moved on."""
+    amounts: Counter[tuple[str, str]] = Counter()
     for portion in bills.portions(rx):
         if portion.state == "settled":
-            yield {"bill_id": portion.bill_id, "subscription_id": portion.subscription_id, "amount": portion.wanted}
+            amounts[portion.bill_id, portion.subscription_id] += portion.wanted
+    for row in mappings.all(rx, "settled", active_only=True):
+        amounts[row.key[0], row.key[1]] += row.state["amount"]
+    for (bill_id, subscription_id), amount in sorted(amounts.items()):
+        if amount:
+            yield {"bill_id": bill_id, "subscription_id": subscription_id, "amount": amount}
 
 
 def _portions(rx: Reader) -> Iterator[dict[str, Any]]:

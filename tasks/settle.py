@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from meterbridge.ledger import bills, facts, intents, watermarks
+from meterbridge.ledger import bills, facts, intents, mappings, watermarks
+from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
 from tasks.engine import task
 from tasks.extract_bills import SINCE, since
@@ -16,6 +20,9 @@ from tasks.runs import Run
 from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
+
+CHARGES = ("charge", "charge_removal")
+Standing = dict[tuple[str, str], tuple[int, str, str | None]]
 
 
 @task(name="settle")
@@ -49,21 +56,63 @@ def settle_bills(run: Run) -> int:
         first = since(work)
         if first is not None and facts.get(tx, SINCE) is None:
             facts.put(tx, SINCE, first.isoformat())
-        aside = list(file.rows("select * from out_set_aside where kind = 'charge' and decision <> 'out_of_scope'"))
-        unsettled: set[str] = set()
-        for row in aside:
-            key = key_from_text(row["key"])
-            unsettled.add(key[0])
+        aside = {
+            key_from_text(row["key"]): row
+            for row in file.rows("select * from out_set_aside where kind = 'charge' and decision <> 'out_of_scope'")
+        }
+        unsettled = {key[0] for key in aside}
+        for key, row in aside.items():
             if len(key) > 1:
-                bills.put_portion(tx, _aside(run, row, key))
-        sent = list(file.rows("select key, amount, currency from out_intents where kind = 'charge'"))
-        for bill_id, subscription_id in sorted({key_from_text(row["key"])[:2] for row in sent}):
-            unsettled |= _settle_portion(tx, run, bill_id, subscription_id)
+                _put(tx, _aside(run, row, key))
+        sent = file.rows("select key from out_intents where kind in ('charge', 'charge_removal')")
+        touched = {key_from_text(row["key"])[:2] for row in sent}
+        standing = _standing(tx)
+        rows: dict[Key, list[intents.IntentRow]] = defaultdict(list)
+        for intent in intents.of_run(tx, run.run_id):
+            if intent.kind in CHARGES:
+                rows[intent.key[:2]].append(intent)
+        for portion in sorted(touched - set(aside)):
+            unsettled |= _settle_portion(tx, run, rows[portion], portion, standing)
         staged = list(file.rows("select * from stg_bills"))
         for row in staged:
+            _rest(tx, run, row["id"], touched | set(aside), standing)
             bills.put(tx, _state(row, unsettled))
         tx.commit()
     return len(staged)
+
+
+def _put(tx: Writer, portion: bills.Portion) -> None:
+    """Store a portion; what a person settled of it is kept apart first, it counts for good."""
+    before = bills.get_portion(tx, portion.bill_id, portion.subscription_id)
+    if before is not None and before.state == "settled" and portion.state != "settled":
+        key = (portion.bill_id, portion.subscription_id)
+        kept = mappings.get(tx, "settled", key)
+        state = {"amount": before.wanted + (kept.state["amount"] if kept else 0), "currency": before.currency}
+        mappings.put(tx, mappings.Mapping("settled", key, "", "", portion.bill_id, state))
+    bills.put_portion(tx, portion)
+
+
+def _standing(tx: Writer) -> Standing:
+    """By portion: what stands by the ledger, in minor units, its currency and one of its invoices."""
+    found: Standing = {}
+    for row in mappings.all(tx, "charge", active_only=True):
+        portion = (row.state["bill_id"], row.state["subscription_id"])
+        amount = found.get(portion, (0, "", None))[0] + row.state["amount"]
+        found[portion] = (amount, row.state["currency"], row.state["invoice_id"])
+    return found
+
+
+def _rest(tx: Writer, run: Run, bill_id: str, decided: Collection[Key], standing: Standing) -> None:
+    """A portion that needs nothing any more neither waits nor is set aside."""
+    for row in bills.portions(tx, bill_id=bill_id):
+        portion = (bill_id, row.subscription_id)
+        if portion in decided or row.state not in ("waiting", "quarantined"):
+            continue
+        amount, currency, invoice = standing.get(portion, (0, row.currency, None))
+        if portion in standing:
+            _put(tx, bills.Portion(*portion, currency, amount, "sent", "charged", run.started_at, invoice))
+        else:
+            bills.delete_portion(tx, *portion)
 
 
 def _aside(run: Run, row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion:
@@ -79,18 +128,16 @@ def _aside(run: Run, row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion
     )
 
 
-def _settle_portion(tx: Any, run: Run, bill_id: str, subscription_id: str) -> set[str]:
-    rows = [r for r in intents.of_run(tx, run.run_id) if r.kind == "charge" and r.key[:2] == (bill_id, subscription_id)]
+def _settle_portion(
+    tx: Writer, run: Run, rows: Sequence[intents.IntentRow], portion: Key, standing: Standing
+) -> set[str]:
     done = bool(rows) and all(row.state == "applied" for row in rows)
-    total = sum(row.amount or 0 for row in rows)
-    invoice = rows[0].payload["invoice_id"] if rows else None
-    currency = rows[0].currency or "" if rows else ""
+    currency = next((row.currency for row in rows if row.currency), "")
+    amount, currency, invoice = standing.get((portion[0], portion[1]), (0, currency, None))
     state: bills.PortionState = "sent" if done else "quarantined"
     reason = "charged" if done else "not every line was booked"
-    bills.put_portion(
-        tx, bills.Portion(bill_id, subscription_id, currency, total, state, reason, run.started_at, invoice)
-    )
-    return set() if done else {bill_id}
+    _put(tx, bills.Portion(portion[0], portion[1], currency, amount, state, reason, run.started_at, invoice))
+    return set() if done else {portion[0]}
 
 
 def _state(row: dict[str, Any], unsettled: set[str]) -> bills.BillState:

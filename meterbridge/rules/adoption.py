@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from meterbridge.rules.bill_lines import Charge
+from meterbridge.rules.bill_lines import Charge, is_correction
 from meterbridge.rules.keys import reference
-from meterbridge.rules.records import BillCase, Invoice, InvoiceLine, Key
+from meterbridge.rules.records import BillCase, BillLine, Invoice, InvoiceLine, Key
+from meterbridge.rules.standing import GONE
 from meterbridge.rules.windows import inclusive_end
 
 SECOND = timedelta(seconds=1)
@@ -52,7 +53,7 @@ def adopt(case: BillCase, targets: Sequence[Target]) -> tuple[list[Adopted], lis
     that the ledger gives to other bills are left alone.
     """
     claims = [(invoice, line, _claimants(line, invoice, case, targets)) for invoice, line in _lines(case)]
-    living = [claim for claim in claims if claim[2] and claim[0].status != "voided"]
+    living = [claim for claim in claims if claim[2] and claim[0].status not in GONE]
     adopted: list[Adopted] = []
     conflicts: list[Conflict] = []
     for signature in sorted(dict.fromkeys(claimants for _, _, claimants in living), key=len):
@@ -65,16 +66,16 @@ def adopt(case: BillCase, targets: Sequence[Target]) -> tuple[list[Adopted], lis
     voided = [
         (invoice, line)
         for invoice, line, claimants in claims
-        if invoice.status == "voided" and any(targets[index].key not in taken for index in claimants)
+        if invoice.status in GONE and any(targets[index].key not in taken for index in claimants)
     ]
     if voided:
-        conflicts.append(Conflict("MB-VOIDED", f"{_named(voided)} stood for this bill and was voided"))
+        conflicts.append(Conflict("MB-VOIDED", f"{_named(voided)} stood for this bill and was voided or deleted"))
     return adopted, conflicts or _mapped_nowhere(case, [target for target in targets if target.key not in taken])
 
 
 def _mapped_nowhere(case: BillCase, targets: Sequence[Target]) -> list[Conflict]:
     """Targets that m3ter maps to an invoice line which is nowhere: charged once, so not to be charged again blindly."""
-    lines = [line for target in targets for line in target.charge.lines if line.id in case.mapped_invoice_lines]
+    lines = [line for target in targets for line in _own_lines(target) if line.id in case.mapped_invoice_lines]
     if not lines:
         return []
     named = ", ".join(f"bill line {line.id} to invoice line {case.mapped_invoice_lines[line.id]}" for line in lines)
@@ -98,7 +99,12 @@ def _claimants(line: InvoiceLine, invoice: Invoice, case: BillCase, targets: Seq
 
 
 def _is_mapped(line: InvoiceLine, _: Invoice, case: BillCase, target: Target) -> bool:
-    return any(case.mapped_invoice_lines.get(bill_line.id) == line.id for bill_line in target.charge.lines)
+    return any(case.mapped_invoice_lines.get(bill_line.id) == line.id for bill_line in _own_lines(target))
+
+
+def _own_lines(target: Target) -> Sequence[BillLine]:
+    """The bill lines that m3ter may map to the target's line; a correction borrows its lines from another charge."""
+    return () if is_correction(target.charge.identity) else target.charge.lines
 
 
 def _is_referenced(line: InvoiceLine, _: Invoice, __: BillCase, target: Target) -> bool:

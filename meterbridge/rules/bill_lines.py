@@ -17,6 +17,9 @@ from meterbridge.rules.keys import canonical
 from meterbridge.rules.money import exact_sum
 from meterbridge.rules.records import Bill, BillCase, BillLine, ChargeRule, Key, PlacedPlan
 
+CORRECTION = "correction"
+"""First part of the identity of a line that brings what a closed invoice has too little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -62,6 +65,11 @@ class Charge:
     def key(self, bill_id: str) -> Key:
         """The charge's natural key."""
         return (bill_id, self.subscription_id, self.identity)
+
+
+def is_correction(identity: str) -> bool:
+    """Whether a charge's identity is that of a correction line."""
+    return identity.startswith(f'["{CORRECTION}",')
 
 
 def identities(lines: Sequence[BillLine]) -> list[str]:

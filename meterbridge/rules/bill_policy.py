@@ -23,6 +23,9 @@ class BillPolicy:
     gives the subscription for bill lines without a plan, by m3ter account id
     or by account code (the Chargebee customer id). ``auto_close_days`` is the
     site's wait before it closes a pending invoice, None when people close them.
+    ``on_void`` is for lines of ours that were voided, deleted or changed by hand,
+    ``on_unapproved`` for those of a bill that is PENDING again, ``negative_delta``
+    for what a closed invoice has too much of.
     """
 
     since: date
@@ -42,3 +45,6 @@ class BillPolicy:
     description_template: str = DESCRIPTION
     schedule_interval_seconds: int = 3600
     auto_close_days: int | None = None
+    on_void: Literal["hold", "recharge"] = "hold"
+    on_unapproved: Literal["keep", "remove"] = "keep"
+    negative_delta: Literal["net", "credit_note", "quarantine"] = "net"

@@ -21,6 +21,7 @@ from meterbridge.rules.money import exponent
 from meterbridge.rules.portions import reckon
 from meterbridge.rules.reconcile import StandingCharge, WantedCharge, WantedPlan
 from meterbridge.rules.records import BillCase, Decision, Intent, Invoice, InvoiceLine, Key, KnownPlan, Quarantined
+from meterbridge.rules.standing import GONE
 
 UNKNOWN_BILL = "unknown"
 """The bill of a line that carries a reference of ours which no known bill makes."""
@@ -130,7 +131,7 @@ def wanted_charges(
 def standing_charges(
     claims: Sequence[Claim], expected: Sequence[Expected], invoices: Iterable[Invoice], closed_by_hand: Collection[Key]
 ) -> list[StandingCharge]:
-    """The invoice lines that stand for bills, by what Chargebee shows now; a voided invoice's count nothing.
+    """The invoice lines that stand for bills, by what Chargebee shows now; a voided or deleted invoice's count nothing.
 
     A claimed line counts at the amount it has now. One that is gone may have a new
     id since its draft closed: then the line alike takes its place. What is left
@@ -144,7 +145,7 @@ def standing_charges(
         closed_by_hand: Portions (bill, subscription) that a person settled: lines without
             a claim are that person's business there.
     """
-    lines = [(invoice, line) for invoice in invoices if invoice.status != "voided" for line in invoice.lines]
+    lines = [(invoice, line) for invoice in invoices if invoice.status not in GONE for line in invoice.lines]
     by_id = {line.id: (invoice, line) for invoice, line in lines}
     found = [(claim, by_id[claim.line_id]) for claim in claims if claim.line_id in by_id]
     owned = {line.id for _, (_, line) in found}

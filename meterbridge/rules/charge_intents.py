@@ -7,26 +7,41 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meterbridge.rules.adoption import Adopted, booked_dates
-from meterbridge.rules.bill_lines import Charge
+from meterbridge.rules.bill_lines import Charge, is_correction
 from meterbridge.rules.bill_policy import BillPolicy
-from meterbridge.rules.charge_text import describe, name_charge
+from meterbridge.rules.charge_text import describe, describe_correction, name_charge
 from meterbridge.rules.keys import fingerprint, reference
 from meterbridge.rules.money import major_text
 from meterbridge.rules.portions import Wanted
-from meterbridge.rules.records import Bill, Intent, Invoice
+from meterbridge.rules.records import Bill, Intent, Invoice, Ref, StandingLine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def create_charge(
-    bill: Bill, wanted: Wanted, invoice: Invoice, policy: BillPolicy, exponent: int, remarks: tuple[str, ...]
+    bill: Bill,
+    wanted: Wanted,
+    invoice: Invoice,
+    policy: BillPolicy,
+    exponent: int,
+    *,
+    remarks: tuple[str, ...],
+    after: tuple[Ref, ...] = (),
 ) -> Intent:
-    """Intend one new line on a pending invoice; ``remarks`` go into the reason and, as warnings, to the operator."""
+    """Intend one new line on a pending invoice.
+
+    ``remarks`` go into the reason and, as warnings, to the operator; ``after`` are
+    the removals that must be done first.
+    """
     facts = _facts(bill, wanted.charge, wanted.amount)
     mark = reference(wanted.key)
     payload: dict[str, Any] = {"invoice_id": invoice.id, **facts, **_provenance(bill, wanted.charge), "reference": mark}
     if payload["method"] == "add_charge":
-        payload["description"] = describe(wanted.charge, policy.description_template, mark)
+        payload["description"] = (
+            describe_correction(wanted.charge, mark)
+            if is_correction(wanted.charge.identity)
+            else describe(wanted.charge, policy.description_template, mark)
+        )
     payload["price_type"] = invoice.price_type
     amount = f"{major_text(wanted.amount, exponent)} {bill.currency}"
     where = f"of bill {bill.id} for subscription {wanted.charge.subscription_id}"
@@ -40,7 +55,8 @@ def create_charge(
         fingerprint=fingerprint(facts),
         reason="; ".join([reason, *wanted.notes, *remarks]),
         scope=f"invoice:{invoice.id}",
-        state=_state(bill, wanted.charge, invoice.id, facts, mark),
+        depends_on=after,
+        state=_state(bill, wanted.charge, invoice, facts, mark),
         amount=wanted.amount,
         currency=bill.currency,
         source_version=bill.version,
@@ -71,9 +87,35 @@ def adopt_charge(bill: Bill, adopted: Adopted, exponent: int) -> Intent:
         fingerprint=fingerprint(facts),
         reason=f"{name_charge(charge)} {where}: {amount} stands already as line {line.id} of invoice {invoice.id}",
         scope=f"invoice:{invoice.id}",
-        state={**_state(bill, charge, invoice.id, facts, mark), "line_id": line.id},
+        state={**_state(bill, charge, invoice, facts, mark), "line_id": line.id, "adopted": True},
         amount=line.amount,
         currency=bill.currency,
+        source_version=bill.version,
+    )
+
+
+def remove_charge(bill: Bill, line: StandingLine, why: str) -> Intent:
+    """Take one of our lines off its pending invoice; the ledger keeps it as history."""
+    payload = {
+        "invoice_id": line.invoice_id,
+        "line_ids": [line.line_id],
+        "charge": list(line.key),
+        "bill_id": bill.id,
+        "bill_version": bill.version,
+        "bill_status": bill.status,
+        "bill_last_calculated": bill.last_calculated,
+    }
+    return Intent(
+        kind="charge_removal",
+        key=(*line.key, line.line_id),
+        action="delete",
+        target="chargebee",
+        payload=payload,
+        fingerprint=fingerprint([line.invoice_id, line.line_id]),
+        reason=f"line {line.line_id} is taken off draft {line.invoice_id}: {why}",
+        scope=f"invoice:{line.invoice_id}",
+        amount=-line.amount,
+        currency=line.currency,
         source_version=bill.version,
     )
 
@@ -98,15 +140,23 @@ def _provenance(bill: Bill, charge: Charge) -> dict[str, Any]:
         "bill_version": bill.version,
         "bill_status": bill.status,
         "bill_last_calculated": bill.last_calculated,
-        "line_ids": [line.id for line in charge.lines],
+        "line_ids": _bill_lines(charge),
     }
 
 
-def _state(bill: Bill, charge: Charge, invoice_id: str, facts: Mapping[str, Any], mark: str) -> dict[str, Any]:
+def _bill_lines(charge: Charge) -> list[str]:
+    """A correction is no bill line's: those are mapped to the lines that they were first charged as."""
+    return [] if is_correction(charge.identity) else [line.id for line in charge.lines]
+
+
+def _state(bill: Bill, charge: Charge, invoice: Invoice, facts: Mapping[str, Any], mark: str) -> dict[str, Any]:
     return {
         "bill_id": bill.id,
         "subscription_id": charge.subscription_id,
-        "invoice_id": invoice_id,
+        "invoice_id": invoice.id,
+        "invoice_status": invoice.status,
+        "invoice_date": None if invoice.date is None else _epoch(invoice.date),
+        "customer_id": invoice.customer_id,
         "amount": facts["amount"],
         "currency": bill.currency,
         "date_from": facts["date_from"],
@@ -114,7 +164,7 @@ def _state(bill: Bill, charge: Charge, invoice_id: str, facts: Mapping[str, Any]
         "reference": mark,
         "entity_type": "charge_item_price" if charge.item_price_id else "adhoc",
         "entity_id": charge.item_price_id,
-        "bill_line_ids": [line.id for line in charge.lines],
+        "bill_line_ids": _bill_lines(charge),
     }
 
 

@@ -44,6 +44,18 @@ def describe(charge: Charge, template: str, reference: str) -> str:
     text = " ".join(text.split())
     if not quantity:
         text = text.replace(" ,", ",").replace(":,", ",")
+    return _marked(text, reference)
+
+
+def describe_correction(charge: Charge, reference: str) -> str:
+    """The words on a line that brings what an earlier invoice had too little."""
+    first = charge.lines[0]
+    subject = first.product_name or first.product_code or first.description or first.line_item_type
+    days = f"{charge.start.astimezone(UTC).date().isoformat()}–{last_day(charge)}"
+    return _marked(" ".join(f"Correction: {subject}, {days}".split()), reference)
+
+
+def _marked(text: str, reference: str) -> str:
     room = DESCRIPTION_LENGTH - len(reference) - 3
     if len(text) > room:
         text = f"{text[: room - 1].rstrip()}…"

@@ -143,8 +143,10 @@ def told(decisions):
     found = []
     for one in decisions:
         match one:
-            case Intent(action=action, amount=amount):
-                found.append((action, one.payload["subscription_id"], amount))
+            case Intent(kind="charge_removal", key=key, amount=amount):
+                found.append(("remove", key[1], amount))
+            case Intent(action=action, key=key, amount=amount):
+                found.append((action, key[1], amount))
             case Quarantined(key=key, code=code, amount=amount):
                 found.append((code, key[-1], amount))
             case Waiting(key=key, amount=amount, until=until):

@@ -1,7 +1,7 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
 -- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
 --        stg_invoices, ref_charges, ref_settled, ref_bill_states, raw_m3ter__external_mappings, ref_portions
--- why: a bill is decided as a whole, on its customer's invoices
+-- why: a bill is decided as a whole, on its customer's invoices and on those that its lines stand on
 create or replace table int_bills as
 with lines as (
     select bill_id, list(l order by sequence, id) as lines from stg_bill_lines as l group by all
@@ -29,9 +29,17 @@ payers as (
     select v.account_id, f.invoice_owner_id from involved as v join facts as f on f.id = v.subscription_id
     where f.invoice_owner_id is not null
 ),
+concerned as (
+    select b.id as bill_id, i.id as invoice_id
+    from stg_bills as b
+    join payers as y on y.account_id = b.account_id
+    join stg_invoices as i on i.customer_id = y.customer_id
+    union
+    select bill_id, invoice_id from ref_charges
+),
 invoices as (
-    select y.account_id, list(i order by i.date, i.id) as invoices
-    from payers as y join stg_invoices as i on i.customer_id = y.customer_id group by all
+    select c.bill_id, list(i order by i.date, i.id) as invoices
+    from concerned as c join stg_invoices as i on i.id = c.invoice_id group by all
 ),
 owned as (
     select b.id as bill_id, list(distinct r.line_id) as line_ids
@@ -58,7 +66,7 @@ from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.account_id = b.account_id
 left join subscriptions as s on s.account_id = b.account_id
-left join invoices as i on i.account_id = b.account_id
+left join invoices as i on i.bill_id = b.id
 left join owned as o on o.bill_id = b.id
 left join charges as r on r.bill_id = b.id
 left join settled as t on t.bill_id = b.id

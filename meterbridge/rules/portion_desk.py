@@ -1,0 +1,264 @@
+"""Where the portions of one bill are decided, one after the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from meterbridge.rules.adoption import Adopted, Target, adopt
+from meterbridge.rules.bill_lines import in_arrears, service_period
+from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.charge_intents import adopt_charge, create_charge, remove_charge
+from meterbridge.rules.deltas import Plan, corrections_that_stand, replan
+from meterbridge.rules.invoices import (
+    Ambiguous,
+    Chosen,
+    Demand,
+    NoInvoice,
+    choose_invoice,
+    outlook,
+    price_type_of,
+    tolerance,
+)
+from meterbridge.rules.money import major_text
+from meterbridge.rules.portions import Portion
+from meterbridge.rules.records import (
+    BillCase,
+    Decision,
+    Invoice,
+    Key,
+    Quarantined,
+    Ref,
+    StandingLine,
+    SubscriptionFacts,
+    Unchanged,
+    Waiting,
+)
+from meterbridge.rules.standing import Stand, Stood, take_stock
+
+BEFORE_SETTLED = "sent before settled: the draft closes sooner"
+LATE = "a late bill: no draft is dated at or after its service end"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One bill, the settings, and the decimal places that Chargebee counts its currency in."""
+
+    case: BillCase
+    policy: BillPolicy
+    exponent: int
+
+    def decide(self, portion: Portion, booked: Counter[str]) -> list[Decision]:
+        """Adoptions first, then what is to be done about the rest."""
+        adopted: list[Adopted] = []
+        if not self.case.known:
+            stands = {line.key for line in self.case.standing}
+            targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted if one.key not in stands]
+            targets += corrections_that_stand(self.case, portion)
+            adopted, conflicts = adopt(self.case, targets)
+            if conflicts:
+                messages = "; ".join(conflict.message for conflict in conflicts)
+                return [self._quarantine(portion, conflicts[0].code, messages, portion.total)]
+        taken: list[Decision] = [adopt_charge(self.case.bill, one, self.exponent) for one in adopted]
+        stand = take_stock(self.case, portion.subscription_id, [self._taken_over(one) for one in adopted])
+        return taken + self._rest(portion, stand, booked)
+
+    def _taken_over(self, one: Adopted) -> StandingLine:
+        charge, bill = one.target.charge, self.case.bill
+        return StandingLine(
+            key=one.target.key,
+            bill_id=bill.id,
+            subscription_id=charge.subscription_id,
+            invoice_id=one.invoice.id,
+            line_id=one.line.id,
+            amount=one.line.amount,
+            currency=bill.currency,
+            fingerprint="",
+            adopted=True,
+        )
+
+    def _rest(self, portion: Portion, stand: Stand, booked: Counter[str]) -> list[Decision]:
+        delta = portion.total - stand.total
+        if delta == 0:
+            return [Unchanged("charge", self._key(portion))]
+        held = self._held(portion, stand, delta)
+        if held:
+            return [held]
+        plan = replan(portion, stand, self.case.bill.id)
+        if not plan.creations and not plan.removals:
+            return [self._left_over(portion, stand, plan.rest)]
+        subscription = self.case.subscriptions.get(portion.subscription_id)
+        if plan.creations and (subscription is None or subscription.currency != self.case.bill.currency):
+            return [self._foreign(portion, subscription, delta)]
+        if subscription is None:
+            return self._written(portion, stand, plan, None, ())
+        choice = choose_invoice(self.case.invoices, self._demand(portion, subscription, stand))
+        settling, remarks = self._settling(portion, choice, delta)
+        if settling:
+            return [settling]
+        if not plan.creations:
+            return self._written(portion, stand, plan, None, remarks)
+        match choice:
+            case NoInvoice():
+                return [self._without_invoice(portion, subscription, delta)]
+            case Ambiguous(invoices):
+                named = ", ".join(invoice.id for invoice in invoices)
+                message = f"{self._money(delta)} of subscription {subscription.id} could go on drafts {named}"
+                return [self._quarantine(portion, "MB-INVOICE-AMBIGUOUS", message, delta)]
+            case Chosen(invoice, late):
+                obstacle = self._obstacle(portion, plan, invoice, booked)
+                said = remarks + ((LATE,) if late else ())
+                return [obstacle] if obstacle else self._written(portion, stand, plan, invoice, said)
+            case _:
+                assert_never(choice)
+
+    def _held(self, portion: Portion, stand: Stand, delta: int) -> Waiting | Quarantined | None:
+        """What keeps the whole portion from being touched: nobody knows, or a person has to say."""
+        where = f"of subscription {portion.subscription_id}"
+        if transit := stand.at("transit"):
+            until = max((one.line.transit_until for one in transit if one.line.transit_until), default=None)
+            why = f"draft {_invoices(transit)} is closing; its final invoice is not in sight yet"
+            return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, until)
+        if unclear := stand.at("ambiguous"):
+            finals = ", ".join(dict.fromkeys(name for one in unclear for name in one.line.candidates))
+            message = f"draft {_invoices(unclear)} with {self._gone(unclear)} {where} may have become {finals}"
+            return self._quarantine(portion, "MB-INVOICE-AMBIGUOUS", message, delta)
+        if lost := stand.at("lost"):
+            message = f"draft {_invoices(lost)} with {self._gone(lost)} {where} is gone, no final invoice was found"
+            return self._quarantine(portion, "MB-DRAFT-LOST", message, delta)
+        hold = self.policy.on_void == "hold"
+        if hold and (voided := stand.at("voided")):
+            message = f"{self._gone(voided)} {where} stood on invoice {_invoices(voided)}, which was voided or deleted"
+            return self._quarantine(portion, "MB-VOIDED", message, delta)
+        if hold and (changed := stand.at("changed")):
+            lines = ", ".join(one.line.line_id for one in changed)
+            message = f"{self._gone(changed)} {where} are missing on invoice {_invoices(changed)} (lines {lines})"
+            return self._quarantine(portion, "MB-LINE-CHANGED", message, delta)
+        wanted = {one.key: one.amount for one in portion.wanted}
+        if any(one.line.adopted and one.line.amount != wanted.get(one.line.key) for one in stand.stood):
+            return self._left_over(portion, stand, delta)
+        return None
+
+    def _written(
+        self, portion: Portion, stand: Stand, plan: Plan, invoice: Invoice | None, remarks: tuple[str, ...]
+    ) -> list[Decision]:
+        """Removals, then the lines that build on them, then what no line can take."""
+        bill = self.case.bill
+        why = f"bill {bill.id} now wants {self._money(portion.total)} for subscription {portion.subscription_id}"
+        removals = [remove_charge(bill, line, why) for line in plan.removals]
+        first = tuple(Ref("charge_removal", one.key) for one in removals)
+        decisions: list[Decision] = [*removals]
+        if invoice is not None:
+            decisions += [
+                create_charge(bill, one, invoice, self.policy, self.exponent, remarks=remarks, after=first)
+                for one in plan.creations
+            ]
+        return [*decisions, self._left_over(portion, stand, plan.rest)] if plan.rest else decisions
+
+    def _obstacle(self, portion: Portion, plan: Plan, invoice: Invoice, booked: Counter[str]) -> Quarantined | None:
+        amount = sum(one.amount for one in plan.creations)
+        if invoice.price_type != price_type_of(self.policy.bill_amounts):
+            message = f"draft {invoice.id} is {invoice.price_type}, bills hold {self.policy.bill_amounts} amounts"
+            return self._quarantine(portion, "MB-PRICE-TYPE", message, amount)
+        removed = sum(line.invoice_id == invoice.id for line in plan.removals)
+        lines = len(invoice.lines) + booked[f"invoice:{invoice.id}"] - removed
+        if lines + len(plan.creations) > self.policy.max_invoice_lines:
+            message = f"draft {invoice.id} has {lines} lines and would get {len(plan.creations)} more"
+            message = f"{message}; the most is {self.policy.max_invoice_lines}"
+            return self._quarantine(portion, "MB-INVOICE-FULL", message, amount)
+        return None
+
+    def _demand(self, portion: Portion, subscription: SubscriptionFacts, stand: Stand) -> Demand:
+        """The service end that the invoice must follow; prepaid lines alone belong to the invoice of their start."""
+        charges = [one.charge for one in portion.wanted]
+        served = [one for one in charges if any(in_arrears(line, self.case.bill) for line in one.lines)]
+        dated = [(one.end, one.end - one.start) for one in served] or [
+            (one.start, one.end - one.start) for one in charges
+        ]
+        due = max((instant for instant, _ in dated), default=None)
+        longest = max((length for instant, length in dated if instant == due), default=timedelta(0))
+        return Demand(
+            subscription,
+            self.case.bill.currency,
+            due,
+            tolerance(longest, self.policy.term_tolerance_hours),
+            stand.invoices,
+        )
+
+    def _settled_at(self) -> datetime | None:
+        """When no late usage can change the bill any more; None when nothing can already."""
+        bill = self.case.bill
+        periods = [service_period(line, bill) for line in bill.lines if in_arrears(line, bill)]
+        ends = [period[1] for period in periods if period]
+        return None if bill.locked or not ends else max(ends) + timedelta(hours=self.policy.settle_hours)
+
+    def _settling(
+        self, portion: Portion, choice: Chosen | NoInvoice | Ambiguous, delta: int
+    ) -> tuple[Waiting | None, tuple[str, ...]]:
+        """Wait for the bill to settle, but not beyond the draft's closing."""
+        settled = self._settled_at()
+        if settled is None or self.case.now >= settled:
+            return None, ()
+        send, why = settled, f"bill {self.case.bill.id} may be recalculated until {settled:%Y-%m-%d %H:%M} UTC"
+        if isinstance(choice, Chosen) and choice.invoice.date and self.policy.auto_close_days is not None:
+            guard = max(timedelta(hours=1), timedelta(seconds=2 * self.policy.schedule_interval_seconds))
+            last = choice.invoice.date + timedelta(days=self.policy.auto_close_days) - guard
+            if last < settled:
+                send, why = last, f"{why}; draft {choice.invoice.id} closes soon after {last:%Y-%m-%d %H:%M} UTC"
+        if self.case.now >= send:
+            return None, (BEFORE_SETTLED,)
+        return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, send), ()
+
+    def _without_invoice(self, portion: Portion, subscription: SubscriptionFacts, delta: int) -> Decision:
+        since = self.case.waiting_since.get(subscription.id)
+        ahead = outlook(subscription, self.case.now, max_wait_days=self.policy.max_wait_days, waiting_since=since)
+        if ahead.waits:
+            why = f"no pending invoice {ahead.reason}"
+            return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, ahead.until)
+        message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
+        if self.policy.no_pending_invoice != "quarantine":
+            message = f"{message} (no_pending_invoice={self.policy.no_pending_invoice} is not available)"
+        return self._quarantine(portion, "MB-NO-INVOICE", message, delta)
+
+    def _left_over(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
+        """What no line can take: a credit that nothing was charged for, or too much on a closed invoice."""
+        if not stand.stood and not stand.settled:
+            message = f"after netting, {self._money(rest)} are left for subscription {portion.subscription_id}"
+            if self.policy.negative != "quarantine":
+                message = f"{message} (negative={self.policy.negative} is not available)"
+            return self._quarantine(portion, "MB-BILL-NEGATIVE", message, rest)
+        statuses = {invoice.id: invoice.status for invoice in self.case.invoices}
+        named = [f"{invoice} ({statuses.get(invoice, 'closed or gone')})" for invoice in sorted(stand.invoices)]
+        settled = f", {self._money(stand.settled)} settled by hand" if stand.settled else ""
+        message = (
+            f"bill {self.case.bill.id} now wants {self._money(portion.total)} for subscription "
+            f"{portion.subscription_id}, {self._money(stand.total - stand.settled)} stand on invoice "
+            f"{', '.join(named) or 'none'}{settled}: difference {self._money(rest)}"
+        )
+        return self._quarantine(portion, "MB-BILL-CHANGED", message, rest)
+
+    def _foreign(self, portion: Portion, subscription: SubscriptionFacts | None, delta: int) -> Quarantined:
+        currency = subscription.currency if subscription else "an unknown currency"
+        bill = self.case.bill
+        message = f"bill {bill.id} is in {bill.currency}, subscription {portion.subscription_id} in {currency}"
+        return self._quarantine(portion, "MB-BILL-CURRENCY", message, delta)
+
+    def _quarantine(self, portion: Portion, code: str, message: str, amount: int) -> Quarantined:
+        bill = self.case.bill
+        return Quarantined("charge", self._key(portion), code, message, amount, bill.currency, bill.version)
+
+    def _key(self, portion: Portion) -> Key:
+        return (self.case.bill.id, portion.subscription_id)
+
+    def _gone(self, stood: Sequence[Stood]) -> str:
+        return self._money(sum(one.line.amount - (0 if one.place == "ambiguous" else one.amount) for one in stood))
+
+    def _money(self, amount: int) -> str:
+        return f"{major_text(amount, self.exponent)} {self.case.bill.currency}"
+
+
+def _invoices(stood: Sequence[Stood]) -> str:
+    return ", ".join(dict.fromkeys(one.line.invoice_id for one in stood))

@@ -1,0 +1,95 @@
+"""What stands for a portion at Chargebee: each line of ours, where it is now and what is left of it.
+
+A line on a pending invoice can still be replaced. One on a closed invoice is
+there for good. One that a person voided, deleted or edited counts only with what
+is left of it: charging it again is a decision of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from meterbridge.rules.records import BillCase, Invoice, Key, StandingLine
+
+Place = Literal["open", "fixed", "transit", "lost", "ambiguous", "voided", "changed"]
+
+GONE = ("voided", "deleted")
+"""Invoice statuses under which nothing stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """A line of ours; ``amount`` is what stands of it now, in minor units."""
+
+    line: StandingLine
+    place: Place
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """All that stands for one portion; ``settled`` is what a person settled, in minor units."""
+
+    stood: tuple[Stood, ...]
+    settled: int
+
+    @property
+    def total(self) -> int:
+        """Minor units that need not be charged any more."""
+        return sum(one.amount for one in self.stood) + self.settled
+
+    @property
+    def invoices(self) -> frozenset[str]:
+        """The invoices that hold lines of the portion."""
+        return frozenset(one.line.invoice_id for one in self.stood if one.place not in ("voided", "lost"))
+
+    @property
+    def open(self) -> tuple[StandingLine, ...]:
+        """Lines that may still be taken off their pending invoice."""
+        return tuple(one.line for one in self.stood if one.place == "open")
+
+    @property
+    def fixed(self) -> Mapping[Key, int]:
+        """What stands for good, by charge key; a line that is gone whole is not among it."""
+        amounts: Counter[Key] = Counter()
+        for one in self.stood:
+            if one.place != "open" and one.amount:
+                amounts[one.line.key] += one.amount
+        return amounts
+
+    def at(self, *places: Place) -> tuple[Stood, ...]:
+        """The lines in one of these places."""
+        return tuple(one for one in self.stood if one.place in places)
+
+
+def take_stock(case: BillCase, subscription_id: str, adopted: Iterable[StandingLine] = ()) -> Stand:
+    """Find where every line of a portion is now; ``adopted`` ones are about to be taken over."""
+    invoices = {invoice.id: invoice for invoice in case.invoices}
+    ours = [line for line in case.standing if line.subscription_id == subscription_id]
+    stood = tuple(_place(line, invoices.get(line.invoice_id)) for line in [*ours, *adopted])
+    settled = case.settled.get(subscription_id, 0)
+    gone = sum(one.line.amount - one.amount for one in stood)
+    # Negative: a person took lines off for a withdrawn bill. Those that show as gone count nothing anyway.
+    return Stand(stood, settled if settled >= 0 else min(0, settled + max(0, gone)))
+
+
+def _place(line: StandingLine, invoice: Invoice | None) -> Stood:
+    match line.draft:
+        case "transit" | "ambiguous":
+            return Stood(line, line.draft, line.amount)
+        case "lost":
+            return Stood(line, "lost", 0)
+        case "found":
+            pass
+    if invoice is None or not line.line_id:
+        return Stood(line, "fixed", line.amount)
+    if invoice.status in GONE:
+        return Stood(line, "voided", 0)
+    if invoice.strong:
+        left = sum(found.amount for found in invoice.lines if found.id == line.line_id)
+        if left != line.amount:
+            return Stood(line, "changed", left)
+    return Stood(line, "open" if invoice.status == "pending" and line.movable else "fixed", line.amount)

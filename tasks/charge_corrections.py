@@ -1,0 +1,148 @@
+"""Lines of ours that go off a pending invoice again: confirmed right before, one at a time, every answer checked.
+
+Line ids are never given twice, so the same removal may be sent again without harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors.chargebee import requests
+from connectors.transport import Answer, Request, path
+from meterbridge.clock import boottime
+from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
+from meterbridge.ledger import intents, mappings
+from meterbridge.ledger.intents import IntentRow
+from meterbridge.ledger.ledger import Writer
+from tasks.charges import RESEND_SECONDS
+from tasks.receipts import Receipt
+from tasks.runs import Run
+from tasks.services import Services
+
+logger = logging.getLogger(__name__)
+
+LEASE_MARGIN_SECONDS = 5
+CLOSED = (404, 409)
+"""How Chargebee answers a write to a draft that has closed meanwhile."""
+
+
+def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
+    """Take lines off their drafts; one that cannot be taken off stops no other.
+
+    Raises:
+        RetriableError: Chargebee is down or an outcome is unknown; what was not sent is ready again.
+        SetupError: Chargebee refuses our credentials.
+    """
+    receipt = Receipt(claimed=len(rows))
+    left = [row.id for row in rows]
+    try:
+        for row in rows:
+            with work.ledger.write() as tx:
+                ours = intents.renew(tx, left, run.run_id, work.settings.lease_seconds)
+                tx.commit()
+            if row.id in ours:
+                _remove(work, run, row, receipt)
+            left.remove(row.id)
+    finally:
+        with work.ledger.write() as tx:
+            for row_id in left:
+                intents.release(tx, row_id, run.run_id)
+            tx.commit()
+    return receipt
+
+
+def _remove(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
+    until = boottime() + work.settings.lease_seconds - LEASE_MARGIN_SECONDS
+    try:
+        invoice = work.chargebee.invoice_or_none(row.payload["invoice_id"])
+        if invoice is None or invoice.status != "pending":
+            raise _closed(row)
+        line_ids = set(row.payload["line_ids"])
+        if not line_ids & {line.id for line in invoice.line_items}:
+            _apply(work, run, row, receipt, written=row.state != "ready")
+        elif row.state == "ready" and not _still_decided(work, row.payload):
+            logger.info(
+                "bill changed since it was decided", extra={"run_id": run.run_id, "bill": row.payload["bill_id"]}
+            )
+            with work.ledger.write() as tx:
+                intents.supersede(tx, row.id, run.run_id)
+                tx.commit()
+        else:
+            _transmit(work, run, row, until)
+            _apply(work, run, row, receipt, written=True)
+    except RecordRefused as refusal:
+        with work.ledger.write() as tx:
+            receipt.set_aside(tx, run, row, refusal)
+            tx.commit()
+
+
+def _transmit(work: Services, run: Run, row: IntentRow, until: float) -> None:
+    """Commit as ``sending``, send under the intent's own key, see that the lines are gone."""
+    request = requests.delete_line_items(row.payload["invoice_id"], row.payload["line_ids"])
+    with work.ledger.write() as tx:
+        if row.state == "ready":
+            marked = intents.mark_sending(tx, row.id, run.run_id, request.to_json(), {}, at=work.clock.epoch())
+        else:
+            request = Request.from_json(row.request) if row.request else request
+            marked = intents.reattempt(tx, row.id, run.run_id, at=work.clock.epoch())
+        tx.commit()
+    if not marked or boottime() > until:
+        raise RetriableError("MB-HELD", f"the lease on removal {row.key} ran out before it was sent")
+    answer = _answer(work, run, row, request)
+    invoice_id = row.payload["invoice_id"]
+    invoice = work.chargebee.invoice(invoice_id) if answer.replayed else work.chargebee.parse_invoice(answer)
+    if set(row.payload["line_ids"]) & {line.id for line in invoice.line_items}:
+        raise RecordRefused("MB-CHARGE-WRONG", f"invoice {invoice_id}: line {row.key[-1]} is still there")
+
+
+def _answer(work: Services, run: Run, row: IntentRow, request: Request) -> Answer:
+    try:
+        until = time.monotonic() + RESEND_SECONDS
+        return work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until)
+    except OutcomeUnknown as lost:
+        with work.ledger.write() as tx:
+            intents.unknown(tx, row.id, run.run_id, lost.message)
+            tx.commit()
+        raise RetriableError("MB-OUTCOME-UNKNOWN", f"removal {row.key}: {lost.message}") from lost
+    except RecordRefused as refusal:
+        raise (_closed(row) if refusal.status in CLOSED else refusal) from refusal
+    except MeterbridgeError:  # nothing was executed: throttled, or never reached
+        with work.ledger.write() as tx:
+            intents.unsent(tx, row.id, run.run_id)
+            tx.commit()
+        raise
+
+
+def _apply(work: Services, run: Run, row: IntentRow, receipt: Receipt, *, written: bool) -> None:
+    with work.ledger.write() as tx:
+        if intents.applied(tx, row.id, run.run_id, {"written": written}, mapping=None):
+            _forget(tx, tuple(row.payload["charge"]), row.payload["line_ids"])
+            if written:
+                receipt.took(row)
+        else:
+            receipt.held += 1
+        tx.commit()
+
+
+def _forget(tx: Writer, charge: tuple[str, ...], line_ids: Sequence[str]) -> None:
+    """The ledger's charge becomes history, unless it stands as another line by now."""
+    known = mappings.get(tx, "charge", charge)
+    if known is not None and known.remote_id in line_ids:
+        mappings.deactivate(tx, "charge", charge)
+
+
+def _still_decided(work: Services, payload: Mapping[str, Any]) -> bool:
+    """Whether the bill is what the removal was decided on, or still gone."""
+    bill = work.m3ter.get_or_none(path("bills", payload["bill_id"]), exact=True)
+    if bill is None or payload["bill_status"] == "DELETED":
+        return bill is None and payload["bill_status"] == "DELETED"
+    now = (int(bill["version"]), bill["status"], bill.get("lastCalculatedDate"))
+    return now == (payload["bill_version"], payload["bill_status"], payload["bill_last_calculated"])
+
+
+def _closed(row: IntentRow) -> RecordRefused:
+    message = f"invoice {row.payload['invoice_id']} closed before line {row.key[-1]} was taken off"
+    return RecordRefused("MB-INVOICE-CLOSED", message, key=str(row.key))

@@ -1,0 +1,159 @@
+"""The m3ter mappings of charges: bill ↔ invoice once each, and each bill line ↔ its invoice line.
+
+They follow the charges: new ones are made, those of lines that went are taken away,
+those of a draft that closed are pointed at its final invoice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meterbridge.rules.keys import fingerprint
+from meterbridge.rules.records import Action, Intent, Key, Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A charge that the ledger holds: where it stands, and the bill lines it was made of."""
+
+    key: Key
+    invoice_id: str
+    line_id: str
+    bill_line_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A held charge whose draft became a final invoice; the line's id may be another one."""
+
+    held: Held
+    invoice_id: str
+    line_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The entity and table names that this organisation permits; None where it permits none."""
+
+    bill: str | None
+    invoice: str | None
+    line: str | None
+    invoice_line: str | None
+
+    @classmethod
+    def of(cls, names: Mapping[str, Any]) -> Names:
+        """As kept in the ledger: ``bill``, ``invoice``, ``line``, ``invoice_line``."""
+        return cls(*(names.get(role) for role in ("bill", "invoice", "line", "invoice_line")))
+
+    def sides_of_bill(self, bill_id: str, invoice_id: str) -> dict[str, Any] | None:
+        """Bill ↔ invoice; None where the ledger alone may know."""
+        if not (self.bill and self.invoice):
+            return None
+        return {
+            "m3terEntity": self.bill,
+            "m3terId": bill_id,
+            "externalTable": self.invoice,
+            "externalId": invoice_id,
+        }
+
+    def sides_of_line(self, line_id: str, invoice_line: str | Ref) -> dict[str, Any] | None:
+        """Bill line ↔ invoice line; None where the ledger alone may know."""
+        if not (self.line and self.invoice_line):
+            return None
+        return {
+            "m3terEntity": self.line,
+            "m3terId": line_id,
+            "externalTable": self.invoice_line,
+            "externalId": invoice_line,
+        }
+
+
+def mapping_intents(
+    decided: Iterable[Intent],
+    names: Names,
+    *,
+    known: Collection[Key] = (),
+    held: Iterable[Held] = (),
+    moved: Iterable[Moved] = (),
+) -> list[Intent]:
+    """What must change in m3ter's mappings once these charges and removals are applied.
+
+    ``known`` are the keys of mappings that the ledger holds; ``held`` the charges
+    that it holds, as they stand after ``moved``.
+    """
+    decided = list(decided)
+    found: dict[Key, Intent] = {}
+    for intent in _pointed_elsewhere(moved, names, known):
+        found[intent.key] = intent
+    for charge in decided:
+        if charge.kind == "charge" and charge.action != "net":
+            for intent in _of_charge(charge, names, known):
+                found[intent.key] = intent
+    for intent in _of_removals(decided, names, known, list(held)):
+        found.setdefault(intent.key, intent)
+    return list(found.values())
+
+
+def _of_charge(charge: Intent, names: Names, known: Collection[Key]) -> Iterator[Intent]:
+    bill_id, invoice_id = str(charge.payload["bill_id"]), str(charge.payload["invoice_id"])
+    first: Action = "adopt" if charge.action == "adopt" else "create"  # adopt looks for one made before the ledger
+    key: Key = ("Bill", bill_id, invoice_id)
+    if key not in known:
+        yield from _mapping(key, names.sides_of_bill(bill_id, invoice_id), first, charge)
+    for line_id in map(str, charge.payload["line_ids"]):
+        key = ("BillLine", bill_id, line_id)
+        action = "update" if key in known else first
+        yield from _mapping(key, names.sides_of_line(line_id, Ref("charge", charge.key)), action, charge)
+
+
+def _of_removals(decided: Iterable[Intent], names: Names, known: Collection[Key], held: list[Held]) -> Iterator[Intent]:
+    removals = {intent.key[:-1]: intent for intent in decided if intent.kind == "charge_removal"}
+    coming = {(i.payload["bill_id"], i.payload["invoice_id"]) for i in decided if i.kind == "charge"}
+    staying = {(one.key[0], one.invoice_id) for one in held if one.key not in removals}
+    for one in held:
+        removal = removals.get(one.key)
+        if removal is None:
+            continue
+        for line_id in one.bill_line_ids:
+            key: Key = ("BillLine", one.key[0], line_id)
+            if key in known:
+                yield from _mapping(key, names.sides_of_line(line_id, one.line_id), "delete", removal)
+        place = (one.key[0], one.invoice_id)
+        if ("Bill", *place) in known and place not in staying | coming:
+            yield from _mapping(("Bill", *place), names.sides_of_bill(*place), "delete", removal)
+
+
+def _pointed_elsewhere(moved: Iterable[Moved], names: Names, known: Collection[Key]) -> Iterator[Intent]:
+    for one in moved:
+        bill_id = one.held.key[0]
+        key: Key = ("Bill", bill_id, one.held.invoice_id)
+        if key in known:
+            yield from _mapping(key, names.sides_of_bill(bill_id, one.invoice_id), "update", None)
+        for line_id in one.held.bill_line_ids if one.line_id != one.held.line_id else ():
+            key = ("BillLine", bill_id, line_id)
+            if key in known:
+                yield from _mapping(key, names.sides_of_line(line_id, one.line_id), "update", None)
+
+
+def _mapping(key: Key, sides: dict[str, Any] | None, action: Action, after: Intent | None) -> Iterator[Intent]:
+    if sides is None:
+        return
+    payload = {"externalSystem": "Chargebee", **sides}
+    verb = {"delete": "no longer", "update": "now"}.get(action, "")
+    where = sides["externalId"] if isinstance(sides["externalId"], str) else ""
+    yield Intent(
+        kind="external_mapping",
+        key=key,
+        action=action,
+        target="m3ter",
+        payload=payload,
+        fingerprint=fingerprint(payload),
+        reason=" ".join(
+            f"{sides['m3terEntity']} {sides['m3terId']} {verb} ↔ Chargebee {sides['externalTable']} {where}".split()
+        ),
+        scope=f"bill:{key[1]}",
+        depends_on=() if after is None else (Ref(after.kind, after.key),),
+        source_version=None if after is None else after.source_version,
+    )
