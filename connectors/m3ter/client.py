@@ -133,6 +133,10 @@ class M3terClient:
         """All plan templates."""
         return self._each("/plantemplates", exact=True)
 
+    def meters(self) -> Iterator[Record]:
+        """All meters, with their data fields."""
+        return self._each("/meters")
+
     def currencies(self) -> Iterator[Record]:
         """All currencies of the organisation."""
         return self._each("/picklists/currency")

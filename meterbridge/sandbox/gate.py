@@ -14,6 +14,7 @@ from meterbridge.sandbox.chargebee.call import refusal
 from meterbridge.sandbox.chargebee.state import StoredAnswer
 from meterbridge.sandbox.faults import Fault
 from meterbridge.sandbox.m3ter import entry as m3ter
+from meterbridge.sandbox.m3ter import uploads
 from meterbridge.sandbox.protocol import Connection
 from meterbridge.sandbox.wire import HttpReply, HttpRequest, Refusal
 from meterbridge.sandbox.world import LoggedRequest, World
@@ -54,6 +55,9 @@ class Gate:
             self._world.settle()
             if request.path.startswith(control.PREFIX):
                 connection.reply(control.answer(self._world, request))
+                return
+            if request.path.startswith(uploads.PREFIX):
+                connection.reply(uploads.answer(self._world, request))
                 return
             vendor = "chargebee" if request.path.startswith(chargebee.PREFIX) else "m3ter"
             key = chargebee.idempotency_key(request)

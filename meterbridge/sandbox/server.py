@@ -85,6 +85,7 @@ class Sandbox:
             loop.close()
             return
         self.port = server.sockets[0].getsockname()[1]
+        self.world.facts["url"] = self.url
         self._loop = loop
         self._ready.set()
         try:

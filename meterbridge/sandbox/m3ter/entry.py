@@ -19,6 +19,7 @@ from meterbridge.sandbox.m3ter import (
     measurements,
     organization,
     products,
+    uploads,
 )
 from meterbridge.sandbox.m3ter.call import Call, refusal
 from meterbridge.sandbox.wire import HttpReply, HttpRequest, Refusal, Route, merged
@@ -39,6 +40,7 @@ ROUTES = merged(
         bills,
         bill_jobs,
         measurements,
+        uploads,
         events,
     )
 )

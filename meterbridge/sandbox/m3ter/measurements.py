@@ -25,18 +25,30 @@ def submit(call: Call) -> Row:
     if not isinstance(rows, list) or not 1 <= len(rows) <= 1000:
         raise refusal(400, "measurements: must be a list of 1 to 1000")
     for position, row in enumerate(rows):
-        wrong = _malformed(row, lenient=call.world.switches.lenient)
+        wrong = complaint(row, lenient=call.world.switches.lenient)
         if wrong:
             raise refusal(400, f"measurements[{position}].{wrong}")
-    for row in rows:
-        failure = ingest(call.state, row)
-        if failure:
-            content = {"id": row.get("uid", ""), "type": failure, "measurement": row}
-            call.state.emit("ingest.validation.failure", content)
+    take(call.state, rows)
     return {"result": "accepted"}
 
 
-def _malformed(row: object, *, lenient: bool) -> str | None:
+def take(state: M3terState, rows: list[Row]) -> int:
+    """Ingest well-formed measurements; what fails shows as an event each, with its file. Returns how many failed."""
+    failed = 0
+    for row in rows:
+        failure = ingest(state, row)
+        if failure:
+            failed += 1
+            content = {"id": row.get("uid", ""), "type": failure, "measurement": row}
+            file = f"failed-{len(state.failed_files) + 1}.json"
+            state.failed_files[file] = [{"error": failure, "type": failure, "measurement": row}]
+            link = f"/measurements/failedIngest/getDownloadUrl?file={file}"
+            state.emit("ingest.validation.failure", content | {"getDownloadUrl": link})
+    return failed
+
+
+def complaint(row: object, *, lenient: bool) -> str | None:
+    """What is wrong with the form of a measurement; None for a sound one."""
     if not isinstance(row, dict):
         return "must be an object"
     for name in ("meter", "account", "ts"):

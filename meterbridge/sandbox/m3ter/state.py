@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from meterbridge.sandbox.clock import VirtualClock, rfc3339
 from meterbridge.sandbox.ids import Ids
 from meterbridge.sandbox.limits import Window
 from meterbridge.sandbox.table import Row, Table
+
+if TYPE_CHECKING:
+    from meterbridge.sandbox.m3ter.uploads import Upload
 
 SERVICE_USER = "USER_7d1f6a52-64a5-4a53-8f0e-9d3c11b7a001"
 
@@ -53,6 +57,8 @@ class M3terState:
         self.integration_configs = Table(equal_fields=("destinationId",))
         self.events = Table(equal_fields=("eventName",))
         self.usage = Usage()
+        self.uploads: dict[str, Upload] = {}
+        self.failed_files: dict[str, list[Row]] = {}
         self.tokens: dict[str, int] = {}
         self.window = Window(1000)
         self.organizations = Table()
