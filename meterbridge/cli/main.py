@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import demo, inspect, money, sandbox, sync
+from meterbridge.cli import demo, inspect, money, sandbox, serve, sync
 from meterbridge.errors import MeterbridgeError, SetupError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(sync.app, name="sync")
 app.add_typer(money.quarantine, name="quarantine")
 app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
+app.command("serve")(serve.serve)
 app.command("doctor")(inspect.doctor)
 app.command("status")(inspect.status)
 app.command("trace")(inspect.trace)
