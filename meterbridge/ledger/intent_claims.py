@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, exists, literal_column, or_, select, update
 
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.intent_rows import IntentRow, decode, is_latest
@@ -58,7 +57,7 @@ def claim(
     conditions = [*_wanted(candidate, wish), ~_waits(candidate)]
     if exclusive_scope:
         conditions += [~_scope_is_busy(candidate), ~_scope_has_earlier(candidate, wish)]
-    return _lease(tx, candidate, conditions, wish.states, owner, limit, lease_seconds)
+    return _lease(tx, candidate, conditions, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds)
 
 
 def stale(
@@ -73,7 +72,9 @@ def stale(
     """Take over rows in ``sending`` or ``unknown`` whose lease ran out or was given up: to be probed, by id."""
     wish = _Wish(tx.connection, IN_FLIGHT_STATES, kinds, None, scopes)
     candidate = intents.alias("candidate")
-    return _lease(tx, candidate, _wanted(candidate, wish), wish.states, owner, limit, lease_seconds)
+    return _lease(
+        tx, candidate, _wanted(candidate, wish), wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds
+    )
 
 
 def renew(tx: Writer, ids: Iterable[int], owner: str, lease_seconds: float = LEASE_SECONDS) -> set[int]:
@@ -100,6 +101,7 @@ def _lease(
     candidate: FromClause,
     conditions: Sequence[ColumnElement[bool]],
     states: Sequence[str],
+    *,
     owner: str,
     limit: int,
     lease_seconds: float,
@@ -144,16 +146,20 @@ def _is_free(table: FromClause) -> ColumnElement[bool]:
 def _waits(table: FromClause) -> ColumnElement[bool]:
     """Something that the row depends on is not done."""
     needed, other = intent_dependencies.alias(), intents.alias()
-    same_thing = and_(
-        other.c.connection == needed.c.connection,
-        other.c.kind == needed.c.kind,
-        other.c.natural_key == needed.c.natural_key,
-    )
     undone = or_(other.c.state.in_(OPEN_STATES), and_(other.c.state == "refused", is_latest(other)))
+    # One inside the other and no join: SQLite would begin the join at the wrong end, with every intent there is.
+    is_undone = exists(
+        select(other.c.id).where(
+            other.c.connection == needed.c.connection,
+            other.c.kind == needed.c.kind,
+            other.c.natural_key == needed.c.natural_key,
+            undone,
+        )
+    )
     return exists(
-        select(needed.c.intent_id)
-        .select_from(needed.join(other, same_thing))
-        .where(needed.c.connection == table.c.connection, needed.c.intent_id == table.c.id, undone)
+        select(needed.c.intent_id).where(
+            needed.c.connection == table.c.connection, needed.c.intent_id == table.c.id, is_undone
+        )
     )
 
 
@@ -169,13 +175,15 @@ def _scope_has_earlier(table: FromClause, wish: _Wish) -> ColumnElement[bool]:
     return _exists_beside(table, other, other.c.id < table.c.id, *_wanted(other, wish), ~_waits(other))
 
 
-def _exists_beside(table: FromClause, other: FromClause, *conditions: Any) -> ColumnElement[bool]:
+def _exists_beside(table: FromClause, other: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    # Literals and no parameters: only then do both databases see that the index of open rows by scope may be used.
+    is_open = other.c.state.in_([literal_column(f"'{state}'") for state in OPEN_STATES])
     return exists(
         select(other.c.id).where(
             other.c.connection == table.c.connection,
             other.c.scope == table.c.scope,
             other.c.id != table.c.id,
-            other.c.state.in_(OPEN_STATES),
+            is_open,
             *conditions,
         )
     )

@@ -20,6 +20,7 @@ from meterbridge.ledger.transaction import Writer, chunks
 
 _HELD_STATES = ("ready", *IN_FLIGHT_STATES)
 _NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
+_DONE: dict[str, Any] = {"state": "applied", "error_code": None, "error_message": None, **_NO_LEASE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def mark_sending(
     Returns:
         False: the row is no longer ``ready``, or the lease ran out. Do not send.
     """
-    return mark_sending_many(tx, {intent_id: request}, owner, baselines={intent_id: baseline or {}}, at=at) != []
+    stored = {"request": request, "baseline": encode(baseline or {})}
+    return _set(tx, intent_id, owner, *_may_be_sent(), **stored, **_attempt(at))
 
 
 def mark_sending_many(
@@ -62,20 +64,15 @@ def mark_sending_many(
     at: float | None = None,
 ) -> list[int]:
     """:func:`mark_sending` for many rows at once; returns the ids that may be sent, in order."""
-    alive = (intents.c.state == "ready", intents.c.lease_until > EpochNow())
-    marked = _ours(tx, requests, owner, *alive)
-    start = EpochNow() if at is None else literal(at)
+    marked = _ours(tx, requests, owner, *_may_be_sent())
     statement = (
         update(intents)
         .where(intents.c.id == bindparam("row_id"))
         .values(
-            state="sending",
             request=bindparam("new_request"),
             baseline=bindparam("new_baseline"),
-            first_sent_at=func.coalesce(intents.c.first_sent_at, start),
-            attempt_started_at=start,
-            attempts=intents.c.attempts + 1,
             updated_at=EpochNow(),
+            **_attempt(at),
         )
     )
     if marked:
@@ -96,18 +93,20 @@ def reattempt(tx: Writer, intent_id: int, owner: str, *, at: float | None = None
     ``request`` replaces the stored one where the vendor has no keys and the old one
     names a version that is no longer the current one.
     """
-    start = EpochNow() if at is None else at
     alive = (intents.c.state.in_(IN_FLIGHT_STATES), intents.c.request.is_not(None), intents.c.lease_until > EpochNow())
     renewed = {} if request is None else {"request": request}
-    count = intents.c.attempts + 1
-    return _set(tx, intent_id, owner, *alive, state="sending", attempt_started_at=start, attempts=count, **renewed)
+    return _set(tx, intent_id, owner, *alive, **_attempt(at), **renewed)
 
 
 def applied(
     tx: Writer, intent_id: int, owner: str, outcome: Mapping[str, Any], *, mapping: mappings.Mapping | None
 ) -> bool:
     """The target is as intended; the mapping, if any, is stored along with it."""
-    return apply_many(tx, owner, [Applied(intent_id, outcome, mapping)]) != []
+    held = intents.c.state.in_(_HELD_STATES)
+    done = _set(tx, intent_id, owner, held, outcome=encode(outcome), **_DONE)
+    if done and mapping is not None:
+        mappings.put(tx, mapping)
+    return done
 
 
 def apply_many(tx: Writer, owner: str, outcomes: Iterable[Applied]) -> list[int]:
@@ -117,14 +116,7 @@ def apply_many(tx: Writer, owner: str, outcomes: Iterable[Applied]) -> list[int]
     statement = (
         update(intents)
         .where(intents.c.id == bindparam("row_id"))
-        .values(
-            state="applied",
-            outcome=bindparam("new_outcome"),
-            error_code=None,
-            error_message=None,
-            updated_at=EpochNow(),
-            **_NO_LEASE,
-        )
+        .values(outcome=bindparam("new_outcome"), updated_at=EpochNow(), **_DONE)
     )
     if ours:
         tx.execute(statement, [{"row_id": one, "new_outcome": encode(by_id[one].outcome)} for one in ours])
@@ -178,6 +170,21 @@ def unsent(tx: Writer, intent_id: int, owner: str) -> bool:
         **cleared,
         **_NO_LEASE,
     )
+
+
+def _may_be_sent() -> tuple[ColumnElement[bool], ...]:
+    return intents.c.state == "ready", intents.c.lease_until > EpochNow()
+
+
+def _attempt(at: float | None) -> dict[str, Any]:
+    """What every start of an attempt changes; ``first_sent_at`` is set once."""
+    start = EpochNow() if at is None else literal(at)
+    return {
+        "state": "sending",
+        "first_sent_at": func.coalesce(intents.c.first_sent_at, start),
+        "attempt_started_at": start,
+        "attempts": intents.c.attempts + 1,
+    }
 
 
 def _set(tx: Writer, intent_id: int, owner: str, *guards: ColumnElement[bool], **values: Any) -> bool:

@@ -56,8 +56,8 @@ def record(
     change_set: str,
     wanted: Iterable[Intent],
     site: str,
-    proposed: bool = False,
     *,
+    proposed: bool = False,
     kinds: Collection[str] = (),
     keys_decided: Iterable[Key] = (),
 ) -> Recorded:
@@ -195,7 +195,12 @@ def _new_row(sheet: _Sheet, name: _Name, intent: Intent, generation: int) -> dic
         "change_set": sheet.change_set,
         "run_id": sheet.run_id,
         "idempotency_key": idempotency_key(
-            connection, sheet.site, intent.kind, intent.key, generation, intent.fingerprint
+            connection,
+            sheet.site,
+            intent.kind,
+            intent.key,
+            generation=generation,
+            fingerprint=intent.fingerprint,
         ),
         "attempts": 0,
     }

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import pytest
+from sqlalchemy import Engine, event
 
 from meterbridge.ledger import intents
 from meterbridge.ledger.ledger import Ledger
@@ -188,3 +195,54 @@ def test_a_superseded_row_in_a_claim_is_not_sent(ledger: Ledger) -> None:
     record(ledger, [wish("acme", fingerprint="fp-2")], "run-2")
     assert not send(ledger, row, "slow")
     assert states(ledger, "acme") == ["superseded", "ready"]
+
+
+def test_a_row_set_free_while_another_claims_its_scope_waits_for_that_claim(ledger: Ledger) -> None:
+    """The first of a scope waits for its owner; as the second is being claimed, the owner gets done."""
+    record(ledger, [wish("owner"), wish("a1", scope="A", depends_on=after("owner")), wish("a2", scope="A")])
+    (owner,) = claim(ledger, "one", limit=1)
+    late: list[list[str]] = []
+
+    def finish_the_owner_and_claim() -> None:
+        outcome(ledger, "applied", owner, "one", {}, mapping=None)
+        late.append(names(claim(ledger, "late", exclusive_scope=True)))
+
+    other = threading.Thread(target=finish_the_owner_and_claim)
+    with ledger.write() as tx:
+        assert names(intents.claim(tx, "early", kinds=("account",), limit=9, exclusive_scope=True)) == ["a2"]
+        other.start()
+        other.join(timeout=0.5)
+        tx.commit()
+    other.join()
+    assert late == [[]]
+
+
+def test_a_claim_looks_its_neighbours_up_by_scope_and_key(tmp_path: Path) -> None:
+    """Any other way to find them reads every intent there is for every candidate: a backlog would never end."""
+    ledger = Ledger.open(None, home=tmp_path, connection="default")
+    claims: list[tuple[str, Any]] = []
+
+    def remember(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "picked" in statement:
+            claims.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", remember)
+    try:
+        claim(ledger, exclusive_scope=True, scopes=["A"], change_set="x")
+    finally:
+        event.remove(Engine, "before_cursor_execute", remember)
+        ledger.close()
+    ((statement, parameters),) = claims
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
+        steps = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    beside = [step for step in steps if step.startswith(("SEARCH intents_", "SCAN intents_", "SEARCH intent_dep"))]
+    for step in beside:
+        assert any(
+            way in step
+            for way in (
+                "intents_open_by_scope (connection=? AND scope=?",
+                "intents_generation (connection=? AND kind=? AND natural_key=?",
+                "sqlite_autoindex_intent_dependencies_1 (connection=? AND intent_id=?",
+            )
+        ), step
+    assert len(beside) >= 6

@@ -126,6 +126,14 @@ def test_a_proved_absence_starts_a_new_attempt_under_the_same_key_and_request(le
     assert (again.request, again.idempotency_key) == ("POST /accounts", row.idempotency_key)
 
 
+def test_a_new_attempt_may_carry_the_request_as_it_has_to_be_now(ledger: Ledger) -> None:
+    record(ledger, [wish("acme")])
+    (row,) = claim(ledger)
+    send(ledger, row, request="PUT version 1")
+    assert outcome(ledger, "reattempt", row, request="PUT version 2")
+    assert latest(ledger, "acme").request == "PUT version 2"
+
+
 def test_a_row_never_sent_cannot_be_attempted_again(ledger: Ledger) -> None:
     record(ledger, [wish("acme")])
     (row,) = claim(ledger)
