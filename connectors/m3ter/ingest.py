@@ -68,13 +68,15 @@ class IngestClient:
         return cls(Transport("m3ter ingest", ingest_url, auth, pacer, **options), config.organization_id)
 
     def submit(self, measurements: str) -> None:
-        """Send 1 to 1,000 measurements: JSON objects, joined by commas; repeated where the answer is lost.
+        """Send 1 to 1,000 measurements: JSON objects, joined by commas.
 
         Raises:
             RecordRefused: The envelope is refused, and with it every measurement in it.
+            OutcomeUnknown: The answer was lost; sending the same again does no harm, but m3ter will
+                tell of each measurement as a DuplicateUid, so that the caller must know of it.
         """
         body = f'{{"measurements":[{measurements}]}}'
-        self.transport.send(Request("POST", self._path, body, JSON), repeatable=True)
+        self.transport.send(Request("POST", self._path, body, JSON), repeatable=False)
 
     def close(self) -> None:
         """Close all connections."""

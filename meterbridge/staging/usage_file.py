@@ -1,0 +1,297 @@
+"""The usage part of a run's staging file: land the input, judge it, hand out what is to be sent.
+
+Memory stays flat: DuckDB spills beyond its limit, repetitions are looked for in
+parts, and measurements leave in slots of a fixed number of source rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from meterbridge.errors import RetriableError, SetupError
+from meterbridge.staging.database import statement
+from meterbridge.staging.usage_shape import FieldShape, MomentShape, UsageShape, literal
+from meterbridge.staging.usage_sql import CREATE_USAGE, land_meter, relation
+
+MEMORY = "220MB"
+ROWS_PER_PART = 2_000_000
+SLOT_MEASUREMENTS = 1_000
+_NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINY",
+    "USMALL",
+    "UINT",
+    "UBIG",
+    "UHUGE",
+    "DEC",
+    "DOUBLE",
+)
+REFERENCES = {
+    "ref_usage_accounts": ("code", "reason", "subject"),
+    "ref_usage_meters": ("code", "reason", "subject"),
+    "ref_usage_closed": ("meter", "account", "day", "reason"),
+}
+
+_RENDERED = (
+    '\'{"uid":"\' || uid || \'","meter":\' || to_json(meter)::varchar || \',"account":\' || to_json(account)::varchar'
+    " || ',\"ts\":\"' || ts || '\"' || case when ets is null then '' else ',\"ets\":\"' || ets || '\"' end"
+    " || fields || '}'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The measurements of one fixed range of source rows, as JSON objects joined by commas, in order.
+
+    ``members`` is None when the numbers from ``first`` to ``last`` are all there.
+    """
+
+    number: int
+    body: str
+    count: int
+    first: int
+    last: int
+    members: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One measurement as it is sent."""
+
+    number: int
+    source_row: int
+    body: str
+
+
+class UsageFile:
+    """One run's staging file, opened for usage; one connection, one thread at a time."""
+
+    def __init__(self, path: Path, *, memory: str = MEMORY) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": memory,
+            "threads": "2",
+        }
+        try:
+            self._connection = duckdb.connect(str(path), config=settings)
+        except duckdb.IOException as failure:
+            raise RetriableError("MB-UNAVAILABLE", f"the staging file {path.name} is in use") from failure
+        self._connection.execute("SET TimeZone = 'UTC'")
+
+    def close(self) -> None:
+        """Flush and release the file."""
+        self._connection.close()
+
+    def land(self, shape: UsageShape) -> tuple[int, int]:
+        """Read the input once a meter into ``stg_usage``; returns source rows and measurements, sound or not.
+
+        Raises:
+            SetupError: MB-USAGE-INPUT or MB-USAGE-MAPPING, the input cannot be read so, or has no such column.
+        """
+        self._connection.execute(CREATE_USAGE)
+        self._connection.execute("create or replace table out_usage_resent (first BIGINT, last BIGINT)")
+        try:
+            native = self._with_native_types(shape)
+            for place in range(len(shape.meters)):
+                self._connection.execute(land_meter(native, place))
+            self._land_broken_lines()
+        except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as failure:
+            raise SetupError("MB-USAGE-MAPPING", f"{shape.name}: {_first_line(failure)}") from failure
+        except duckdb.Error as failure:
+            raise SetupError("MB-USAGE-INPUT", f"{shape.name}: {_first_line(failure)}") from failure
+        rows = self.one("select count(distinct source_row), count(*) from stg_usage") if len(shape.meters) > 1 else None
+        total = self.one("select count(*) from stg_usage")[0]
+        return (rows[0] if rows else total), total
+
+    def accounts(self) -> Iterator[str]:
+        """Each account code of rows that are sound so far."""
+        return (row[0] for row in self._rows("select distinct account from stg_usage where reason is null order by 1"))
+
+    def meters(self) -> list[str]:
+        """Each meter code of rows that are sound so far."""
+        return [row[0] for row in self._rows("select distinct meter from stg_usage where reason is null order by 1")]
+
+    def refer(self, table: str, rows: Iterable[Sequence[str | None]]) -> None:
+        """Land a small reference table of :data:`REFERENCES`."""
+        columns = REFERENCES[table]
+        self._connection.execute(f"create or replace table {table} ({', '.join(f'{c} VARCHAR' for c in columns)})")
+        given = list(rows)
+        if given:
+            lists = [[row[place] for row in given] for place in range(len(columns))]
+            shown = ", ".join("unnest(?::VARCHAR[])" for _ in columns)
+            self._connection.execute(f"insert into {table} select {shown}", lists)
+
+    def judge(self) -> int:
+        """Look for repetitions and gather everything that must not be sent; returns how many."""
+        self._find_suspects()
+        for table in ("int_usage_twins", "chk_usage_rejects"):
+            self._connection.execute(statement("usage", table))
+        return int(self.one("select count(*) from chk_usage_rejects")[0])
+
+    def summarise(self) -> None:
+        """Count by meter and account into ``out_usage_summary``."""
+        self._connection.execute(statement("usage", "out_usage_summary"))
+
+    def old_days(self, before: float) -> Iterator[tuple[str, str, str]]:
+        """(meter, account, UTC day) of the measurements older than an instant (epoch seconds) that are to be sent."""
+        query = (
+            "select distinct meter, account, day::varchar from stg_usage anti join chk_usage_rejects using (number) "
+            "where day <= make_timestamp(cast($before * 1000000 as BIGINT))::date order by all"
+        )
+        return self._rows(query, {"before": before})
+
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and the highest measurement number; (0, -1) when there is none."""
+        low, high = self.one("select min(number), max(number) from stg_usage")
+        return (0, -1) if low is None else (int(low), int(high))
+
+    def slots(self, first: int, last: int, size: int) -> list[Slot]:
+        """The slots ``first`` to ``last`` (inclusive) of ``size`` measurement numbers each; empty ones are left out.
+
+        The aggregate takes rows in the table's order, which one thread keeps: sorting them
+        again would cost a third of the rate.
+        """
+        low, high = first * size, (last + 1) * size - 1
+        span = {"low": low, "high": high, "size": size}
+        query = (
+            f"select number // $size as slot, string_agg({_RENDERED}, ',' order by number), count(*), min(number), "
+            f"max(number) from {_SENDABLE} group by slot order by slot"
+        )
+        found = [Slot(*row) for row in self._connection.execute(query, span).fetchall()]
+        holed = [slot.number for slot in found if slot.count != slot.last - slot.first + 1]
+        if not holed:
+            return found
+        query = f"select number // $size as slot, list(number order by number) from {_SENDABLE} group by slot"
+        members = dict(self._connection.execute(query, span).fetchall())
+        return [replace(s, members=tuple(members[s.number])) if s.number in set(holed) else s for s in found]
+
+    def rendered(self, first: int, last: int, *, limit: int | None = None) -> list[Rendered]:
+        """The measurements with these numbers, one by one, at most ``limit``."""
+        query = f"select number, source_row, {_RENDERED} from {_SENDABLE} order by number"
+        query += f" limit {int(limit)}" if limit is not None else ""
+        return [Rendered(*row) for row in self._connection.execute(query, {"low": first, "high": last}).fetchall()]
+
+    def mark_resent(self, spans: Iterable[tuple[int, int]]) -> None:
+        """These measurements (first and last number, inclusive) were sent more than once."""
+        given = list(spans)
+        if given:
+            firsts, lasts = [span[0] for span in given], [span[1] for span in given]
+            self._connection.execute("insert into out_usage_resent select unnest(?), unnest(?)", [firsts, lasts])
+
+    def find(self, uids: Sequence[str]) -> dict[str, tuple[int, bool]]:
+        """(source row, whether it was sent more than once) of these uids, as far as the file has them."""
+        if self.one("select count(*) from duckdb_tables() where table_name = 'out_usage_resent'")[0] == 0:
+            return {}
+        query = (
+            "select uid, source_row, exists (from out_usage_resent where number between first and last) "
+            "from stg_usage where reason is null and uid in (select unnest($uids)) order by number desc"
+        )
+        return {row[0]: (row[1], row[2]) for row in self._connection.execute(query, {"uids": list(uids)}).fetchall()}
+
+    def write_rejects(self, path: Path) -> None:
+        """The rejected rows as a file: Parquet or CSV, by the ending of ``path``."""
+        kind = "parquet" if path.suffix == ".parquet" else "csv"
+        self._connection.execute(f"copy chk_usage_rejects to {literal(path)} (format {kind})")
+
+    def reasons(self) -> list[tuple[str, int, list[int], str]]:
+        """(reason, how many, the first three source rows, an example) of what is rejected, most frequent first."""
+        query = (
+            "select reason, count(*), list_sort(arg_min(source_row, number, 3)), coalesce(any_value(subject), '') "
+            "from chk_usage_rejects group by reason order by count(*) desc, reason"
+        )
+        return list(self._rows(query))
+
+    def summary(self, limit: int) -> list[dict[str, Any]]:
+        """The first rows of ``out_usage_summary``."""
+        columns = ("meter", "account", "measurements", "rejected", "first_day", "last_day")
+        query = f"select {', '.join(columns)} from out_usage_summary limit {int(limit)}"
+        return [dict(zip(columns, row, strict=True)) for row in self._rows(query)]
+
+    def one(self, query: str) -> tuple[Any, ...]:
+        """The only row of a query."""
+        row = self._connection.execute(query).fetchone()
+        assert row is not None
+        return row
+
+    def _rows(self, query: str, parameters: object = None) -> Iterator[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute("SET TimeZone = 'UTC'")
+            cursor.execute(query, parameters)
+            while batch := cursor.fetchmany(2_000):
+                yield from batch
+
+    def _find_suspects(self) -> None:
+        """Halves of uids that occur more than once; in parts, so that the groups of one fit into memory."""
+        rows = int(self.one("select count(*) from stg_usage")[0])
+        parts = rows // ROWS_PER_PART + 1
+        self._connection.execute("create or replace table int_usage_suspects (twin UBIGINT)")
+        for part in range(parts):
+            self._connection.execute(
+                "insert into int_usage_suspects select twin from stg_usage where reason is null "
+                "and twin % $parts = $part group by twin having count(*) > 1",
+                {"parts": parts, "part": part},
+            )
+
+    def _with_native_types(self, shape: UsageShape) -> UsageShape:
+        """The shape, with the types that the input's columns have themselves."""
+        meters = tuple(
+            replace(meter, fields=tuple(self._native_field(shape, field) for field in meter.fields))
+            for meter in shape.meters
+        )
+        ets = None if shape.ets is None else self._native_moment(shape, shape.ets)
+        return replace(shape, meters=meters, ts=self._native_moment(shape, shape.ts), ets=ets)
+
+    def _native_field(self, shape: UsageShape, field: FieldShape) -> FieldShape:
+        found = self._type_of(shape, field.sql) if field.numeric else ""
+        return replace(field, native=found if found.startswith(_NUMBERS) else "")
+
+    def _native_moment(self, shape: UsageShape, moment: MomentShape) -> MomentShape:
+        found = self._type_of(shape, moment.sql)
+        return replace(moment, native=found if found.startswith(("TIMESTAMP", "DATE")) else "")
+
+    def _type_of(self, shape: UsageShape, sql: str) -> str:
+        return str(
+            self.one(f"select column_type from (describe select {sql} as it from ({relation(shape.source)}))")[0]
+        )
+
+    def _land_broken_lines(self) -> None:
+        """Lines that the CSV reader could not split: known by their line number only."""
+        if self.one("select count(*) from duckdb_tables() where table_name = 'reject_errors'")[0] == 0:
+            return
+        self._connection.execute(
+            "insert into stg_usage (number, source_row, reason, subject) "
+            "select -row_number() over (order by line), -line, 'unreadable_line', "
+            "any_value('line ' || line || ': ' || error_message) from reject_errors group by file_id, line"
+        )
+
+
+_SENDABLE = (
+    "(select * from stg_usage where number between $low and $high and reason is null) "
+    "anti join (select number from chk_usage_rejects where number between $low and $high) using (number)"
+)
+
+
+@contextmanager
+def usage_opened(path: Path) -> Iterator[UsageFile]:
+    """Open a run's staging file for usage, for the length of a block."""
+    file = UsageFile(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _first_line(failure: duckdb.Error) -> str:
+    return " ".join(str(failure).split("\n")[:2])[:400]

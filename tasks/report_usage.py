@@ -1,0 +1,136 @@
+"""A usage run's outcome: the report, what was rejected in the quarantine by reason, artifacts in Prefect's UI."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.context import FlowRunContext
+from pydantic import Field
+
+from meterbridge.ledger import quarantine, runs
+from meterbridge.rules.records import Key, Quarantined
+from meterbridge.rules.usage import REASONS
+from meterbridge.staging.usage_file import usage_opened
+from tasks.deliver_usage import UsageDelivered
+from tasks.engine import task
+from tasks.report import RunReport, summary
+from tasks.runs import Run
+from tasks.services import services
+from tasks.stage_usage import Preflight
+from tasks.usage_input import UsageInput
+
+logger = logging.getLogger(__name__)
+
+SHOWN_ROWS = 200
+SHOWN_REFUSALS = 1_000
+
+
+class UsageReport(RunReport):
+    """A usage run's outcome: ``accounts`` counts per meter and account, ``rejects`` is the file of rejected rows."""
+
+    input_hash: str = ""
+    accounts: list[dict[str, Any]] = Field(default_factory=list)
+    rejects: str = ""
+    preview: list[str] = Field(default_factory=list)
+
+
+@task(name="preview usage")
+def preview_usage(run: Run, count: int) -> list[str]:
+    """The first measurements as they would be sent, as JSON."""
+    with usage_opened(run.path) as file:
+        return [row.body for row in file.rendered(0, file.bounds()[1], limit=count)]
+
+
+def set_aside(given: UsageInput, preflight: Preflight, delivered: UsageDelivered | None) -> list[Quarantined]:
+    """What keeps rows from going, one record a reason; and each measurement that m3ter refused."""
+    name = given.mapping.name
+    found = []
+    for reason, count, rows, example in preflight.reasons:
+        shown = ", ".join(f"line {-row}" if row < 0 else str(row) for row in rows)
+        words = f"{count} × {REASONS[reason].words}; source rows {shown}{' …' if count > len(rows) else ''}"
+        words += f" (such as {example})" if example else ""
+        found.append(Quarantined("usage", (name, given.name, reason), REASONS[reason].code, f"{words} of {given.name}"))
+    for refusal in delivered.refused[:SHOWN_REFUSALS] if delivered else ():
+        key: Key = (name, given.name, "refused", str(refusal.source_row), str(refusal.number))
+        found.append(Quarantined("usage", key, "MB-REFUSED", f"source row {refusal.source_row}: {refusal.message}"))
+    return found
+
+
+def quarantine_usage(run: Run, given: UsageInput, aside: list[Quarantined]) -> None:
+    """Set the reasons aside, and clear those of the same input that are gone."""
+    work = services(run.run_id)
+    current = {each.key for each in aside}
+    with work.ledger.write() as tx:
+        for row in quarantine.list(tx):
+            if row.kind == "usage" and row.key[:2] == (given.mapping.name, given.name) and row.key not in current:
+                quarantine.clear(tx, row.kind, row.key)
+        for each in aside:
+            quarantine.put(tx, run.flow, each, run.run_id)
+        tx.commit()
+
+
+@task(name="report usage")
+def report_usage(
+    run: Run,
+    given: UsageInput,
+    preflight: Preflight,
+    delivered: UsageDelivered | None = None,
+    *,
+    later: tuple[Quarantined, ...] = (),
+    preview: Sequence[str] = (),
+) -> UsageReport:
+    """Close the run in the ledger and show its summary; without ``delivered`` it was a dry run."""
+    work = services(run.run_id)
+    aside = set_aside(given, preflight, delivered)
+    if delivered is not None:
+        quarantine_usage(run, given, aside)
+    with usage_opened(run.path) as file:
+        accounts = [{name: _plain(value) for name, value in row.items()} for row in file.summary(SHOWN_ROWS)]
+    requests = work.requests()
+    if delivered is not None:
+        requests["m3ter_ingest"] = delivered.requests
+    report = UsageReport(
+        flow=run.flow,
+        flow_run_id=run.run_id,
+        dry_run=delivered is None,
+        extracted={"rows": preflight.rows},
+        intended={"measurement": preflight.sendable},
+        applied={"measurement": delivered.sent} if delivered and delivered.sent else {},
+        unchanged=delivered.known if delivered else 0,
+        quarantined=[
+            {"key": list(each.key), "kind": each.kind, "code": each.code, "message": each.message}
+            for each in (*aside, *later)
+        ],
+        requests=requests,
+        throttled=work.throttled() + (delivered.throttled if delivered else 0),
+        seconds=round(work.clock.epoch() - run.started_at, 3),
+        change_set=given.hash,
+        staging=run.staging,
+        input_hash=given.hash,
+        accounts=accounts,
+        rejects=preflight.rejects_file,
+        preview=list(preview),
+    )
+    _publish(run, report)
+    return report
+
+
+def _publish(run: Run, report: UsageReport) -> None:
+    work = services(run.run_id)
+    counts = report.model_dump(mode="json", include={"extracted", "intended", "applied", "unchanged", "seconds"})
+    with work.ledger.write() as tx:
+        runs.close_run(tx, run.run_id, "dry run" if report.dry_run else "done", counts, report.change_set)
+        tx.commit()
+    if FlowRunContext.get() is not None:
+        name = f"{run.flow}-{run.connection}".replace("_", "-")
+        create_markdown_artifact(summary(report), key=f"{name}-report", description=f"What {run.flow} did.")
+        caption = f"Measurements per meter and account; the first {SHOWN_ROWS} at most."
+        create_table_artifact(report.accounts, key=f"{name}-accounts", description=caption)
+    logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, int | str) else str(value)

@@ -1,0 +1,162 @@
+"""Usage before anything is sent: land the input, hold it against m3ter and the ledger, list what is rejected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from meterbridge.errors import SetupError
+from meterbridge.ledger import backfills, mappings
+from meterbridge.rules.usage import REASONS, UID_DAYS
+from meterbridge.staging.usage_file import UsageFile, usage_opened
+from tasks.engine import task
+from tasks.runs import Run
+from tasks.services import Services, services
+from tasks.usage_input import UsageInput, UsageRequest, open_files, open_mapping, shape_of
+from tasks.usage_query import open_query
+
+logger = logging.getLogger(__name__)
+
+LOOKED_UP = 500
+"""Up to so many codes are looked up at m3ter one by one; beyond, the whole list is read."""
+
+CSV_ROWS = 100_000
+"""More rejected rows than this are written as Parquet, not as CSV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What is to be sent and what is not. ``reasons`` are (reason, count, first source rows, an example)."""
+
+    rows: int
+    measurements: int
+    rejected: int
+    reasons: tuple[tuple[str, int, tuple[int, ...], str], ...]
+    rejects_file: str
+
+    @property
+    def sendable(self) -> int:
+        """Measurements that may go."""
+        return self.measurements - self.rejected
+
+
+@task(name="open usage input")
+def open_input(run: Run, request: UsageRequest) -> UsageInput:
+    """Read the mapping, resolve the sources, fetch a query's rows into a file."""
+    work = services(run.run_id)
+    mapping = open_mapping(request.mapping, work.settings.root)
+    spool = run.path.with_name(f"{run.run_id}-input")
+    if mapping.query is not None and not request.sources:
+        return open_query(work, mapping, spool)
+    return open_files(mapping, request.sources, spool)
+
+
+@task(name="land and judge usage")
+def stage_usage(run: Run, given: UsageInput, request: UsageRequest) -> Preflight:
+    """Pre-flight over the whole input.
+
+    Raises:
+        SetupError: MB-USAGE-INPUT, rows are rejected and ``strict`` was asked for.
+    """
+    work = services(run.run_id)
+    now = work.clock.epoch()
+    with usage_opened(run.path) as file:
+        rows, measurements = file.land(shape_of(given, now, allow_old=request.allow_old))
+        for path in given.spooled:
+            path.unlink(missing_ok=True)
+        file.refer("ref_usage_meters", _meter_troubles(work, given, file))
+        file.refer("ref_usage_accounts", _account_troubles(work, given, file))
+        file.refer("ref_usage_closed", _closed_days(work, given) if request.allow_old else [])
+        rejected = file.judge()
+        file.summarise()
+        reasons = tuple((reason, count, tuple(first), str(shown)) for reason, count, first, shown in file.reasons())
+        rejects = _rejects_path(run, rejected)
+        if rejected:
+            file.write_rejects(rejects)
+    logger.info("usage judged", extra={"run_id": run.run_id, "count": measurements, "rejected": rejected})
+    if rejected and request.strict:
+        shown = "; ".join(f"{count} × {REASONS[reason].words}" for reason, count, *_ in reasons)
+        raise SetupError(
+            "MB-USAGE-INPUT", f"{rejected} of {measurements} measurements are rejected ({shown}): {rejects}"
+        )
+    return Preflight(rows, measurements, rejected, reasons, str(rejects) if rejected else "")
+
+
+@task(name="declare backfill")
+def declare_backfill(run: Run, given: UsageInput) -> None:
+    """Write down which days are backfilled, before the first of them is sent."""
+    work = services(run.run_id)
+    before = work.clock.epoch() - UID_DAYS * 86_400
+    with usage_opened(run.path) as file, work.ledger.write() as tx:
+        days = (backfills.BackfillDay(*row) for row in file.old_days(before))
+        backfills.declare(tx, given.mapping.name, given.hash, days, run.run_id)
+        tx.commit()
+
+
+def _rejects_path(run: Run, rejected: int) -> Path:
+    return run.path.with_name(f"{run.run_id}-rejects.{'parquet' if rejected > CSV_ROWS else 'csv'}")
+
+
+def _closed_days(work: Services, given: UsageInput) -> list[tuple[str, str, str, str]]:
+    with work.ledger.read() as rx:
+        return [(*day, "backfilled") for day, _ in backfills.closed(rx, given.mapping.name, given.hash)]
+
+
+def _meter_troubles(work: Services, given: UsageInput, file: UsageFile) -> list[tuple[str, str, str]]:
+    """Meters that the input names and m3ter does not know, or that lack a field of the mapping."""
+    named = file.meters()
+    if not named:
+        return []
+    known = {str(meter["code"]): _fields(meter) for meter in work.m3ter.meters()}
+    found = []
+    for code in named:
+        wanted = {
+            (category, field)
+            for meter in given.mapping.meters
+            if meter.meter.constant in (None, code)
+            for category, field, _ in meter.fields()
+        }
+        if code not in known:
+            found.append((code, "meter_unknown", code))
+        elif lacking := sorted(wanted - known[code]):
+            found.append((code, "field_unknown", ", ".join(f"{category}.{field}" for category, field in lacking)))
+    return found
+
+
+def _fields(meter: dict[str, object]) -> set[tuple[str, str]]:
+    rows = meter.get("dataFields")
+    return {(str(row["category"]).lower(), str(row["code"])) for row in rows} if isinstance(rows, list) else set()
+
+
+def _account_troubles(work: Services, given: UsageInput, file: UsageFile) -> Iterator[tuple[str, str, str | None]]:
+    """Accounts that the input names and that must get no usage: m3ter would make a skeleton of an unknown one."""
+    named = list(file.accounts())
+    if not named:
+        return
+    known = {str(row["code"]) for row in work.m3ter.accounts(codes=named if len(named) <= LOOKED_UP else None)}
+    if len(named) <= LOOKED_UP and not known.issuperset(named):
+        known = {str(row["code"]) for row in work.m3ter.accounts()}
+    near = {code.casefold().strip(): code for code in known}
+    with work.ledger.read() as rx:
+        mapped = {mapping.key[0] for mapping in mappings.all(rx, "account", active_only=True)}
+        plans = {(mapping.key[0], mapping.scope) for mapping in mappings.all(rx, "account_plan", active_only=True)}
+        accounts = {mapping.key[0]: mapping.remote_id for mapping in mappings.all(rx, "account", active_only=True)}
+    with_plans = {scope for _, scope in plans}
+    parents = {code.partition("~")[0] for code in mapped if "~" in code}
+    settings = work.settings
+    customers = given.mapping.account is not None and given.mapping.account.names == "customer"
+    for code in named:
+        customer = code.partition("~")[0]
+        if code not in known:
+            twin = near.get(code.casefold().strip())
+            yield (code, "account_near" if twin else "account_unknown", f"{code} (there is {twin})" if twin else code)
+        elif customers and code not in mapped:
+            yield code, "account_unknown", f"{code} (no customer that meterbridge has mapped)"
+        elif (
+            settings.accounts_only and customer not in settings.accounts_only
+        ) or customer in settings.accounts_except:
+            yield code, "account_excluded", code
+        elif code in parents and not {code, accounts.get(code, code)} & with_plans:
+            yield code, "account_has_children", code

@@ -1,0 +1,68 @@
+"""Usage out of a database: the window since the last settled watermark, repeated exactly until it is settled."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from meterbridge.errors import SetupError
+from meterbridge.ledger import facts, watermarks
+from meterbridge.ledger.ledger import Writer
+from meterbridge.staging.usage_query import WatermarkQuery, spool_query
+from meterbridge.usage_mapping import UsageMapping
+from tasks.services import Services
+from tasks.usage_input import UsageInput, content_hash
+
+
+def open_query(work: Services, mapping: UsageMapping, spool: Path) -> UsageInput:
+    """Fetch the window's rows into a file.
+
+    The window is written down before it is read: a run that was killed must be repeated over
+    the same rows, or they would be cut into other batches.
+    """
+    query, url = mapping.query, work.settings.usage_source_url
+    assert query is not None
+    if url is None:
+        raise SetupError("MB-SETTING", "METERBRIDGE_USAGE_SOURCE_URL is not set, and the mapping has a query")
+    try:
+        start = datetime.fromisoformat(query.start)
+    except ValueError:
+        raise SetupError("MB-USAGE-MAPPING", f"query.start {query.start!r} is no ISO 8601 instant") from None
+    start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    with work.ledger.write() as tx:
+        mark = watermarks.get(tx, resource(mapping))
+        open_window = facts.get(tx, window_name(mapping))
+        since = mark.position if mark is not None else start.timestamp()
+        until = float(int(work.clock.epoch()) - query.hold_back_seconds)
+        if open_window and json.loads(open_window)["since"] == since:
+            until = float(json.loads(open_window)["until"])
+        until = max(since, until)
+        facts.put(tx, window_name(mapping), json.dumps({"since": since, "until": until}))
+        tx.commit()
+    path = spool.with_suffix(".csv")
+    asked = WatermarkQuery(query.sql, query.watermark, mapping.key)
+    spool_query(url.get_secret_value(), asked, _instant(since), _instant(until), path)
+    hashed = content_hash(mapping, [path])
+    return UsageInput(mapping, f"query of {mapping.name}", (path,), "csv", hashed, (path,), until)
+
+
+def settle_query(tx: Writer, given: UsageInput, run_id: str) -> None:
+    """Every row of the window is sent or set aside: the next run reads on from here."""
+    if given.until is not None:
+        watermarks.advance(tx, resource(given.mapping), given.until, given.mapping.name, run_id)
+        facts.put(tx, window_name(given.mapping), "")
+
+
+def resource(mapping: UsageMapping) -> str:
+    """Under what name the watermark is kept."""
+    return f"usage:{mapping.name}"
+
+
+def window_name(mapping: UsageMapping) -> str:
+    """Under what name the window is kept that is being read."""
+    return f"usage_window:{mapping.name}"
+
+
+def _instant(epoch: float) -> datetime:
+    return datetime.fromtimestamp(epoch, UTC)
