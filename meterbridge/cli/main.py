@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import demo, inspect, money, sandbox, serve, sync
+from meterbridge.cli import demo, inspect, money, sandbox, serve, sync, webhooks
 from meterbridge.errors import MeterbridgeError, SetupError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(sync.app, name="sync")
 app.add_typer(money.quarantine, name="quarantine")
+app.add_typer(webhooks.app, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
 app.command("serve")(serve.serve)

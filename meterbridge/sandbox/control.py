@@ -87,5 +87,6 @@ _ENDPOINTS: dict[tuple[str, str], Callable[[World, Any], Any]] = {
     ("POST", "switches"): _switches,
     ("GET", "requests"): _requests,
     ("DELETE", "requests"): _clear_requests,
+    ("GET", "webhooks"): lambda world, _body: world.webhooks.as_json(),
     ("GET", "state"): lambda world, _body: snapshot.comparable(world),
 }

@@ -29,6 +29,10 @@ class Switches:
     product_catalog_version: str = "v2"  # v2 | v1
     metered_billing: bool = True  # False: no invoice is ever pending
     chargebee_per_minute: int = 0  # 0: no limit
+    # webhooks of both vendors; by chance, but the same in each run of one seed
+    webhook_loss_percent: int = 0
+    webhook_duplicate_percent: int = 0
+    webhook_jitter_seconds: int = 0  # each delivery waits 0 to so many seconds: they overtake one another
     # m3ter
     m3ter_per_second: int = 0  # 0: no limit
     m3ter_token_seconds: int = 18_000

@@ -15,6 +15,7 @@ from meterbridge.sandbox.faults import Faults
 from meterbridge.sandbox.ids import Ids
 from meterbridge.sandbox.m3ter.state import M3terState
 from meterbridge.sandbox.switches import Switches
+from meterbridge.sandbox.webhooks import Webhooks
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class World:
         self.facts: dict[str, Any] = {}
         self.chargebee = ChargebeeState(self.clock, self.ids)
         self.m3ter = M3terState(self.clock, self.ids)
+        self.webhooks = Webhooks(self)
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
 

@@ -18,6 +18,7 @@ from meterbridge.sandbox.chargebee import (
     items,
     subscription_changes,
     subscriptions,
+    webhook_endpoints,
 )
 from meterbridge.sandbox.chargebee.call import Call, canonical, refusal
 from meterbridge.sandbox.chargebee.lists import answer_list
@@ -40,6 +41,7 @@ ROUTES = merged(
         invoice_lines,
         charges,
         comments_events,
+        webhook_endpoints,
     )
 )
 _IDEMPOTENCY_MS = 30 * 60 * 1000

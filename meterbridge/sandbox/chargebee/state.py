@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,8 @@ class ChargebeeState:
         self.promotional_credits = Table(sort_fields=("created_at",), equal_fields=("customer_id",))
         self.comments = Table(sort_fields=("created_at",), equal_fields=("entity_id",))
         self.events = Table(sort_fields=("occurred_at",), equal_fields=("event_type",))
+        self.webhook_endpoints = Table()
+        self.listeners: list[Callable[[Row], None]] = []
         self.closed_drafts: dict[str, Row] = {}
         self.scheduled: dict[str, ScheduledChange] = {}
         self.answers: dict[str, StoredAnswer] = {}
@@ -82,6 +85,8 @@ class ChargebeeState:
             "webhook_status": "not_configured",
         }
         self.events.put(event_id, event, self.clock.now_ms())
+        for listener in self.listeners:
+            listener(event)
 
 
 def _name_of(part: Any) -> Any:

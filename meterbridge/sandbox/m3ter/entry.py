@@ -17,6 +17,7 @@ from meterbridge.sandbox.m3ter import (
     events,
     mappings,
     measurements,
+    notifications,
     organization,
     products,
     uploads,
@@ -42,6 +43,7 @@ ROUTES = merged(
         measurements,
         uploads,
         events,
+        notifications,
     )
 )
 _LARGEST_BODY = 512_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -56,6 +57,9 @@ class M3terState:
         self.mappings = Table(equal_fields=("m3terId", "externalId", "externalSystem", "integrationConfigId"))
         self.integration_configs = Table(equal_fields=("destinationId",))
         self.events = Table(equal_fields=("eventName",))
+        self.notifications = Table(equal_fields=("code", "eventName"))
+        self.webhook_destinations = Table(equal_fields=("code",))
+        self.listeners: list[Callable[[Row], None]] = []
         self.usage = Usage()
         self.uploads: dict[str, Upload] = {}
         self.failed_files: dict[str, list[Row]] = {}
@@ -92,3 +96,5 @@ class M3terState:
             "m3terEvent": {"eventData": content},
         }
         self.events.put(event_id, event, self.clock.now_ms())
+        for listener in self.listeners:
+            listener(event)
