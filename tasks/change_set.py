@@ -53,63 +53,37 @@ class Tray:
         """Take one decision; a write that its vendor refused stays set aside until somebody says retry."""
         match decision:
             case Intent():
-                fingerprint, code, message = self.refused.get((decision.kind, decision.key), ("", "", ""))
-                if fingerprint == decision.fingerprint:
-                    again = Quarantined(
-                        decision.kind,
-                        decision.key,
-                        code,
-                        message,
-                        decision.amount,
-                        decision.currency,
-                        decision.source_version,
-                    )
-                    self.put(again)
-                else:
-                    self.intents.append(decision)
+                self._put_intent(decision)
             case Unchanged():
                 self.counts["unchanged"] += 1
             case OutOfScope():
-                self.counts["out_of_scope"] += 1
-                self.set_aside.append(_row("out_of_scope", decision.kind, decision.key, message=decision.reason))
+                self._set_aside("out_of_scope", decision, message=decision.reason)
             case Quarantined():
-                self.counts["quarantined"] += 1
-                self.set_aside.append(
-                    _row(
-                        "quarantined",
-                        decision.kind,
-                        decision.key,
-                        code=decision.code,
-                        message=decision.message,
-                        amount=decision.amount,
-                        currency=decision.currency,
-                        source_version=decision.source_version,
-                    )
-                )
+                money = {"amount": decision.amount, "currency": decision.currency}
+                words = {"code": decision.code, "message": decision.message}
+                self._set_aside("quarantined", decision, source_version=decision.source_version, **money, **words)
             case Waiting():
-                self.counts["waiting"] += 1
+                money = {"amount": decision.amount, "currency": decision.currency}
                 until = decision.until.isoformat() if decision.until else None
-                self.set_aside.append(
-                    _row(
-                        "waiting",
-                        decision.kind,
-                        decision.key,
-                        message=decision.reason,
-                        amount=decision.amount,
-                        currency=decision.currency,
-                        until=until,
-                    )
-                )
+                self._set_aside("waiting", decision, message=decision.reason, until=until, **money)
             case _:
                 assert_never(decision)
+
+    def _put_intent(self, intent: Intent) -> None:
+        fingerprint, code, message = self.refused.get((intent.kind, intent.key), ("", "", ""))
+        if fingerprint != intent.fingerprint:
+            self.intents.append(intent)
+            return
+        money = (intent.amount, intent.currency)
+        self.put(Quarantined(intent.kind, intent.key, code, message, *money, intent.source_version))
+
+    def _set_aside(self, word: str, decision: OutOfScope | Quarantined | Waiting, **rest: Any) -> None:
+        self.counts[word] += 1
+        self.set_aside.append({"decision": word, "kind": decision.kind, "key": key_text(decision.key), **rest})
 
 
 FINAL_CODES = ("MB-REFUSED", "MB-ACCOUNT-CLASH", "MB-CHARGE-WRONG", "MB-DOUBLE-CHARGE")
 """Refusals that another try would only repeat; everything else is decided again in every run."""
-
-
-def _row(decision: str, kind: str, key: Key, **rest: Any) -> dict[str, Any]:
-    return {"decision": decision, "kind": kind, "key": key_text(key), **rest}
 
 
 def refused_before(rx: Reader, kinds: tuple[str, ...]) -> dict[tuple[str, Key], tuple[str, str, str]]:

@@ -79,7 +79,7 @@ def _send_chunk(work: Services, run: Run, rows: Sequence[IntentRow]) -> list[Out
         marked = _mark(work, run, [one for one in prepared if isinstance(one, _Ready)])
         groups: dict[str, list[_Ready | Outcome]] = defaultdict(list)
         for one in prepared:
-            groups[one.row.scope].append(one)
+            groups[one.row.scope.casefold()].append(one)  # m3ter takes codes that differ in case for one
         # One write in flight per account: the rows of a scope go out one after the other.
         sent = pool.map(lambda group: [_deliver(work, one, marked, until, known) for one in group], groups.values())
         return [outcome for group in sent for outcome in group]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from connectors.chargebee.encoding import between, in_list
 from connectors.transport import path
 from meterbridge.errors import RecordRefused
-from meterbridge.ledger import quarantine
+from meterbridge.ledger import intents, quarantine
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.runs import Run
@@ -65,7 +65,9 @@ def extract_subscriptions(run: Run) -> int:
         else:
             landed = file.land_pages("subscriptions", _changed(work, run, "subscriptions"))
             if not run.full:
-                landed += land_subscriptions(work, file, _set_aside(work), origin="retry")
+                subscriptions, customers = _set_aside(work)
+                landed += land_subscriptions(work, file, subscriptions, origin="retry")
+                landed += land_subscriptions(work, file, customers, origin="retry", by="customer_id")
     logger.info("landed", extra={"run_id": run.run_id, "resource": "subscriptions", "count": landed})
     return landed
 
@@ -165,7 +167,9 @@ def _land_all_existing(work: Services, file: Staging) -> int:
         "raw_m3ter__external_mappings", (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
     )
     plans = list(
-        file.rows("select p.id from raw_m3ter__plans as p join ref_catalog_plans as c on c.plan = p.code order by 1")
+        file.rows(
+            "select distinct p.id from raw_m3ter__plans as p join ref_catalog_plans as c on c.plan = p.code order by 1"
+        )
     )
     for plan in plans:
         params = [("plan", plan["id"]), ("includeall", "true")]
@@ -203,32 +207,37 @@ def _changed(work: Services, run: Run, resource: str) -> Iterator[bytes]:
         yield page.body
 
 
-def _set_aside(work: Services) -> list[str]:
+def _set_aside(work: Services) -> tuple[set[str], set[str]]:
+    """Subscriptions, and customers, with a record in quarantine."""
+    subscriptions: set[str] = set()
+    customers: set[str] = set()
     with work.ledger.read() as rx:
-        rows = quarantine.to_decide(rx)
-        return sorted({row.key[0] for row in rows if row.kind == "account_plan"})
+        for row in quarantine.to_decide(rx):
+            if row.kind == "account_plan":
+                subscriptions.add(row.key[0])
+            elif row.kind in ("account", "external_mapping"):
+                written = intents.by_key(rx, row.kind, row.key)
+                customers |= {written.scope.partition(":")[2]} if written else {row.key[0]} - {"Account", "AccountPlan"}
+    return subscriptions, customers
 
 
-def land_subscriptions(work: Services, file: Staging, ids: Iterable[str], *, origin: str) -> int:
-    """Land subscriptions by id, deleted ones too; returns how many list entries came."""
+def land_subscriptions(work: Services, file: Staging, ids: Iterable[str], *, origin: str, by: str = "id") -> int:
+    """Land subscriptions by id, or by ``customer_id``, deleted ones too; returns how many list entries came."""
     wanted = sorted(set(ids))
     landed = 0
     for start in range(0, len(wanted), IDS_PER_LIST):
-        chunk = wanted[start : start + IDS_PER_LIST]
-        params = {"id[in]": in_list(chunk), "include_deleted": "true"}
+        params = {f"{by}[in]": in_list(wanted[start : start + IDS_PER_LIST]), "include_deleted": "true"}
         pages = (page.body for page in work.chargebee.pages("subscriptions", params, sort_by="created_at"))
         landed += file.land_pages("subscriptions", pages, origin=origin)
     return landed
 
 
 def _land_named(work: Services, file: Staging, ids: tuple[str, ...]) -> int:
-    """Subscriptions named by their own id or by their customer's, read as strongly as the vendor allows."""
+    """Subscriptions named by their own id or by their customer's."""
     landed = 0
     for named in ids:
         found = land_subscriptions(work, file, [named], origin="named")
-        params = {"customer_id[is]": named, "include_deleted": "true"}
-        pages = (page.body for page in work.chargebee.pages("subscriptions", params, sort_by="created_at"))
-        found += file.land_pages("subscriptions", pages, origin="named")
+        found += land_subscriptions(work, file, [named], origin="named", by="customer_id")
         if not found:
             raise RecordRefused("MB-RECORD", f"no subscription or customer {named!r} at Chargebee", key=named)
         landed += found

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meterbridge.ledger import bills, runs
 from meterbridge.rules.keys import key_from_text, shown
-from meterbridge.rules.money import exponent, major_text
+from meterbridge.rules.money import amount_text
 from meterbridge.staging.database import Staging, opened
 from tasks.change_set import ChangeSet
 from tasks.deliver import Delivered
@@ -75,22 +75,8 @@ def build(
     work = services(run.run_id)
     with opened(run.path) as file:
         extracted = _extracted(file)
-        aside = [
-            dict(row)
-            for row in file.rows("select * from out_set_aside where decision <> 'out_of_scope' order by rowid")
-        ]
+        aside = list(file.rows("select * from out_set_aside where decision <> 'out_of_scope' order by rowid"))
     refused = [] if delivered is None else delivered.refused
-    quarantined = [
-        {
-            "key": list(key_from_text(row["key"])),
-            "kind": row["kind"],
-            "code": row["code"],
-            "message": row["message"],
-            **_money(row),
-        }
-        for row in aside
-        if row["decision"] == "quarantined"
-    ]
     return RunReport(
         flow=run.flow,
         flow_run_id=run.run_id,
@@ -102,7 +88,7 @@ def build(
         out_of_scope=change_set.out_of_scope,
         waiting=_waiting(work, aside, run),
         held=delivered.held if delivered else 0,
-        quarantined=[*quarantined, *refused],
+        quarantined=[*_quarantined(aside), *refused],
         recovered=recovered[0],
         missing=recovered[1],
         requests=work.requests(),
@@ -124,6 +110,20 @@ def _extracted(file: Staging) -> dict[str, int]:
     }
     counted = {name: file.count(table) for name, table in tables.items()}
     return {name: count for name, count in counted.items() if count}
+
+
+def _quarantined(aside: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": list(key_from_text(row["key"])),
+            "kind": row["kind"],
+            "code": row["code"],
+            "message": row["message"],
+            **_money(row),
+        }
+        for row in aside
+        if row["decision"] == "quarantined"
+    ]
 
 
 def _money(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,10 +191,8 @@ def summary(report: RunReport) -> str:
 
 
 def money(row: Mapping[str, Any]) -> str:
-    """An amount in minor units as people write it, such as ``41.24 EUR``; empty without one."""
-    if row.get("amount") is None:
-        return ""
-    return f"{major_text(int(row['amount']), exponent(row['currency'], three_decimal=2))} {row['currency']}"
+    """A row's ``amount`` in minor units with its ``currency``, as people write it; empty without one."""
+    return amount_text(None if row.get("amount") is None else int(row["amount"]), row.get("currency"))
 
 
 def _cell(text: str) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from connectors.m3ter.models import MappingConfiguration
 from meterbridge import log, origin
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import MeterbridgeError
@@ -23,6 +22,7 @@ from meterbridge.settings import Settings, load_settings
 from meterbridge.staging.database import opened
 from tasks.blocks import credentials
 from tasks.engine import task
+from tasks.permitted_names import mapping_names
 from tasks.services import Services, release, services, staging_path
 
 logger = logging.getLogger(__name__)
@@ -190,29 +190,6 @@ def _learn_vendors(work: Services) -> str:
         if abs(offset) > CLOCK_WARNING_SECONDS:
             logger.warning("this machine's clock differs from the vendors'", extra={"seconds": round(offset)})
     return site.domain or work.settings.chargebee_site
-
-
-MAPPING_NAMES = {
-    "bill": ("Bill",),
-    "line": ("BillLineItem", "BillItem", "LineItem"),
-    "invoice": ("Invoice",),
-    "invoice_line": ("InvoiceLineItem", "InvoiceItem", "LineItem"),
-}
-"""Entity and table names that an organisation may permit for bills, the first permitted one is used."""
-
-
-def mapping_names(configuration: MappingConfiguration) -> dict[str, str]:
-    """Which names this organisation permits for bills and their lines; what it permits none for is left out."""
-    chargebee = [system for system in configuration.external_systems if system.name == "Chargebee"]
-    tables = {table for system in chargebee for table in system.tables}
-    custom = any(system.allow_custom_external_tables for system in chargebee)
-    found = {}
-    for role, candidates in MAPPING_NAMES.items():
-        permitted = tables if role.startswith("invoice") else set(configuration.m3ter_entities)
-        fitting = [name for name in candidates if name in permitted or (custom and role.startswith("invoice"))]
-        if fitting:
-            found[role] = fitting[0]
-    return found
 
 
 def _parameters(request: Request) -> dict[str, object]:

@@ -34,7 +34,9 @@ SUBSCRIPTIONS = Stage(
     ),
     "subscriptions",
 )
-CUSTOMER_CASES = Stage("subscriptions", ("ref_plan_targets", "int_subscriptions", "int_customers"), "customers")
+CUSTOMER_CASES = Stage(
+    "subscriptions", ("ref_plan_targets", "int_subscriptions", "int_families", "int_customers"), "customers"
+)
 BILLS = Stage("bills", ("stg_bills", "stg_bill_lines"), "bills")
 INVOICES = Stage("bills", ("stg_invoices",), "invoices")
 BILL_CASES = Stage("bills", ("int_placed_plans", "int_bills"), "bill cases")

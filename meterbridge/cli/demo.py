@@ -77,7 +77,6 @@ def isolate(home: Path, sandbox: Sandbox) -> None:
 
 def _walk(sandbox: Sandbox) -> dict[str, RunReport]:
     from flows.reconcile import reconcile
-
     from flows.sync_bills import sync_bills
     from flows.sync_subscriptions import sync_subscriptions
     from meterbridge.sandbox.scenarios.month import use_and_bill

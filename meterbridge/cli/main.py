@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import demo, inspect, money, sandbox, serve, sync, webhooks
+from meterbridge.cli import demo, inspection, money, sandbox, serve, sync, webhooks
 from meterbridge.errors import MeterbridgeError, SetupError
 
 app = typer.Typer(
@@ -27,9 +27,9 @@ app.add_typer(webhooks.app, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
 app.command("serve")(serve.serve)
-app.command("doctor")(inspect.doctor)
-app.command("status")(inspect.status)
-app.command("trace")(inspect.trace)
+app.command("doctor")(inspection.doctor)
+app.command("status")(inspection.status)
+app.command("trace")(inspection.trace)
 app.command("reconcile")(money.reconcile)
 
 

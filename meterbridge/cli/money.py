@@ -15,6 +15,7 @@ from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents
 from meterbridge.ledger import quarantine as records
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.money import amount_text
 from tasks import set_aside
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def list_records(
             row.id,
             row.code,
             words.key(row.key),
-            words.amount(row.amount, row.currency),
+            amount_text(row.amount, row.currency),
             words.age(now - row.first_seen),
             row.state,
             row.message,
@@ -98,7 +99,7 @@ def show(
             one["action"],
             one["state"],
             one["target"],
-            words.amount(one["amount"], one["currency"]),
+            amount_text(one["amount"], one["currency"]),
             one["why"],
         )
         for one in tried
@@ -154,7 +155,7 @@ def dismiss(
     if as_json:
         write({"dismissed": record_id, "settled": settled, "currency": row.currency})
         return
-    money = "" if settled is None else f"; {words.amount(settled, row.currency)} count as settled by hand"
+    money = "" if settled is None else f"; {amount_text(settled, row.currency)} count as settled by hand"
     console().print(f"record {record_id} ({row.code}) is dismissed{money}", markup=False)
 
 
@@ -174,7 +175,7 @@ def reconcile(as_json: AsJson = False) -> None:
 def _show_differences(report: ReconcileReport) -> None:
     sides = ("bills want", "stands on invoices", "difference")
     sums = [
-        (currency, *(words.amount(total[name], currency) for name in ("wanted", "standing", "difference")))
+        (currency, *(amount_text(total[name], currency) for name in ("wanted", "standing", "difference")))
         for currency, total in report.totals.items()
     ]
     if sums:
@@ -195,7 +196,7 @@ def _show_differences(report: ReconcileReport) -> None:
 
 def _difference(row: dict[str, Any]) -> tuple[str, str, str, str | None, str | None]:
     what = f"{row['disagreement']} {row['what']}".strip()
-    return what, words.key(tuple(row["key"])), words.amount(row["money"], row["currency"]), row["wanted"], row["found"]
+    return what, words.key(tuple(row["key"])), amount_text(row["money"], row["currency"]), row["wanted"], row["found"]
 
 
 def _existing(rx: Reader, record_id: int) -> records.QuarantineRow:
@@ -260,7 +261,7 @@ def _portion(portion: bills.Portion) -> dict[str, Any]:
 def _text(name: str, shown: dict[str, Any]) -> str:
     value = shown[name]
     if name == "amount":
-        return words.amount(value, shown["currency"])
+        return amount_text(value, shown["currency"])
     if name == "portion":
-        return f"{value['state']}, {words.amount(value['amount'], value['currency'])}: {value['reason']}"
+        return f"{value['state']}, {amount_text(value['amount'], value['currency'])}: {value['reason']}"
     return words.key(tuple(value)) if name == "key" else str(value)

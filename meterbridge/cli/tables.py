@@ -7,6 +7,7 @@ from typing import Any
 
 from meterbridge.cli import words
 from meterbridge.cli.show import console, table
+from meterbridge.rules.money import amount_text
 
 
 def show_status(found: dict[str, Any]) -> None:
@@ -24,7 +25,7 @@ def show_status(found: dict[str, Any]) -> None:
         (
             one["bill_id"],
             one["subscription_id"],
-            words.amount(one["amount"], one["currency"]),
+            amount_text(one["amount"], one["currency"]),
             words.age(one["age_seconds"]) + (" OVERDUE" if one["overdue"] else ""),
             one["reason"],
         )
@@ -32,7 +33,7 @@ def show_status(found: dict[str, Any]) -> None:
     ]
     _table("Waiting for an invoice", ("bill", "subscription", "amount", "age", "why"), waiting, right=("amount",))
     aside = [
-        (one["code"], one["records"], words.amount(one["amount"], one["currency"]), words.age(one["oldest_seconds"]))
+        (one["code"], one["records"], amount_text(one["amount"], one["currency"]), words.age(one["oldest_seconds"]))
         for one in found["quarantined"]
     ]
     columns = ("code", "records", "amount", "oldest")
@@ -67,7 +68,7 @@ def show_trace(found: dict[str, Any]) -> None:
             one["bill_id"],
             one["subscription_id"],
             one["state"],
-            words.amount(one["amount"], one["currency"]),
+            amount_text(one["amount"], one["currency"]),
             one["reason"],
         )
         for one in found["portions"]
@@ -99,7 +100,7 @@ def _charge_rows(charge: dict[str, Any]) -> list[tuple[str, str]]:
     run = charge["run"] or {}
     rows = [
         ("on invoice", f"{charge['invoice_id']}, line {charge['invoice_line_id']}"),
-        ("amount", words.amount(charge["amount"], charge["currency"])),
+        ("amount", amount_text(charge["amount"], charge["currency"])),
         ("before rounding", f"{charge['exact_amount']} {charge['currency']}" if charge["exact_amount"] else ""),
         ("service", f"{charge['date_from']} to {charge['date_to']} (last second included)"),
         ("subscription", charge["subscription_id"]),

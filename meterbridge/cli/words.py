@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from meterbridge.errors import RecordRefused
-from meterbridge.rules.money import exponent, major_text
 from meterbridge.rules.records import Key
 
 DAY = 86_400
-
-
-def amount(minor: int | None, currency: str | None) -> str:
-    """Minor units as people write them, such as ``41.24 EUR``; empty without an amount."""
-    if minor is None:
-        return ""
-    try:
-        return f"{major_text(minor, exponent(currency or '', three_decimal=2))} {currency or ''}".strip()
-    except RecordRefused:
-        return f"{minor} minor units {currency}"
 
 
 def age(seconds: float) -> str:

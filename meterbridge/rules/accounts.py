@@ -85,9 +85,11 @@ def decide_account(case: CustomerCase, policy: AccountPolicy, *, in_scope: bool)
     if clash is not None:
         return Quarantined("account", key, "MB-ACCOUNT-CLASH", clash, source_version=customer.resource_version)
     if found is None:
-        return account_intent(key, "create", wanted, f"customer {customer.id} has no account yet", customer, warnings)
+        return account_intent(
+            key, "create", wanted, f"customer {customer.id} has no account yet", customer=customer, warnings=warnings
+        )
     reason = f"account {found.id} carries the code of customer {customer.id} already"
-    return account_intent(key, "adopt", {"id": found.id, **wanted}, reason, customer, warnings)
+    return account_intent(key, "adopt", {"id": found.id, **wanted}, reason, customer=customer, warnings=warnings)
 
 
 def _kept(case: CustomerCase, account_id: str, wanted: Mapping[str, Any], warnings: tuple[str, ...]) -> Decision:
@@ -95,7 +97,9 @@ def _kept(case: CustomerCase, account_id: str, wanted: Mapping[str, Any], warnin
     if known is not None and known.fingerprint == fingerprint(wanted):
         return Unchanged("account", (customer.id,))
     reason = f"customer {customer.id} differs from what account {account_id} was given last"
-    return account_intent((customer.id,), "update", {"id": account_id, **wanted}, reason, customer, warnings)
+    return account_intent(
+        (customer.id,), "update", {"id": account_id, **wanted}, reason, customer=customer, warnings=warnings
+    )
 
 
 def account_intent(
@@ -103,6 +107,7 @@ def account_intent(
     action: Literal["create", "update", "adopt"],
     payload: Mapping[str, Any],
     reason: str,
+    *,
     customer: Customer,
     warnings: tuple[str, ...],
 ) -> Intent:
@@ -277,9 +282,13 @@ def decide_child_account(case: CustomerCase, subscription: Subscription, policy:
         if known.fingerprint == compared:
             return Unchanged("account", key)
         reason = f"customer {case.customer.id} differs from what account {known.account_id} was given last"
-        return account_intent(key, "update", {"id": known.account_id, **wanted}, reason, case.customer, warnings)
+        return account_intent(
+            key, "update", {"id": known.account_id, **wanted}, reason, customer=case.customer, warnings=warnings
+        )
     if standing is not None:
         reason = f"account {standing.id} carries the code for subscription {subscription.id} already"
-        return account_intent(key, "adopt", {"id": standing.id, **wanted}, reason, case.customer, warnings)
+        return account_intent(
+            key, "adopt", {"id": standing.id, **wanted}, reason, customer=case.customer, warnings=warnings
+        )
     reason = f"subscription {subscription.id} cannot share the account of customer {case.customer.id}"
-    return account_intent(key, "create", wanted, reason, case.customer, warnings)
+    return account_intent(key, "create", wanted, reason, customer=case.customer, warnings=warnings)

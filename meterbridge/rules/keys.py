@@ -89,7 +89,7 @@ def reference(key: Key) -> str:
     return "mb:" + hashlib.sha256(key_text(key).encode()).hexdigest()[:12]
 
 
-def idempotency_key(connection: str, site: str, kind: str, key: Key, generation: int, fingerprint: str) -> str:
+def idempotency_key(connection: str, site: str, kind: str, key: Key, *, generation: int, fingerprint: str) -> str:
     """The vendor key of one intent, for life: at most 100 characters, the same in every rerun of the same intent."""
     text = canonical([connection, site, kind, key, generation, fingerprint])
     return f"meterbridge-{hashlib.sha256(text.encode()).hexdigest()[:48]}"

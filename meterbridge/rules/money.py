@@ -130,6 +130,16 @@ def major_text(minor: int, exponent: int) -> str:
     return f"{Decimal((int(minor < 0), Decimal(abs(minor)).as_tuple().digits, -exponent)):f}"
 
 
+def amount_text(minor: int | None, currency: str | None) -> str:
+    """An amount as people write it, such as ``41.24 EUR``; empty without one, honest about an unproven scale."""
+    if minor is None:
+        return ""
+    try:
+        return f"{major_text(minor, exponent(currency or '', three_decimal=2))} {currency or ''}".strip()
+    except RecordRefused:
+        return f"{minor} minor units {currency}"
+
+
 def plain(number: Decimal) -> str:
     """Plain digits without exponent or trailing zeros.
 

@@ -123,16 +123,18 @@ def mapping_decision(
     action: Action = "adopt" if found else "create"
     what = "is there already" if found else "is missing"
     reason = f"the mapping of {key[0]} to {key[1]} {what}"
-    return _mapping(action, key, m3ter_id, scope, reason, (of,) if of in pending else ())
+    return _mapping(action, key, m3ter_id, scope, reason=reason, after=(of,) if of in pending else ())
 
 
 def mapping_removal(key: Key, account_plan_id: str, *, scope: str, after: Ref) -> Intent:
     """The mapping of an account plan that is deleted goes after it."""
     reason = f"the account plan of {key[1]} is deleted or stands for another item"
-    return _mapping("delete", key, account_plan_id, scope, reason, (after,))
+    return _mapping("delete", key, account_plan_id, scope, reason=reason, after=(after,))
 
 
-def _mapping(action: Action, key: Key, m3ter_id: Ref | str, scope: str, reason: str, after: tuple[Ref, ...]) -> Intent:
+def _mapping(
+    action: Action, key: Key, m3ter_id: Ref | str, scope: str, *, reason: str, after: tuple[Ref, ...]
+) -> Intent:
     payload: Mapping[str, Any] = {
         "m3terEntity": key[0],
         "m3terId": m3ter_id,

@@ -62,7 +62,7 @@ def _swapped(view: ItemView, wish: Wish, step: Step, old: Standing) -> Step:
     names = f"{old.plan.item_price_id} became {view.item_price_id}"
     reason = f"subscription {view.subscription.id}: {names} at {instant_text(interval.start)}"
     if old.plan.start < interval.start:
-        return replaced(view, wish, old, interval, step.key, reason)
+        return replaced(view, wish, old, interval, key=step.key, reason=reason)
     kept = Interval(old.plan.start, interval.end)
     return replace(step, action="update", interval=kept, before=old, renamed=True, reason=reason)
 

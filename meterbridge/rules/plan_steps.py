@@ -197,7 +197,7 @@ def _changed(view: ItemView, wish: Wish, live: Standing, at: datetime) -> Iterat
     what = "moved to another account" if _moved(plan, wish) else _what_changed(plan, wish)
     reason = f"subscription {view.subscription.id}, {view.item_price_id}: {what} at {instant_text(at)}"
     if same and plan.start < at:
-        yield replaced(view, wish, live, Interval(at, end), view.next_key, reason)
+        yield replaced(view, wish, live, Interval(at, end), key=view.next_key, reason=reason)
     elif same:
         begin = start if plan.start > view.policy.now else plan.start
         yield _in_place(view, wish, live, Interval(begin, end), reason)
@@ -357,7 +357,7 @@ def _in_place(view: ItemView, wish: Wish, standing: Standing, interval: Interval
     return replace(_new(view, wish, interval, reason), action="update", key=standing.key, before=standing)
 
 
-def replaced(view: ItemView, wish: Wish, old: Standing, interval: Interval, key: Key, reason: str) -> Step:
+def replaced(view: ItemView, wish: Wish, old: Standing, interval: Interval, *, key: Key, reason: str) -> Step:
     """One call that ends ``old`` and starts ``key`` at the same instant."""
     warning = f"tiers and minimum spend start anew at {instant_text(interval.start)}"
     step = _new(view, wish, interval, reason)

@@ -121,13 +121,13 @@ def _compare_item(item: Key, desired: list[WantedPlan], found: list[StandingPlan
             pairs.append((plan, same))
             left.remove(plan)
             standing.remove(same)
-    common = min(len(left), len(standing))
-    pairs += zip(left[:common], standing[:common], strict=True)
+    paired = min(len(left), len(standing))
+    pairs += zip(left[:paired], standing[:paired], strict=True)
     differences = [one for plan, other in pairs for one in _fields(item, plan, other)]
-    differences += [Difference("missing", "account plan", item, _span(plan), None) for plan in left[common:]]
+    differences += [Difference("missing", "account plan", item, _span(plan), None) for plan in left[paired:]]
     differences += [
         Difference("extra", "account plan", (*item, other.account_plan_id), None, _span(other))
-        for other in standing[common:]
+        for other in standing[paired:]
     ]
     return differences
 

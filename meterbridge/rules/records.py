@@ -12,102 +12,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
-Key = tuple[str, ...]
-"""A natural key: source ids in a fixed order."""
-
-Kind = Literal["account", "account_plan", "external_mapping", "charge", "charge_removal"]
-"""What an intent is about; with the natural key it names one thing at the target."""
-
-Action = Literal["create", "update", "replace", "delete", "adopt"]
-"""How: ``adopt`` takes over a thing that already stands and writes only what differs."""
-
-Target = Literal["m3ter", "chargebee"]
-
-
-# --- decisions: the closed union a rule returns -------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A remote id that is known only once another intent is applied."""
-
-    kind: Kind
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """One intended write, before it is recorded.
-
-    ``payload`` holds what the target shall look like, JSON values and
-    :class:`Ref` only; ``fingerprint`` is the hash of what must be true at the
-    target (equal means nothing to do). ``scope`` names what may have one write
-    in flight at a time (an account, an invoice). ``state`` is what the ledger
-    shall know of the thing once applied (JSON values). ``amount`` in minor units.
-    """
-
-    kind: Kind
-    key: Key
-    action: Action
-    target: Target
-    payload: Mapping[str, Any]
-    fingerprint: str
-    reason: str
-    scope: str
-    depends_on: tuple[Ref, ...] = ()
-    state: Mapping[str, Any] = field(default_factory=dict)
-    amount: int | None = None
-    currency: str | None = None
-    source_version: int | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """Desired equals known."""
-
-    kind: Kind
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
-class OutOfScope:
-    """Not ours to sync; counted and listed, never an error."""
-
-    kind: Kind
-    key: Key
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Set aside with a reason code out of errors.CODES; ``amount`` in minor units."""
-
-    kind: Kind
-    key: Key
-    code: str
-    message: str
-    amount: int | None = None
-    currency: str | None = None
-    source_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Money that will find its place later; ``amount`` in minor units, until when it is expected."""
-
-    kind: Kind
-    key: Key
-    reason: str
-    amount: int
-    currency: str
-    until: datetime | None = None
-
-
-Decision = Intent | Unchanged | OutOfScope | Quarantined | Waiting
-
+from meterbridge.rules.decisions import (
+    Action as Action,
+)
+from meterbridge.rules.decisions import (
+    Decision as Decision,
+)
+from meterbridge.rules.decisions import (
+    Intent as Intent,
+)
+from meterbridge.rules.decisions import (
+    Key as Key,
+)
+from meterbridge.rules.decisions import (
+    Kind as Kind,
+)
+from meterbridge.rules.decisions import (
+    OutOfScope as OutOfScope,
+)
+from meterbridge.rules.decisions import (
+    Quarantined as Quarantined,
+)
+from meterbridge.rules.decisions import (
+    Ref as Ref,
+)
+from meterbridge.rules.decisions import (
+    Target as Target,
+)
+from meterbridge.rules.decisions import (
+    Unchanged as Unchanged,
+)
+from meterbridge.rules.decisions import (
+    Waiting as Waiting,
+)
 
 # --- Chargebee → m3ter -----------------------------------------------------------------
 
@@ -366,7 +305,7 @@ class SubscriptionFacts:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """A line of a Chargebee invoice; ``amount`` in minor units, both dates as Chargebee has them (last second inclusive)."""
+    """A line of a Chargebee invoice; ``amount`` in minor units, both dates as there, the last second inclusive."""
 
     id: str
     entity_type: str
@@ -380,7 +319,10 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A Chargebee invoice, pending or closed."""
+    """A Chargebee invoice, pending or closed; ``deleted`` is a status, too.
+
+    ``strong``: read by its id just now, so that a line which is not among its lines is gone.
+    """
 
     id: str
     status: str
@@ -390,6 +332,7 @@ class Invoice:
     date: datetime | None
     price_type: str
     lines: tuple[InvoiceLine, ...]
+    strong: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +352,15 @@ class ChargeRule:
 
 @dataclass(frozen=True, slots=True)
 class StandingLine:
-    """A charge of ours that stands on an invoice, by the ledger; ``amount`` in minor units."""
+    """A charge of ours that stands on an invoice, by the ledger; ``amount`` in minor units.
+
+    ``draft`` tells what is known of an invoice that went away as a draft: ``transit``
+    while its final invoice is searched for, ``lost`` when the search was given up,
+    ``ambiguous`` when several could be it (``candidates``), until ``transit_until``.
+    ``adopted`` lines were found, not sent: what else was done for their bill is not
+    known. A ``movable`` line may be taken off a pending invoice; credits, and lines
+    that carry a credit of another bill, may not.
+    """
 
     key: Key
     bill_id: str
@@ -419,6 +370,12 @@ class StandingLine:
     amount: int
     currency: str
     fingerprint: str
+    draft: Literal["found", "transit", "lost", "ambiguous"] = "found"
+    candidates: tuple[str, ...] = ()
+    transit_until: datetime | None = None
+    adopted: bool = False
+    movable: bool = True
+    bill_line_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 -- grain: one row per customer to decide: itself, its subscriptions of this run, what is known and what was found
 -- reads: stg_customers, int_subscriptions, ref_accounts, ref_account_plans, ref_external_mappings,
---        raw_m3ter__accounts, raw_m3ter__account_plans, raw_m3ter__external_mappings
+--        int_families, raw_m3ter__accounts, raw_m3ter__account_plans, raw_m3ter__external_mappings
 -- why: overlap, currency and hierarchy are decisions on a whole customer
 create or replace table int_customers as
 with subscriptions as (
@@ -18,17 +18,11 @@ mapped_accounts as (
     from raw_m3ter__external_mappings
     where m3terEntity = 'Account' and externalTable = 'Customer' group by all
 ),
-families as (
-    select lower(code) as folded, * from raw_m3ter__accounts
-    union all
-    select lower(p.code) as folded, c.* from raw_m3ter__accounts as c
-    join raw_m3ter__accounts as p on p.id = c.parentAccountId and starts_with(c.code, p.code || '~')
-),
 accounts as (
     select a.folded, list(distinct {
         'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': coalesce(m.customer_ids, [])
     }) as found
-    from families as a left join mapped_accounts as m on m.account_id = a.id group by all
+    from int_families as a left join mapped_accounts as m on m.account_id = a.id group by all
 ),
 mapped_plans as (
     select m3terId as account_plan_id, list(externalId) as external_ids
@@ -41,7 +35,7 @@ plans as (
         'start': p.startDate, 'end': p.endDate, 'external_ids': coalesce(m.external_ids, [])
     }) as found
     from raw_m3ter__account_plans as p
-    join families as a on a.id = p.accountId
+    join int_families as a on a.id = p.accountId
     left join mapped_plans as m on m.account_plan_id = p.id
     group by all
 ),

@@ -1,0 +1,105 @@
+"""What rules answer with: a closed union of decisions, and the words in which they name things. Frozen and plain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Key = tuple[str, ...]
+"""A natural key: source ids in a fixed order."""
+
+Kind = Literal["account", "account_plan", "external_mapping", "charge", "charge_removal", "usage"]
+"""What an intent is about; with the natural key it names one thing at the target."""
+
+Action = Literal["create", "update", "replace", "delete", "adopt", "net"]
+"""How: ``adopt`` takes over a thing that already stands and writes only what differs.
+
+``net`` is a charge that credits of other bills use up whole: known to the ledger, written nowhere.
+"""
+
+Target = Literal["m3ter", "chargebee"]
+
+
+# --- decisions: the closed union a rule returns -------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A remote id that is known only once another intent is applied."""
+
+    kind: Kind
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One intended write, before it is recorded.
+
+    ``payload`` holds what the target shall look like, JSON values and
+    :class:`Ref` only; ``fingerprint`` is the hash of what must be true at the
+    target (equal means nothing to do). ``scope`` names what may have one write
+    in flight at a time (an account, an invoice). ``state`` is what the ledger
+    shall know of the thing once applied (JSON values). ``amount`` in minor units.
+    """
+
+    kind: Kind
+    key: Key
+    action: Action
+    target: Target
+    payload: Mapping[str, Any]
+    fingerprint: str
+    reason: str
+    scope: str
+    depends_on: tuple[Ref, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+    amount: int | None = None
+    currency: str | None = None
+    source_version: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Desired equals known."""
+
+    kind: Kind
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfScope:
+    """Not ours to sync; counted and listed, never an error."""
+
+    kind: Kind
+    key: Key
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Set aside with a reason code out of errors.CODES; ``amount`` in minor units."""
+
+    kind: Kind
+    key: Key
+    code: str
+    message: str
+    amount: int | None = None
+    currency: str | None = None
+    source_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Money that will find its place later; ``amount`` in minor units, until when it is expected."""
+
+    kind: Kind
+    key: Key
+    reason: str
+    amount: int
+    currency: str
+    until: datetime | None = None
+
+
+Decision = Intent | Unchanged | OutOfScope | Quarantined | Waiting
