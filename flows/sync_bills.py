@@ -9,6 +9,7 @@ from tasks.decide_bills import KINDS, decide_bills, subject
 from tasks.deliver import BILL_WAVES, deliver
 from tasks.extract import extract_plans
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements
+from tasks.follow_invoices import follow_invoices, repoint
 from tasks.refer import refer
 from tasks.report import RunReport, build, publish
 from tasks.runs import Request, run_name, running
@@ -32,6 +33,7 @@ def sync(request: Request) -> RunReport:
     """The stages, for whatever was asked for."""
     with running("sync_bills", request) as run:
         refer(run, bills_too=True)
+        follow_invoices(run)
         extract_bills(run)
         extract_plans(run)
         stage(run, BILLS)
@@ -45,6 +47,7 @@ def sync(request: Request) -> RunReport:
             report = build(run, change_set)
         else:
             record(run, change_set, KINDS, subject)
+            repoint(run)
             delivered = deliver(run, BILL_WAVES)
             settle_bills(run)
             settle(run, KINDS)

@@ -20,7 +20,7 @@ from meterbridge.rules.records import (
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import decide_row
 from tasks.change_set import ChangeSet, Tray, land, refused_before
-from tasks.charge_mappings import Held, Names, mapping_intents
+from tasks.charge_mappings import Held, Moved, Names, mapping_intents
 from tasks.engine import task
 from tasks.extract_bills import since
 from tasks.runs import Run
@@ -90,17 +90,19 @@ def policy_of(work: Services) -> BillPolicy:
 def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any]) -> None:
     """Put down what must change in m3ter's mappings once the charges are applied."""
     known = {key_from_text(row["key"]) for row in file.rows("select key from ref_external_mappings")}
-    held = [
-        Held(
-            key_from_text(row["key"]),
-            row["invoice_id"],
-            row["line_id"],
-            tuple(json.loads(row["bill_line_ids"] or "[]")),
-        )
-        for row in file.rows("select * from ref_charges where bill_id in (select id from stg_bills)")
-    ]
-    for intent in mapping_intents(tray.intents, Names.of(names), known=known, held=held):
+    rows = file.rows("select * from ref_charges where bill_id in (select id from stg_bills)")
+    held = [_held(row, row["invoice_id"], row["line_id"]) for row in rows]
+    moves = file.rows(
+        "select m.*, c.bill_line_ids from map_moved_charges as m join ref_charges as c on c.key = m.key "
+        "where m.draft_id <> m.invoice_id or m.old_line_id <> m.line_id"
+    )
+    moved = [Moved(_held(row, row["draft_id"], row["old_line_id"]), row["invoice_id"], row["line_id"]) for row in moves]
+    for intent in mapping_intents(tray.intents, Names.of(names), known=known, held=held, moved=moved):
         tray.put(intent)
+
+
+def _held(row: Mapping[str, Any], invoice_id: str, line_id: str) -> Held:
+    return Held(key_from_text(row["key"]), invoice_id, line_id, tuple(json.loads(row["bill_line_ids"] or "[]")))
 
 
 def _land_mapped(file: Staging, intents: list[Intent]) -> None:

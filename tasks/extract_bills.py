@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from typing import Any
 from connectors.chargebee.encoding import in_list
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import RecordRefused, SetupError
-from meterbridge.ledger import bills, facts
+from meterbridge.ledger import bills, facts, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
@@ -35,7 +35,8 @@ def extract_bills(run: Run) -> int:
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
-        wanted = run.request.ids or _changed(work, run)
+        touched = _column(file, "select bill_id from ref_touched_bills order by 1")
+        wanted = run.request.ids or tuple(dict.fromkeys([*_changed(work, run), *touched]))
         with work.ledger.read() as rx:
             known = {state.bill_id: state for state in bills.all(rx)}
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
@@ -103,8 +104,9 @@ def _in_sight(state: bills.BillState, start: date) -> bool:
 
 
 def _decided_again(rx: Reader) -> set[str]:
-    """Bills with a portion that waits or is set aside: decided again in every run."""
-    return {p.bill_id for p in bills.portions(rx) if p.state in ("waiting", "quarantined", "proposed")}
+    """Bills set aside, whole or in part, or with a portion that waits: decided again in every run."""
+    waiting = {p.bill_id for p in bills.portions(rx) if p.state in ("waiting", "quarantined", "proposed")}
+    return waiting | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
 
 
 def _differs(bill: Mapping[str, Any], known: bills.BillState | None) -> bool:
@@ -197,32 +199,40 @@ def extract_invoices(run: Run) -> int:
     """
     work = services(run.run_id)
     with opened(run.path) as file:
-        file.clear("raw_chargebee__invoices")
         if not file.count("stg_bills"):
             return 0
-        pending = {"status[is]": "pending"}
-        landed = file.land_pages(
-            "invoices", (p.body for p in work.chargebee.pages("invoices", pending, sort_by="date"))
-        )
+        landed = file.count("raw_chargebee__invoices")
+        if not landed:  # nothing was followed
+            pending = (p.body for p in work.chargebee.pages("invoices", {"status[is]": "pending"}, sort_by="date"))
+            landed = file.land_pages("invoices", pending)
         for start, customers in _new_payers(file):
             params = {"customer_id[in]": in_list(customers), "date[after]": str(start)}
             pages = (page.body for page in work.chargebee.pages("invoices", params, sort_by="date"))
             landed += file.land_pages("invoices", pages)
-        holding = _column(
-            file,
-            "select distinct invoice_id from ref_charges where line_id <> '' "
-            "and coalesce(draft, 'found') = 'found' and bill_id in (select id from stg_bills) order by 1",
+        holding = list(
+            file.rows(
+                "select invoice_id as id, bool_and(coalesce(invoice_status, 'pending') <> 'pending') as closed "
+                "from ref_charges where line_id <> '' and coalesce(draft, 'found') = 'found' "
+                "and bill_id in (select id from stg_bills) group by all order by 1"
+            )
         )
-        landed += land_by_id(work, file, holding)
+        closed = {row["id"] for row in holding if row["closed"]}
+        landed += land_by_id(work, file, [row["id"] for row in holding], closed)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "invoices", "count": landed})
     return landed
 
 
-def land_by_id(work: Services, file: Staging, ids: Sequence[str]) -> int:
-    """Land invoices as read one by one; one that is not there (any more) is left out. Returns how many landed."""
+def land_by_id(work: Services, file: Staging, ids: Sequence[str], closed: Collection[str] = ()) -> int:
+    """Land invoices as read one by one; returns how many landed.
+
+    A draft that is not there (any more) is left out, for it may have closed; one of the
+    ``closed`` ones that is not there was deleted, and lands as such.
+    """
     with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-        found = [invoice for invoice in pool.map(work.chargebee.invoice_or_none, ids) if invoice is not None]
-    entries = [{"invoice": invoice.model_dump(mode="json")} for invoice in found]
+        found = dict(zip(ids, pool.map(work.chargebee.invoice_or_none, ids), strict=True))
+    entries = [{"invoice": one.model_dump(mode="json")} for one in found.values() if one is not None]
+    deleted = [invoice_id for invoice_id, one in found.items() if one is None and invoice_id in closed]
+    entries += [{"invoice": {"id": invoice_id, "status": "deleted", "deleted": True}} for invoice_id in deleted]
     return file.land_pages("invoices", [json.dumps({"list": entries}).encode()], origin="by id") if entries else 0
 
 
