@@ -228,25 +228,17 @@ class Settings(BaseSettings):
 
     # webhooks
     webhook_url: str = _own(
-        "webhook_url",
-        "",
-        about="Public base URL of `meterbridge serve`, as the vendors reach it (https://bridge.example.com).",
+        "webhook_url", "", about="Public base URL of `meterbridge serve` (https://bridge.example.com)."
     )
     webhook_user: str = _own("webhook_user", "chargebee", about="User that Chargebee's webhooks authenticate with.")
     webhook_password: SecretStr = _own(
-        "webhook_password",
-        SecretStr(""),
-        about="Password of Chargebee's webhooks; unset = Chargebee's endpoint is closed.",
+        "webhook_password", SecretStr(""), about="Password of Chargebee's webhooks; unset = its endpoint is closed."
     )
     webhook_m3ter_path: SecretStr = _own(
-        "webhook_m3ter_path",
-        SecretStr(""),
-        about="Secret last part of the path of m3ter's webhook; unset = m3ter's endpoint is closed.",
+        "webhook_m3ter_path", SecretStr(""), about="Secret end of m3ter's webhook path; unset = its endpoint is closed."
     )
     webhook_m3ter_key: SecretStr = _own(
-        "webhook_m3ter_key",
-        SecretStr(""),
-        about="Key that m3ter's webhooks bring in a header; unset = the secret path alone decides.",
+        "webhook_m3ter_key", SecretStr(""), about="Key in a header of m3ter's webhooks; unset = the path alone decides."
     )
 
     # usage
