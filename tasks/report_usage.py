@@ -89,9 +89,6 @@ def report_usage(
         quarantine_usage(run, given, aside)
     with usage_opened(run.path) as file:
         accounts = [{name: _plain(value) for name, value in row.items()} for row in file.summary(SHOWN_ROWS)]
-    requests = work.requests()
-    if delivered is not None:
-        requests["m3ter_ingest"] = delivered.requests
     report = UsageReport(
         flow=run.flow,
         flow_run_id=run.run_id,
@@ -104,7 +101,7 @@ def report_usage(
             {"key": list(each.key), "kind": each.kind, "code": each.code, "message": each.message}
             for each in (*aside, *later)
         ],
-        requests=requests,
+        requests=work.requests() | ({"m3ter_ingest": delivered.requests} if delivered else {}),
         throttled=work.throttled() + (delivered.throttled if delivered else 0),
         seconds=round(work.clock.epoch() - run.started_at, 3),
         change_set=given.hash,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meterbridge import log
+from meterbridge.cli import usage as usage_command
 from meterbridge.cli.show import report_table, write
 from meterbridge.errors import SetupError
 from meterbridge.settings import load_settings
@@ -54,6 +55,9 @@ def bills(
     from flows.sync_bills import sync_bills
 
     _end(sync_bills(dry_run=dry_run, full=full, ids=ids), as_json)
+
+
+app.command("usage")(usage_command.usage)
 
 
 def prepare_prefect() -> None:

@@ -102,6 +102,8 @@ class UsageFile:
         """
         self._connection.execute(CREATE_USAGE)
         self._connection.execute("create or replace table out_usage_resent (first BIGINT, last BIGINT)")
+        for table in ("reject_errors", "reject_scans"):
+            self._connection.execute(f"drop table if exists {table}")
         try:
             native = self._with_native_types(shape)
             for place in range(len(shape.meters)):
@@ -272,7 +274,7 @@ class UsageFile:
             return
         self._connection.execute(
             "insert into stg_usage (number, source_row, reason, subject) "
-            "select -row_number() over (order by line), -line, 'unreadable_line', "
+            "select -row_number() over (order by line), -line::BIGINT, 'unreadable_line', "
             "any_value('line ' || line || ': ' || error_message) from reject_errors group by file_id, line"
         )
 

@@ -1,0 +1,65 @@
+"""``meterbridge sync usage``: files, tables and queries become m3ter measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from meterbridge.cli.show import report_table, table, write
+from meterbridge.errors import SetupError
+
+if TYPE_CHECKING:
+    from tasks.report_usage import UsageReport
+
+SHOWN_ACCOUNTS = 20
+
+
+Via = Literal["auto", "api", "file"]
+
+
+def usage(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="CSV, Parquet, NDJSON (also .gz, .zst), globs, or - for stdin; none for a mapping's query."
+        ),
+    ] = None,
+    mapping: Annotated[str, typer.Option(help="The usage mapping (YAML).")] = "usage.yaml",
+    preview: Annotated[int, typer.Option(help="Only show the first so many measurements as they would be sent.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="Send nothing when a single row is rejected.")] = False,
+    via: Annotated[Via, typer.Option(help="By m3ter's ingest API, as file uploads, or by size.")] = "auto",
+    allow_old: Annotated[
+        bool, typer.Option("--allow-old", help="A backfill: rows older than 34 days go too, once.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the input; send nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Usage files, tables and queries → m3ter measurements."""
+    if preview < 0:
+        raise SetupError("MB-USAGE-ERROR", "--preview takes a count of rows")
+    from meterbridge.cli.sync import prepare_prefect
+
+    prepare_prefect()
+    from flows.sync_usage import sync_usage
+
+    report = sync_usage(mapping, sources, via, strict=strict, allow_old=allow_old, preview=preview, dry_run=dry_run)
+    if as_json:
+        write(report.model_dump(mode="json"))
+    elif report.preview:
+        for measurement in report.preview:
+            typer.echo(measurement)
+    else:
+        _show(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _show(report: UsageReport) -> None:
+    report_table(report)
+    columns = ("meter", "account", "measurements", "rejected", "first_day", "last_day")
+    rows = [[row[column] for column in columns] for row in report.accounts[:SHOWN_ACCOUNTS]]
+    more = len(report.accounts) - SHOWN_ACCOUNTS
+    title = "Per meter and account" + (f" (the {SHOWN_ACCOUNTS} largest; {more} more in --json)" if more > 0 else "")
+    table(title, columns, rows, right=("measurements", "rejected"))
+    if report.rejects:
+        typer.echo(f"rejected rows: {report.rejects}")
