@@ -145,5 +145,6 @@ def _standing(row: Mapping[str, Any]) -> StandingLine:
         transit_until=instant(None if row["transit_until"] is None else int(row["transit_until"])),
         adopted=row["adopted"] == "true",
         movable=row["movable"] != "false",
+        carried=row["carried"] == "true",
         bill_line_ids=tuple(json.loads(row["bill_line_ids"] or "[]")),
     )

@@ -82,7 +82,7 @@ class Tray:
         self.set_aside.append({"decision": word, "kind": decision.kind, "key": key_text(decision.key), **rest})
 
 
-FINAL_CODES = ("MB-REFUSED", "MB-ACCOUNT-CLASH", "MB-CHARGE-WRONG", "MB-DOUBLE-CHARGE")
+FINAL_CODES = ("MB-REFUSED", "MB-ACCOUNT-CLASH", "MB-CHARGE-WRONG", "MB-DOUBLE-CHARGE", "MB-DRAFT-LOST")
 """Refusals that another try would only repeat; everything else is decided again in every run."""
 
 

@@ -11,9 +11,11 @@ from meterbridge.catalog import load_catalog
 from meterbridge.errors import BrokenInvariant
 from meterbridge.ledger import facts
 from meterbridge.rules.bills import BillPolicy
+from meterbridge.rules.carry import carry_over
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import (
     ChargeRule,
+    Decision,
     Intent,
     Key,
 )
@@ -44,12 +46,14 @@ def decide_bills(run: Run) -> ChangeSet:
     policy = policy_of(work)
     tray = Tray(refused)
     subjects: set[str] = set()
+    decisions: list[Decision] = []
     now = datetime.fromtimestamp(run.started_at, UTC)
     with opened(run.path) as file:
         for row in file.rows("select * from int_bills order by bill_date, id"):
             subjects.add(row["id"])
-            for decision in decide_row(row, policy, now):
-                tray.put(decision)
+            decisions += decide_row(row, policy, now)
+        for decision in carry_over(decisions) if policy.negative_delta == "net" else decisions:
+            tray.put(decision)
         _follow_mappings(file, tray, names)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
@@ -90,7 +94,7 @@ def policy_of(work: Services) -> BillPolicy:
 def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any]) -> None:
     """Put down what must change in m3ter's mappings once the charges are applied."""
     known = {key_from_text(row["key"]) for row in file.rows("select key from ref_external_mappings")}
-    rows = file.rows("select * from ref_charges where bill_id in (select id from stg_bills)")
+    rows = file.rows("select * from ref_charges where carried is null and bill_id in (select id from stg_bills)")
     held = [_held(row, row["invoice_id"], row["line_id"]) for row in rows]
     moves = file.rows(
         "select m.*, c.bill_line_ids from map_moved_charges as m join ref_charges as c on c.key = m.key "

@@ -73,7 +73,7 @@ def follow_invoices(run: Run) -> int:
     with opened(run.path) as file:
         file.clear("raw_chargebee__invoices", "map_moved_charges", "ref_touched_bills")
         rows: dict[str, list[Row]] = defaultdict(list)
-        for row in file.rows("select * from ref_charges where line_id <> ''"):
+        for row in file.rows("select * from ref_charges where line_id <> '' and carried is null"):
             rows[row["invoice_id"]].append(row)
         trail = _Trail(work, run, file, rows, _unproven(work), {}, {})
         if not trail.rows and not trail.unproven:
@@ -260,10 +260,13 @@ def _waits(trail: _Trail, row: Row) -> Row:
 def _land_moves(trail: _Trail, moved: Sequence[Row]) -> None:
     file = trail.file
     file.land_rows("map_moved_charges", moved)
-    by_key = {row["key"]: row for row in moved if row["key"]}
+    by_line = {(row["draft_id"], row["old_line_id"]): row for row in moved if row["key"]}
     before = list(file.rows("select * from ref_charges"))
     file.clear("ref_charges")
-    after = [row | {n: v for n, v in by_key.get(row["key"], {}).items() if n in row} for row in before]
+    after = []
+    for row in before:  # what a line carries moves along with it
+        learned = by_line.get((row["invoice_id"], row["line_id"]), {})
+        after.append(row | {name: value for name, value in learned.items() if name in row and name != "key"})
     file.land_rows("ref_charges", after)
     standing: dict[str, list[Row]] = defaultdict(list)
     for row in after:
@@ -273,8 +276,14 @@ def _land_moves(trail: _Trail, moved: Sequence[Row]) -> None:
     for invoice_id, rows in standing.items():
         invoice = trail.seen.get(invoice_id)
         if invoice is not None:
-            touched |= {row["bill_id"] for row in rows if invoice.status in GONE or not _intact(invoice, [row])}
+            touched |= {row["bill_id"] for row in rows if invoice.status in GONE or not _is_there(invoice, row)}
     file.land_rows("ref_touched_bills", ({"bill_id": bill_id} for bill_id in sorted(touched)))
+
+
+def _is_there(invoice: Invoice, row: Row) -> bool:
+    return (
+        _intact(invoice, [row]) if row["carried"] is None else any(line.id == row["line_id"] for line in invoice.lines)
+    )
 
 
 def _intact(invoice: Invoice, rows: Iterable[Row]) -> bool:

@@ -227,6 +227,11 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
         for s in settled
         if currencies.get(s["bill_id"])
     ]
+    standing += [
+        StandingCharge(row["bill_id"], row["subscription_id"], int(row["amount"]), row["currency"])
+        for row in file.rows("select * from ref_charges where carried is not null")
+        if currencies.get(row["bill_id"])
+    ]
     differences, totals = compare_bills(wanted, standing)
     drift, explained = split_charges(differences, reasons)
     portions = {(w.bill_id, w.subscription_id) for w in wanted} | {(s.bill_id, s.subscription_id) for s in standing}

@@ -10,7 +10,7 @@ from typing import Any
 from meterbridge.catalog import load_catalog
 from meterbridge.ledger import bills, mappings
 from meterbridge.ledger.ledger import Reader
-from meterbridge.rules.keys import key_text
+from meterbridge.rules.keys import canonical, key_text
 from meterbridge.staging.database import opened
 from tasks.engine import task
 from tasks.runs import Run
@@ -82,13 +82,23 @@ COPIED = (
 
 
 def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
+    """Our lines, and beside each what it carries of other bills: counted for its own bill, against theirs."""
     for row in mappings.all(rx, "charge", active_only=True):
-        yield {
+        carried = row.state.get("carried", ())
+        line = {
             **{name: row.state.get(name) for name in COPIED},
             "key": key_text(row.key),
             "line_id": row.remote_id,
             "fingerprint": row.fingerprint,
         }
+        yield {**line, "movable": not carried}
+        for number, part in enumerate(carried):
+            here: dict[str, Any] = {**line, "carried": True, "movable": False, "bill_line_ids": []}
+            name = canonical(["carried", key_text(row.key), number])
+            yield {**here, "key": key_text((row.key[0], row.key[1], name)), "amount": part["amount"]}
+            other = (part["bill_id"], part["subscription_id"])
+            theirs = {"bill_id": other[0], "subscription_id": other[1], "amount": -part["amount"]}
+            yield {**here, **theirs, "key": key_text((*other, name))}
 
 
 def _settled(rx: Reader) -> Iterator[dict[str, Any]]:

@@ -81,6 +81,7 @@ def _withdrawn(case: BillCase, code: str, *, remove: bool) -> Iterator[Decision]
             where = ", ".join(sorted(stand.invoices)) or "none"
             message = f"bill {bill.id} {what}, but {left} {currency} (minor units) stand on invoice {where}"
             message = f"{message} for subscription {subscription_id}"
-            yield Quarantined("charge", key, code, message, left, currency)
+            surplus = max(0, left) if code == "MB-BILL-DELETED" else 0
+            yield Quarantined("charge", key, code, message, left, currency, surplus=surplus)
         elif not removable:
             yield Unchanged("charge", key)

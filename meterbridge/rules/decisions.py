@@ -79,7 +79,10 @@ class OutOfScope:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Set aside with a reason code out of errors.CODES; ``amount`` in minor units."""
+    """Set aside with a reason code out of errors.CODES; ``amount`` in minor units.
+
+    ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it.
+    """
 
     kind: Kind
     key: Key
@@ -88,6 +91,7 @@ class Quarantined:
     amount: int | None = None
     currency: str | None = None
     source_version: int | None = None
+    surplus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -89,7 +89,7 @@ class Desk:
             return [held]
         plan = replan(portion, stand, self.case.bill.id)
         if not plan.creations and not plan.removals:
-            return [self._left_over(portion, stand, plan.rest)]
+            return [self._surplus(portion, stand, plan.rest)]
         subscription = self.case.subscriptions.get(portion.subscription_id)
         if plan.creations and (subscription is None or subscription.currency != self.case.bill.currency):
             return [self._foreign(portion, subscription, delta)]
@@ -156,7 +156,7 @@ class Desk:
                 create_charge(bill, one, invoice, self.policy, self.exponent, remarks=remarks, after=first)
                 for one in plan.creations
             ]
-        return [*decisions, self._left_over(portion, stand, plan.rest)] if plan.rest else decisions
+        return [*decisions, self._surplus(portion, stand, plan.rest)] if plan.rest else decisions
 
     def _obstacle(self, portion: Portion, plan: Plan, invoice: Invoice, booked: Counter[str]) -> Quarantined | None:
         amount = sum(one.amount for one in plan.creations)
@@ -239,6 +239,12 @@ class Desk:
             f"{', '.join(named) or 'none'}{settled}: difference {self._money(rest)}"
         )
         return self._quarantine(portion, "MB-BILL-CHANGED", message, rest)
+
+    def _surplus(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
+        """What is left over; what stands too much for good may lower a later charge."""
+        aside = self._left_over(portion, stand, rest)
+        fixed = sum(stand.fixed.values()) > 0
+        return replace(aside, surplus=-rest) if rest < 0 and fixed and portion.total >= 0 else aside
 
     def _foreign(self, portion: Portion, subscription: SubscriptionFacts | None, delta: int) -> Quarantined:
         currency = subscription.currency if subscription else "an unknown currency"

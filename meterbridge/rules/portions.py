@@ -65,7 +65,7 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
 
 
 def _sent(case: BillCase, keys: Sequence[Key]) -> list[int | None]:
-    standing = {line.key: line.amount for line in case.standing}
+    standing = {line.key: line.amount for line in case.standing if line.movable}
     return [standing.get(key) for key in keys]
 
 

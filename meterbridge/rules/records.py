@@ -14,39 +14,19 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from meterbridge.rules.decisions import (
-    Action as Action,
-)
-from meterbridge.rules.decisions import (
-    Decision as Decision,
-)
-from meterbridge.rules.decisions import (
-    Intent as Intent,
-)
-from meterbridge.rules.decisions import (
-    Key as Key,
-)
-from meterbridge.rules.decisions import (
-    Kind as Kind,
-)
-from meterbridge.rules.decisions import (
-    OutOfScope as OutOfScope,
-)
-from meterbridge.rules.decisions import (
-    Quarantined as Quarantined,
-)
-from meterbridge.rules.decisions import (
-    Ref as Ref,
-)
-from meterbridge.rules.decisions import (
-    Target as Target,
-)
-from meterbridge.rules.decisions import (
-    Unchanged as Unchanged,
-)
-from meterbridge.rules.decisions import (
-    Waiting as Waiting,
-)
+from meterbridge.rules import decisions
+
+Action = decisions.Action
+Decision = decisions.Decision
+Intent = decisions.Intent
+Key = decisions.Key
+Kind = decisions.Kind
+OutOfScope = decisions.OutOfScope
+Quarantined = decisions.Quarantined
+Ref = decisions.Ref
+Target = decisions.Target
+Unchanged = decisions.Unchanged
+Waiting = decisions.Waiting
 
 # --- Chargebee → m3ter -----------------------------------------------------------------
 
@@ -358,8 +338,9 @@ class StandingLine:
     while its final invoice is searched for, ``lost`` when the search was given up,
     ``ambiguous`` when several could be it (``candidates``), until ``transit_until``.
     ``adopted`` lines were found, not sent: what else was done for their bill is not
-    known. A ``movable`` line may be taken off a pending invoice; credits, and lines
-    that carry a credit of another bill, may not.
+    known. A ``movable`` line may be taken off a pending invoice; one that was lowered by
+    another bill's surplus may not. ``carried`` is such a surplus: it stands as long as
+    the line that it lowered.
     """
 
     key: Key
@@ -375,6 +356,7 @@ class StandingLine:
     transit_until: datetime | None = None
     adopted: bool = False
     movable: bool = True
+    carried: bool = False
     bill_line_ids: tuple[str, ...] = ()
 
 

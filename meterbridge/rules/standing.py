@@ -88,6 +88,9 @@ def _place(line: StandingLine, invoice: Invoice | None) -> Stood:
         return Stood(line, "fixed", line.amount)
     if invoice.status in GONE:
         return Stood(line, "voided", 0)
+    if line.carried:
+        here = not invoice.strong or any(found.id == line.line_id for found in invoice.lines)
+        return Stood(line, "fixed" if here else "changed", line.amount if here else 0)
     if invoice.strong:
         left = sum(found.amount for found in invoice.lines if found.id == line.line_id)
         if left != line.amount:

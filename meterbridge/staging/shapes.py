@@ -151,6 +151,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "transit_until",
         "adopted",
         "movable",
+        "carried",
         "bill_line_ids",
     ),
     "map_moved_charges": (

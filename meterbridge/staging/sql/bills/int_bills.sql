@@ -46,7 +46,7 @@ owned as (
     from stg_bills as b
     join payers as y on y.account_id = b.account_id
     join stg_invoices as i on i.customer_id = y.customer_id
-    join ref_charges as r on r.invoice_id = i.id and r.bill_id <> b.id
+    join ref_charges as r on r.invoice_id = i.id and r.bill_id <> b.id and r.carried is null
     group by all
 ),
 charges as (select bill_id, list(r) as standing from ref_charges as r group by all),

@@ -1,0 +1,53 @@
+"""A charge whose answer never came, on a draft that closed before anybody could look: booked once, whatever happens."""
+
+import pytest
+
+from meterbridge.errors import RetriableError
+from tests.flows.billed_month import BilledMonth, asides
+
+
+def lose_an_answer(open_sandbox, harm, **switches):
+    """The first charge is sent and its answer lost; then the draft closes. Returns month, total, final."""
+    month = BilledMonth(open_sandbox, charge=False)
+    month.world.switches.update({"draft_line_ids_on_close": "renew", **switches})
+    month.world.faults.add([{"match": {"path": "/add_charge", "method": "POST"}, "harm": harm, "times": -1}])
+    with pytest.raises(RetriableError):
+        month.charge()
+    month.world.faults.clear()
+    return month, month.total(), month.close()
+
+
+def test_a_charge_that_landed_is_found_on_the_final_invoice(open_sandbox):
+    month, total, final = lose_an_answer(open_sandbox, "commit_then_drop")
+    [landed] = month.ours()
+    month.world.log.clear()
+    report = month.charge()
+    assert (report.quarantined, month.writes()) == ([], [])
+    assert [(invoice, amount) for invoice, _, amount in month.charges()] == [(final["id"], landed)]
+    assert [row["amount"] for row in report.waiting] == [total - landed]
+
+
+def test_while_the_final_is_not_in_sight_nothing_is_sent_and_nothing_given_up(open_sandbox):
+    month, _, final = lose_an_answer(open_sandbox, "commit_then_drop")
+    hidden = month.world.chargebee.invoices.get(final["id"])
+    month.world.chargebee.invoices.remove(final["id"], month.world.clock.now_ms())
+    month.pass_days(0.5)
+    month.world.log.clear()
+    report = month.charge()
+    assert (month.writes(), report.held) == ([], 1)
+    month.save_invoice(hidden)
+    assert month.charge().quarantined == []
+    assert [invoice for invoice, _, _ in month.charges()] == [final["id"]]
+    assert month.ours() == [month.charges()[0][2]]
+
+
+def test_a_draft_that_never_shows_again_is_asked_about_and_never_resent(open_sandbox):
+    month, _, final = lose_an_answer(open_sandbox, "commit_then_drop")
+    month.world.chargebee.invoices.remove(final["id"], month.world.clock.now_ms())
+    month.pass_days(25)  # a new draft is there by now
+    report = month.charge()
+    assert "MB-DRAFT-LOST" in [code for code, _ in asides(report)]
+    lost = next(row["amount"] for row in report.quarantined if row["code"] == "MB-DRAFT-LOST")
+    assert lost not in month.ours(month.draft)
+    month.charge()
+    assert lost not in month.ours(month.draft)
