@@ -81,7 +81,9 @@ def _listen(app: Receiver, host: str, port: int) -> None:
 
 @contextmanager
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named: else asyncio takes it for no TCP socket, and every answer waits 40 ms for an ACK.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, port))
