@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -33,12 +34,20 @@ class Server:
         """The URL of one of its databases."""
         return f"postgresql://tester@/{database}?host={quote(str(self.socket), safe='')}"
 
-    def new_database(self) -> str:
-        """Make an empty database; returns its URL."""
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """An empty database for the length of a block; yields its URL."""
         name = f"t{uuid.uuid4().hex}"
+        self._administer(f'CREATE DATABASE "{name}"')
+        try:
+            yield self.url(name)
+        finally:
+            # Each right away: hundreds of folders at the end of a session take minutes on a busy disk.
+            self._administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _administer(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as admin:
-            admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
-        return self.url(name)
+            admin.execute(statement)  # type: ignore[call-overload]
 
 
 def binaries() -> Path | None:
@@ -51,25 +60,24 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    """Run a server in an empty folder for the length of a block."""
-    # A socket's path may have 107 bytes, and a test's folder is longer than that.
-    with tempfile.TemporaryDirectory(prefix="mb-pg-") as short:
-        socket, storage = Path(short), folder / "storage"
+def running() -> Iterator[Server]:
+    """Run a server for the length of a block."""
+    # A folder of its own: a socket's path may have 107 bytes, and every pytest that starts closes the folder that all
+    # of a user's sessions share to other accounts, this server's included.
+    with tempfile.TemporaryDirectory(prefix="mb-pg-") as name:
+        folder = Path(name)
+        storage = folder / "storage"
         storage.mkdir()
         account = _account()
         if account is not None:
-            for path in (socket, storage):
+            for path in (folder, storage):
                 os.chown(path, account.pw_uid, account.pw_gid)
-            for path in storage.parents:
-                if path.stat().st_uid == 0 and path.is_relative_to(tempfile.gettempdir()):
-                    path.chmod(path.stat().st_mode | 0o011)
         _run(account, "initdb", "-D", str(storage), "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        server = _start(account, storage, socket)
+        server = _start(account, storage, folder)
         try:
-            yield Server(socket)
+            yield Server(folder)
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGQUIT)  # at once: nothing in it is worth a checkpoint
             server.wait(timeout=30)
 
 

@@ -57,7 +57,9 @@ def claim(
     conditions = [*_wanted(candidate, wish), ~_waits(candidate)]
     if exclusive_scope:
         conditions += [~_scope_is_busy(candidate), ~_scope_has_earlier(candidate, wish)]
-    return _lease(tx, candidate, conditions, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds)
+    return _lease(
+        tx, candidate, conditions, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="ready"
+    )
 
 
 def stale(
@@ -69,11 +71,15 @@ def stale(
     limit: int = 1_000,
     scopes: Collection[str] | None = None,
 ) -> list[IntentRow]:
-    """Take over rows in ``sending`` or ``unknown`` whose lease ran out or was given up: to be probed, by id."""
+    """Take over rows in ``sending`` or ``unknown`` whose lease ran out or was given up: to be probed, by id.
+
+    They are ``unknown`` from then on: only who sent a request can say that it never left.
+    """
     wish = _Wish(tx.connection, IN_FLIGHT_STATES, kinds, None, scopes)
     candidate = intents.alias("candidate")
+    found = _wanted(candidate, wish)
     return _lease(
-        tx, candidate, _wanted(candidate, wish), wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds
+        tx, candidate, found, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="unknown"
     )
 
 
@@ -105,6 +111,7 @@ def _lease(
     owner: str,
     limit: int,
     lease_seconds: float,
+    state: str,
 ) -> list[IntentRow]:
     tx.take_turn("claim")
     # A CTE: PostgreSQL may run a plain subquery with LIMIT and FOR UPDATE more than once and take too many rows.
@@ -119,7 +126,7 @@ def _lease(
     statement = (
         update(intents)
         .where(intents.c.id.in_(select(picked.c.id)), intents.c.state.in_(states), _is_free(intents))
-        .values(lease_owner=owner, lease_until=EpochNow() + lease_seconds, updated_at=EpochNow())
+        .values(state=state, lease_owner=owner, lease_until=EpochNow() + lease_seconds, updated_at=EpochNow())
         .returning(intents)
     )
     return sorted((decode(row) for row in tx.execute(statement)), key=lambda row: row.id)

@@ -154,6 +154,7 @@ def release(tx: Writer, intent_id: int, owner: str) -> bool:
 def unsent(tx: Writer, intent_id: int, owner: str) -> bool:
     """Take a marked attempt back: it is certain that the vendor executed nothing of it (no connection, 429).
 
+    False for a row that was taken over: what its earlier owner sent may have landed.
     After a first attempt the row is ``ready`` again, as if never sent. After a later
     one it is ``unknown``: what became of the earlier ones is not ours to say.
     """

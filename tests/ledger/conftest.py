@@ -15,23 +15,25 @@ OpenLedger = Callable[..., Ledger]
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[postgres.Server]:
     """One server for all tests of a session."""
     if postgres.binaries() is None:
         if os.environ.get("METERBRIDGE_TEST_NO_SKIP") == "1":
             pytest.fail(postgres.MISSING)
         pytest.skip(postgres.MISSING)
-    with postgres.running(tmp_path_factory.mktemp("postgres")) as server:
+    with postgres.running() as server:
         yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database, of either kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.sqlite3"
+        yield f"sqlite:///{tmp_path}/ledger.sqlite3"
+        return
     server: postgres.Server = request.getfixturevalue("postgres_server")
-    return server.new_database()
+    with server.database() as url:
+        yield url
 
 
 @pytest.fixture

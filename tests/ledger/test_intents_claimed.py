@@ -127,14 +127,14 @@ def test_a_row_in_sending_is_taken_over_when_its_lease_ran_out_and_the_zombie_is
         tx.commit()
     (taken,) = stale(ledger, "heir")
 
-    assert (taken.id, taken.state, taken.lease_owner) == (row.id, "sending", "heir")
+    assert (taken.id, taken.state, taken.lease_owner) == (row.id, "unknown", "heir")
     assert (taken.request, taken.baseline) == ("POST /accounts", {"line_ids": ["li-1"]})
     assert not outcome(ledger, "applied", row, "zombie", {"remote_id": "late"}, mapping=None)
     assert not outcome(ledger, "refused", row, "zombie", "MB-REFUSED", "late")
     assert not outcome(ledger, "unknown", row, "zombie", "late")
     assert not outcome(ledger, "unsent", row, "zombie")
     assert not outcome(ledger, "release", row, "zombie")
-    assert states(ledger, "acme") == ["sending"]
+    assert states(ledger, "acme") == ["unknown"]
     assert outcome(ledger, "applied", row, "heir", {"remote_id": "a-1"}, mapping=None)
     assert latest(ledger, "acme").outcome == {"remote_id": "a-1"}
 

@@ -154,7 +154,7 @@ def test_releasing_a_row_in_sending_leaves_it_to_be_probed(ledger: Ledger) -> No
     assert outcome(ledger, "release", row, "one")
     assert claim(ledger, "two") == []
     (taken,) = stale(ledger, "two")
-    assert (taken.state, taken.request) == ("sending", "POST /accounts")
+    assert (taken.state, taken.request) == ("unknown", "POST /accounts")
 
 
 def test_a_first_attempt_that_never_left_makes_the_row_ready_again(ledger: Ledger) -> None:
@@ -196,3 +196,20 @@ def test_no_float_enters_a_payload_or_a_mapping(ledger: Ledger, value: float) ->
         record(ledger, [wish("acme", payload={"amount": value})])
     with pytest.raises(TypeError, match="no exact text for float"), ledger.write() as tx:
         mappings.put(tx, mappings.Mapping("charge", ("a",), "li-1", "fp", "b", {"amount": value}))
+
+
+@pytest.mark.parametrize("owner", ["heir", "run-1"])
+def test_who_took_a_row_over_cannot_say_that_it_never_left(ledger: Ledger, owner: str) -> None:
+    """Its resend was throttled, but the send before it may have landed: under a new key it would be a second write."""
+    record(ledger, [wish("acme")])
+    (row,) = claim(ledger)
+    send(ledger, row)
+    outcome(ledger, "release", row)
+    (taken,) = stale(ledger, owner)
+    assert taken.state == "unknown"
+
+    assert not outcome(ledger, "unsent", taken, owner)
+
+    record(ledger, [wish("acme", fingerprint="fp-2")], "run-2")
+    after_all = latest(ledger, "acme")
+    assert (after_all.state, after_all.generation, after_all.request) == ("unknown", 1, "POST /accounts")

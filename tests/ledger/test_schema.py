@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -43,18 +45,18 @@ def _described(url: str, home: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture
-def fresh_url(request: pytest.FixtureRequest, ledger_url: str, tmp_path: Path) -> str:
+def fresh_url(request: pytest.FixtureRequest, ledger_url: str, tmp_path: Path) -> Iterator[str]:
     """A second database of the same kind, made from ``schema.py`` without any migration."""
-    if ledger_url.startswith("sqlite"):
+    with ExitStack() as stack:
         url = f"sqlite:///{tmp_path}/fresh.sqlite3"
-    else:
-        server: postgres.Server = request.getfixturevalue("postgres_server")
-        url = server.new_database()
-    engines = engine.connect(engine.parse_url(url, tmp_path))
-    with engines.writer.begin() as database:
-        metadata.create_all(database)
-    engines.dispose()
-    return url
+        if not ledger_url.startswith("sqlite"):
+            server: postgres.Server = request.getfixturevalue("postgres_server")
+            url = stack.enter_context(server.database())
+        engines = engine.connect(engine.parse_url(url, tmp_path))
+        with engines.writer.begin() as database:
+            metadata.create_all(database)
+        engines.dispose()
+        yield url
 
 
 def test_a_migrated_ledger_is_a_fresh_one(ledger: Ledger, ledger_url: str, fresh_url: str, tmp_path: Path) -> None:
