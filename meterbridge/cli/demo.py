@@ -13,6 +13,7 @@ import typer
 from meterbridge.cli import show
 from meterbridge.errors import BrokenInvariant
 from meterbridge.rules.keys import shown
+from meterbridge.rules.money import amount_text
 from meterbridge.settings import load_settings, use_environment
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _walk(sandbox: Sandbox) -> dict[str, RunReport]:
     from flows.sync_subscriptions import sync_subscriptions
     from meterbridge.sandbox.scenarios.month import use_and_bill
 
-    reports = {"sync subscriptions": sync_subscriptions()}
+    reports: dict[str, RunReport] = {"sync subscriptions": sync_subscriptions()}
     month = use_and_bill(sandbox.world)
     _say(
         "A month passed in the sandbox:",
@@ -98,8 +99,7 @@ def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None
     rows = []
     for step, report in reports.items():
         read = ", ".join(f"{count} {name}" for name, count in report.extracted.items())
-        done = ", ".join(f"{count} {name}" for name, count in report.applied.items()) or "0 writes"
-        rows.append((step, read, done, len(report.waiting), len(report.quarantined)))
+        rows.append((step, read, show.writes(report.applied), len(report.waiting), len(report.quarantined)))
     show.table("What came, and what was done", ("step", "read", "written", "waiting", "set aside"), rows)
     aside = {(r["code"], tuple(r["key"])): r for report in reports.values() for r in report.quarantined}
     cells = [(code, shown(key), _money(row), row["message"]) for (code, key), row in sorted(aside.items())]
@@ -109,6 +109,9 @@ def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None
     waiting = [(shown(r["key"]), _money(r), r["reason"]) for r in reports["sync bills"].waiting]
     if waiting:
         show.table("Waiting for their invoice", ("record", "amount", "why"), waiting)
+    totals = getattr(reports["reconcile"], "totals", {})
+    money = [(c, amount_text(t["wanted"], c), amount_text(t["standing"], c)) for c, t in sorted(totals.items())]
+    show.table("Money on both sides", ("currency", "bills want", "stands on invoices"), money, right=("bills want",))
     again = reports["sync subscriptions again"].writes + reports["sync bills again"].writes
     differences = getattr(reports["reconcile"], "differences", -1)
     _say("Written when everything ran a second time:", again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,9 +16,31 @@ if TYPE_CHECKING:
     from tasks.report import RunReport
 
 
+PLAIN_WIDTH = 140
+"""Columns where there is no terminal to ask, such as a CI log."""
+
+_DONE = {
+    "create": "created",
+    "update": "updated",
+    "adopt": "adopted",
+    "replace": "replaced",
+    "delete": "deleted",
+}
+
+
+def writes(counts: Mapping[str, int]) -> str:
+    """What was written, in words: ``29 accounts created, 2 accounts adopted``."""
+    words = []
+    for name, count in counts.items():
+        kind, _, action = name.partition(".")
+        noun = kind.replace("_", " ") + ("" if count == 1 else "s")
+        words.append(f"{count} {noun} {_DONE.get(action, action)}")
+    return ", ".join(words) or "nothing"
+
+
 def console() -> Console:
     """Where tables go; plain text when stdout is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def write(value: Any) -> None:
