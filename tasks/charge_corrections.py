@@ -6,7 +6,6 @@ Line ids are never given twice, so the same removal may be sent again without ha
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +69,7 @@ def _remove(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
             with work.ledger.write() as tx:
                 intents.supersede(tx, row.id, run.run_id)
                 tx.commit()
+            receipt.concluded += 1
         else:
             _transmit(work, run, row, until)
             _apply(work, run, row, receipt, written=True)
@@ -100,7 +100,7 @@ def _transmit(work: Services, run: Run, row: IntentRow, until: float) -> None:
 
 def _answer(work: Services, run: Run, row: IntentRow, request: Request) -> Answer:
     try:
-        until = time.monotonic() + RESEND_SECONDS
+        until = boottime() + RESEND_SECONDS
         return work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until)
     except OutcomeUnknown as lost:
         with work.ledger.write() as tx:
@@ -120,10 +120,9 @@ def _apply(work: Services, run: Run, row: IntentRow, receipt: Receipt, *, writte
     with work.ledger.write() as tx:
         if intents.applied(tx, row.id, run.run_id, {"written": written}, mapping=None):
             _forget(tx, tuple(row.payload["charge"]), row.payload["line_ids"])
+            receipt.concluded += 1
             if written:
                 receipt.took(row)
-        else:
-            receipt.held += 1
         tx.commit()
 
 

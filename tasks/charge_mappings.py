@@ -91,7 +91,11 @@ def mapping_intents(
         if charge.kind == "charge" and charge.action != "net":
             for intent in _of_charge(charge, names, known):
                 found[intent.key] = intent
-    for intent in _of_removals(decided, names, known, list(held)):
+    held = list(held)
+    for intent in _of_removals(decided, names, known, held):
+        found.setdefault(intent.key, intent)
+    gone = {intent.key[:-1] for intent in decided if intent.kind == "charge_removal"}
+    for intent in _never_made(held, gone, names, known):
         found.setdefault(intent.key, intent)
     return list(found.values())
 
@@ -123,6 +127,20 @@ def _of_removals(decided: Iterable[Intent], names: Names, known: Collection[Key]
         place = (one.key[0], one.invoice_id)
         if ("Bill", *place) in known and place not in staying | coming:
             yield from _mapping(("Bill", *place), names.sides_of_bill(*place), "delete", removal)
+
+
+def _never_made(held: Iterable[Held], gone: Collection[Key], names: Names, known: Collection[Key]) -> Iterator[Intent]:
+    """Mappings of charges that stand already: a run that sent the charge was stopped before it came to these."""
+    for one in held:
+        if one.key in gone:
+            continue
+        key: Key = ("Bill", one.key[0], one.invoice_id)
+        if key not in known:
+            yield from _mapping(key, names.sides_of_bill(one.key[0], one.invoice_id), "adopt", None)
+        for line_id in one.bill_line_ids:
+            key = ("BillLine", one.key[0], line_id)
+            if key not in known:
+                yield from _mapping(key, names.sides_of_line(line_id, one.line_id), "adopt", None)
 
 
 def _pointed_elsewhere(moved: Iterable[Moved], names: Names, known: Collection[Key]) -> Iterator[Intent]:

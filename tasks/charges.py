@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from meterbridge.ledger.intents import IntentRow
-
 from connectors.chargebee import requests
 from connectors.chargebee.models import Invoice
 from connectors.transport import Request
 from meterbridge.errors import BrokenInvariant
+from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.booked import Wish
 from meterbridge.rules.records import InvoiceLine
 from meterbridge.staging.moments import instant

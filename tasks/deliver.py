@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meterbridge.clock import boottime
 from meterbridge.ledger import intents, quarantine
 from meterbridge.ledger.transaction import Writer
+from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.records import Key
+from meterbridge.staging.database import opened
 from tasks import charge_corrections, deliver_charges, deliver_m3ter
 from tasks.change_set import waits_for
 from tasks.engine import task
@@ -21,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 LEAST_BATCH = 500
 MOST_BATCHES = 16
+LEASE_SLACK_SECONDS = 1
+LOOK_SECONDS = 0.2
+"""Between looks at what another run holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +55,59 @@ class Delivered:
         """Count one batch."""
         self.applied.update(receipt.applied)
         self.refused += receipt.refused
-        self.held += receipt.held
 
 
 def deliver(run: Run, waves: Sequence[Wave]) -> Delivered:
-    """Probe what is open, then send wave by wave until nothing is left that may be sent."""
+    """Probe what is open, then send wave by wave until nothing is left that may be sent.
+
+    What another run holds of this one's records is waited for, up to one lease: a run
+    that was killed lets go by then, and what it left is probed. What is held longer is counted.
+    """
     done = Delivered()
+    patience = boottime() + services(run.run_id).settings.lease_seconds + LEASE_SLACK_SECONDS
     for wave in waves:
-        done.add(probe_open(run, wave))
-        size = _batch_size(run, wave)
-        number = 0
-        while True:
-            number += 1
-            receipt = deliver_batch(run, wave, number, size)
-            done.add(receipt)
-            if not receipt.claimed:
+        _deliver_wave(run, wave, done)
+        while held := _held_elsewhere(run, wave):
+            while boottime() < patience and _held_elsewhere(run, wave) >= held:
+                time.sleep(LOOK_SECONDS)
+            _deliver_wave(run, wave, done)
+            if boottime() >= patience:
                 break
     _set_dependents_aside(run, waves, done)
-    done.held += _still_open(run, waves)
+    done.held = _still_open(run, waves)
     return done
+
+
+def _deliver_wave(run: Run, wave: Wave, done: Delivered) -> None:
+    done.add(probe_open(run, wave))
+    size = _batch_size(run, wave)
+    number = 0
+    while True:
+        number += 1
+        receipt = deliver_batch(run, wave, number, size)
+        done.add(receipt)
+        if not receipt.concluded:
+            break
+
+
+def _held_elsewhere(run: Run, wave: Wave) -> set[int]:
+    """Rows that this run wants to write, or that keep an invoice or account of its rows busy, leased by another run."""
+    with services(run.run_id).ledger.read() as rx:
+        leased = intents.leased(rx, (wave.kind,), not_by=run.run_id)
+        if not leased:
+            return set()
+        ours = [row for row in intents.of_run(rx, run.run_id) if row.kind == wave.kind]
+    names = _own_names(run) | {(row.kind, row.key) for row in ours}
+    scopes = {row.scope for row in ours if row.state == "ready"} if wave.kind != "external_mapping" else set()
+    return {row.id for row in leased if (row.kind, row.key) in names or row.scope in scopes}
+
+
+def _own_names(run: Run) -> set[tuple[str, Key]]:
+    """Kinds and natural keys of the run's change set: the ledger lists those that are blocked under another run."""
+    if not run.path.exists():
+        return set()
+    with opened(run.path) as file:
+        return {(row["kind"], key_from_text(row["key"])) for row in file.rows("select kind, key from out_intents")}
 
 
 def _set_dependents_aside(run: Run, waves: Sequence[Wave], done: Delivered) -> None:
@@ -74,7 +116,7 @@ def _set_dependents_aside(run: Run, waves: Sequence[Wave], done: Delivered) -> N
     kinds = tuple(wave.kind for wave in waves)
     with work.ledger.write() as tx:
         ready = [row for row in intents.open_rows(tx, kinds) if row.state == "ready" and row.run_id == run.run_id]
-        aside = {(row.kind, row.key) for row in intents.refused_rows(tx, kinds) if row.run_id == run.run_id}
+        aside = {(row.kind, row.key) for row in intents.refused_rows(tx, kinds)}
         stuck = []
         for row in ready:
             blocking = next((ref for ref in row.depends_on if (ref.kind, ref.key) in aside), None)
@@ -141,6 +183,10 @@ def _batch_size(run: Run, wave: Wave) -> int:
 
 
 def _still_open(run: Run, waves: Sequence[Wave]) -> int:
+    """Rows of this run's change set that nobody has concluded, whichever run wrote them down, and unknown outcomes."""
     with services(run.run_id).ledger.read() as rx:
-        rows = intents.open_rows(rx, tuple(wave.kind for wave in waves))
-        return sum(1 for row in rows if row.state != "proposed" and row.run_id == run.run_id)
+        rows = [row for row in intents.open_rows(rx, tuple(wave.kind for wave in waves)) if row.state != "proposed"]
+    if not rows:
+        return 0
+    names = _own_names(run)
+    return sum(1 for row in rows if row.run_id == run.run_id or row.state == "unknown" or (row.kind, row.key) in names)

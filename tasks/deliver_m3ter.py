@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from connectors.m3ter import requests
 from connectors.transport import Request
 from meterbridge.clock import boottime
 from meterbridge.errors import BrokenInvariant, MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
-from meterbridge.ledger.ledger import Writer
+from meterbridge.ledger.ledger import Reader, Writer
 from meterbridge.rules.records import Key
 from tasks.m3ter_writes import AlreadyTrue, Send, prepare, remote_id_of, resolved
 from tasks.receipts import Receipt
@@ -33,12 +34,17 @@ STALE_VERSION = (400, 409)
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one row in this batch."""
+    """What became of one row in this batch.
+
+    ``failure`` OutcomeUnknown: a write may have landed, RecordRefused: it did not and never
+    will, any other: nothing was executed. None of them and no ``remote_id``: left to another run.
+    """
 
     row: IntentRow
     remote_id: str | None = None
     failure: MeterbridgeError | None = None
     written: bool = False
+    sent: bool = False
 
 
 def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
@@ -81,7 +87,9 @@ def _send_chunk(work: Services, run: Run, rows: Sequence[IntentRow]) -> list[Out
         for one in prepared:
             groups[one.row.scope.casefold()].append(one)  # m3ter takes codes that differ in case for one
         # One write in flight per account: the rows of a scope go out one after the other.
-        sent = pool.map(lambda group: [_deliver(work, one, marked, until, known) for one in group], groups.values())
+        sent = pool.map(
+            lambda group: [_deliver(work, run, one, marked, until, known) for one in group], groups.values()
+        )
         return [outcome for group in sent for outcome in group]
 
 
@@ -112,19 +120,19 @@ def _prepare(work: Services, row: IntentRow, known: dict[tuple[str, Key], str]) 
 
 
 def _deliver(
-    work: Services, one: _Ready | Outcome, marked: set[int], until: float, known: dict[tuple[str, Key], str]
+    work: Services, run: Run, one: _Ready | Outcome, marked: set[int], until: float, known: dict[tuple[str, Key], str]
 ) -> Outcome:
     if isinstance(one, Outcome):
         return one
     if one.row.id not in marked or boottime() > until:
-        return Outcome(one.row, failure=OutcomeUnknown("MB-HELD", f"the lease on {one.row.kind} {one.row.key} ran out"))
+        return Outcome(one.row, sent=one.row.id in marked and one.row.state != "ready")
     try:
         answer = work.m3ter.send(one.request)
-        return Outcome(one.row, remote_id=_made(one, answer), written=True)
+        return Outcome(one.row, remote_id=_made(one, answer), written=True, sent=True)
     except (OutcomeUnknown, RecordRefused) as failure:
-        return _look_again(work, one, failure, known)
+        return _look_again(work, run, one, failure, until, known)
     except MeterbridgeError as failure:
-        return Outcome(one.row, failure=failure)
+        return Outcome(one.row, failure=failure, sent=True)
 
 
 def _made(one: _Ready, answer: Any) -> str:
@@ -134,43 +142,85 @@ def _made(one: _Ready, answer: Any) -> str:
 
 
 def _look_again(
-    work: Services, one: _Ready, failure: OutcomeUnknown | RecordRefused, known: dict[tuple[str, Key], str]
+    work: Services,
+    run: Run,
+    one: _Ready,
+    failure: OutcomeUnknown | RecordRefused,
+    until: float,
+    known: dict[tuple[str, Key], str],
 ) -> Outcome:
     """After a lost answer, or a refusal that may mean "already there" or "stale version": look, then send again."""
     if isinstance(failure, RecordRefused) and failure.status not in STALE_VERSION:
         return Outcome(one.row, failure=failure)
+    lost = failure if isinstance(failure, OutcomeUnknown) else None
     try:
         found = prepare(work.m3ter, one.row, lambda kind, key: known.get((kind, key)), look=True)
-        if isinstance(found, AlreadyTrue):
-            return Outcome(one.row, remote_id=found.remote_id, written=isinstance(failure, OutcomeUnknown))
-        if found.request == one.request and isinstance(failure, RecordRefused):
-            return Outcome(one.row, failure=failure)
-        answer = work.m3ter.send(found.request)
-        return Outcome(one.row, remote_id=_made(_Ready(one.row, found.request), answer), written=True)
     except MeterbridgeError as second:
+        return Outcome(one.row, failure=lost or second, sent=True)
+    if isinstance(found, AlreadyTrue):
+        return Outcome(one.row, remote_id=found.remote_id, written=lost is not None, sent=True)
+    if found.request == one.request and lost is None:
+        return Outcome(one.row, failure=failure)
+    if not _again(work, run, one.row, found.request) or boottime() > until:
+        return Outcome(one.row, failure=lost, sent=True)
+    try:
+        answer = work.m3ter.send(found.request)
+        return Outcome(one.row, remote_id=_made(_Ready(one.row, found.request), answer), written=True, sent=True)
+    except RecordRefused as second:
         return Outcome(one.row, failure=second)
+    except MeterbridgeError as second:
+        return Outcome(one.row, failure=lost or second, sent=True)
 
 
-def _record(work: Services, run: Run, outcomes: Iterable[Outcome], receipt: Receipt) -> MeterbridgeError | None:
+def _again(work: Services, run: Run, row: IntentRow, request: Request) -> bool:
+    """Write another attempt down before it leaves; False: another run has the row."""
+    with work.ledger.write() as tx:
+        ours = intents.reattempt(tx, row.id, run.run_id, at=work.clock.epoch(), request=request.to_json())
+        tx.commit()
+    return ours
+
+
+def _record(work: Services, run: Run, outcomes: Sequence[Outcome], receipt: Receipt) -> MeterbridgeError | None:
     """Write the outcomes down in one transaction; returns what must stop the batch, if anything."""
     trouble: MeterbridgeError | None = None
+    twins: list[Outcome] = []
     with work.ledger.write() as tx:
         for outcome in outcomes:
             row, failure = outcome.row, outcome.failure
-            if failure is None:
-                _apply(tx, run, outcome, receipt)
+            if failure is None and outcome.remote_id is None:
+                intents.release(tx, row.id, run.run_id)
+            elif failure is None:
+                if not _apply(tx, run, outcome, receipt) and outcome.written:
+                    twins.append(outcome)
             elif isinstance(failure, RecordRefused):
                 receipt.set_aside(tx, run, row, _explained(tx, row, failure))
             elif isinstance(failure, OutcomeUnknown):
                 intents.unknown(tx, row.id, run.run_id, failure.message)
                 trouble = trouble or RetriableError("MB-OUTCOME-UNKNOWN", failure.message, key=str(row.key))
             else:
-                # The connector says so only when nothing was executed.
-                if not intents.unsent(tx, row.id, run.run_id):
+                # The connector says so only when nothing was executed. What was not sent now may have been before.
+                if not (outcome.sent and intents.unsent(tx, row.id, run.run_id)):
                     intents.release(tx, row.id, run.run_id)
                 trouble = failure
         tx.commit()
+    for twin in twins:
+        _take_back(work, twin)
     return trouble
+
+
+def _take_back(work: Services, outcome: Outcome) -> None:
+    """A write that left after another run had taken the row over may have made a twin; a mapping's is removed.
+
+    Accounts and account plans cannot have one: m3ter refuses a second code and a second active plan of a product.
+    """
+    row = outcome.row
+    if row.kind != "external_mapping" or row.action == "delete" or outcome.remote_id is None:
+        return
+    with work.ledger.read() as rx:
+        standing = _remote(rx, row.kind, row.key)
+    if standing not in (None, outcome.remote_id):
+        logger.warning("the twin of an external mapping is removed", extra={"key": str(row.key)})
+        work.m3ter.send(requests.delete_mapping(work.m3ter.organization_id, outcome.remote_id))
 
 
 def _explained(tx: Writer, row: IntentRow, failure: RecordRefused) -> RecordRefused:
@@ -185,7 +235,8 @@ def _explained(tx: Writer, row: IntentRow, failure: RecordRefused) -> RecordRefu
     return failure
 
 
-def _apply(tx: Writer, run: Run, outcome: Outcome, receipt: Receipt) -> None:
+def _apply(tx: Writer, run: Run, outcome: Outcome, receipt: Receipt) -> bool:
+    """Close the intent and remember what stands; False when another run has taken the row over."""
     row = outcome.row
     remote_id = outcome.remote_id or ""
     state = resolved(dict(row.wanted), lambda kind, key: _remote(tx, kind, key))
@@ -205,14 +256,15 @@ def _apply(tx: Writer, run: Run, outcome: Outcome, receipt: Receipt) -> None:
     if not intents.applied(
         tx, row.id, run.run_id, {"remote_id": remote_id, "written": outcome.written}, mapping=mapping
     ):
-        receipt.held += 1
-        return
+        return False
+    receipt.concluded += 1
     if row.action == "delete":
         mappings.deactivate(tx, row.kind, row.key)
     for old in state.get("replaces", ()):
         _end(tx, tuple(old), str(state["start"]))
     if outcome.written:
         receipt.took(row)
+    return True
 
 
 def _end(tx: Writer, key: Key, end: str) -> None:
@@ -226,7 +278,7 @@ def _end(tx: Writer, key: Key, end: str) -> None:
         mappings.put(tx, replace(old, state={**old.state, "end": end}))
 
 
-def _remote(tx: Writer, kind: str, key: Key) -> str | None:
+def _remote(tx: Reader, kind: str, key: Key) -> str | None:
     found = mappings.get(tx, kind, key)
     return found.remote_id if found and found.active else None
 

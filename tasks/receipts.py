@@ -21,12 +21,15 @@ def kind_of(row: IntentRow) -> Kind:
 
 @dataclass(slots=True)
 class Receipt:
-    """Counts of one batch; ``refused`` has what the report shows of each record set aside."""
+    """Counts of one batch; ``refused`` has what the report shows of each record set aside.
+
+    ``concluded`` counts rows that are done with: a batch that concludes none must not be tried again at once.
+    """
 
     claimed: int = 0
+    concluded: int = 0
     applied: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
-    held: int = 0
 
     def took(self, row: IntentRow) -> None:
         """Count a write that stands."""
@@ -35,8 +38,8 @@ class Receipt:
     def set_aside(self, tx: Writer, run: Run, row: IntentRow, failure: MeterbridgeError) -> None:
         """Close the intent as refused and put its record into quarantine, in the caller's transaction."""
         if not intents.refused(tx, row.id, run.run_id, failure.code, failure.message):
-            self.held += 1
             return
+        self.concluded += 1
         aside = Quarantined(
             kind_of(row), row.key, failure.code, failure.message, row.amount, row.currency, row.source_version
         )

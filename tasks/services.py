@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
 from meterbridge import log
-from meterbridge.clock import Clock
+from meterbridge.clock import Clock, boottime
 from meterbridge.errors import SetupError
 from meterbridge.ledger import allowances
 from meterbridge.ledger.ledger import Ledger
@@ -110,6 +110,7 @@ def build(settings: Settings) -> Services:
         api_key=settings.chargebee_api_key.get_secret_value(),
         pacer=AllowancePacer(ledger, "chargebee", settings.chargebee_requests_per_minute / 60 * share),
         max_connections=settings.deliver_threads + 2,
+        monotonic=boottime,
     )
     m3ter = M3terClient.connect(
         base_url=settings.m3ter_base_url.rstrip("/"),
@@ -118,6 +119,7 @@ def build(settings: Settings) -> Services:
         api_secret=settings.m3ter_api_secret.get_secret_value(),
         pacer=AllowancePacer(ledger, "m3ter", settings.m3ter_requests_per_second * share),
         max_connections=settings.deliver_threads + 2,
+        monotonic=boottime,
     )
     return Services(settings, ledger, chargebee, m3ter, Clock())
 

@@ -30,7 +30,8 @@ def settle(run: Run, kinds: tuple[str, ...]) -> bool:
     """Move the watermark forward if every record of the window is in the ledger's hands; prune old staging files.
 
     Returns:
-        Whether the watermark moved. It never does for named ids, or while a write of ours is still open.
+        Whether the watermark moved. It never does for named ids, while a write of ours is still
+        open, or when a later run has already moved it further.
     """
     work = services(run.run_id)
     moved = False
@@ -40,7 +41,8 @@ def settle(run: Run, kinds: tuple[str, ...]) -> bool:
         ]
         mark = watermarks.get(tx, run.flow)
         gap = run.request.since is not None and (mark is None or run.request.since > mark.position)
-        if not still_open and not run.request.ids and not gap:
+        passed = mark is not None and mark.position > run.window.until and mark.fingerprint == run.scope_fingerprint
+        if not still_open and not run.request.ids and not gap and not passed:
             watermarks.advance(tx, run.flow, float(run.window.until), run.scope_fingerprint, run.run_id)
             tx.commit()
             moved = True
@@ -64,13 +66,17 @@ def settle_bills(run: Run) -> int:
         for key, row in aside.items():
             if len(key) > 1:
                 _put(tx, _aside(run, row, key))
-        sent = file.rows("select key from out_intents where kind in ('charge', 'charge_removal')")
-        touched = {key_from_text(row["key"])[:2] for row in sent}
+        sent = file.rows("select kind, key from out_intents where kind in ('charge', 'charge_removal')")
+        names = [(row["kind"], key_from_text(row["key"])) for row in sent]
+        touched = {key[:2] for _, key in names}
         standing = _standing(tx)
         rows: dict[Key, list[intents.IntentRow]] = defaultdict(list)
-        for intent in intents.of_run(tx, run.run_id):
-            if intent.kind in CHARGES:
-                rows[intent.key[:2]].append(intent)
+        ours = {(row.kind, row.key): row for row in intents.of_run(tx, run.run_id)}
+        for kind, key in names:
+            # What a killed run had under way was probed under that run's name.
+            intent = ours.get((kind, key)) or intents.by_key(tx, kind, key)
+            if intent is not None:
+                rows[key[:2]].append(intent)
         for portion in sorted(touched - set(aside)):
             unsettled |= _settle_portion(tx, run, rows[portion], portion, standing)
         staged = list(file.rows("select * from stg_bills"))
@@ -123,7 +129,7 @@ def _aside(run: Run, row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion
         wanted=int(row["amount"] or 0),
         state="waiting" if row["decision"] == "waiting" else "quarantined",
         reason=row["message"],
-        since=run.started_at,
+        since=None,  # the ledger keeps the first instant
         invoice_id=None,
     )
 

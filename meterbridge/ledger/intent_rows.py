@@ -160,6 +160,17 @@ def held(rx: Reader, kinds: Collection[str], keys: Iterable[Key], *, owner: str 
     )
 
 
+def leased(rx: Reader, kinds: Collection[str], *, not_by: str) -> list[IntentRow]:
+    """Open rows under a living lease of anybody else, by id."""
+    return _rows(
+        rx,
+        intents.c.state.in_(OPEN_STATES),
+        intents.c.kind.in_(kinds),
+        intents.c.lease_until > EpochNow(),
+        intents.c.lease_owner != not_by,
+    )
+
+
 def encode(values: Mapping[str, Any]) -> str:
     """JSON text of an outcome or a baseline."""
     return json.dumps(dict(values), ensure_ascii=False, sort_keys=True)
