@@ -23,7 +23,7 @@ from tasks.usage_progress import Meter
 
 logger = logging.getLogger(__name__)
 
-SLOTS_AT_ONCE = 48
+SLOTS_AT_ONCE = 64
 """Batches between two commits; two such groups are under way, so that memory stays flat."""
 
 TRIES = 3

@@ -125,14 +125,19 @@ def upload_job(client: M3terClient, job_id: str) -> UploadJob | None:
 
 
 def ingest_failures(client: M3terClient, since: str) -> Iterator[tuple[str, str, list[IngestFailure]]]:
-    """(event id, event time, failures) of each ingest event at or after ``since`` (RFC 3339, UTC), newest first."""
+    """(event id, event time, failures) of each ingest event at or after ``since`` (RFC 3339, UTC), newest first.
+
+    Events may share a file; its failures come with the first of them.
+    """
+    fetched: set[str] = set()
     for event in client.events(FAILURE_EVENT):
         if str(event.get("eventTime", "")) < since:
             return
         content = (event.get("m3terEvent") or {}).get("eventData") or {}
         subject = content.get("newDto") or content
-        link = subject.get("getDownloadUrl")
-        rows = _failure_file(client, str(link)) if link else [subject]
+        link = str(subject.get("getDownloadUrl") or "")
+        rows = [subject] if not link else [] if link in fetched else _failure_file(client, link)
+        fetched.add(link)
         yield str(event.get("id")), str(event.get("eventTime")), [_failure(row, subject) for row in rows]
 
 

@@ -1,7 +1,7 @@
 """The SQL that a usage mapping stands for: one statement a meter lands its checked rows in ``stg_usage``.
 
-Each row keeps its first reason against it (NULL: it may go) and the offending value. What is sent is
-landed ready to be joined: quoted JSON texts, so that rendering a million rows is concatenation.
+Each row keeps its first reason against it (NULL: it may go) and the offending value. Sound rows are landed as the
+JSON that is sent: rendering is done once, over the whole input, by both cores, and sending is joining texts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from meterbridge.staging.usage_shape import FieldShape, InputShape, MeterShape, 
 
 CREATE_USAGE = """
 create or replace table stg_usage (
-    number BIGINT, source_row BIGINT, meter VARCHAR, account VARCHAR, ts VARCHAR, ets VARCHAR, day DATE,
-    uid VARCHAR, twin UBIGINT, fields VARCHAR, reason VARCHAR, subject VARCHAR
+    number BIGINT, source_row BIGINT, meter VARCHAR, account VARCHAR, day DATE,
+    uid VARCHAR, twin UBIGINT, body VARCHAR, reason VARCHAR, subject VARCHAR
 )"""
 
 TEXT_LENGTH = 256
@@ -76,8 +76,8 @@ typed as (
 judged as (select *, {_judgement(shape, meter)} as verdict from typed)
 select
     (source_row - 1) * {len(shape.meters)} + {place}, source_row, cast(meter as VARCHAR), account,
-    strftime(ts, '{_FORMAT}'), strftime(ets, '{_FORMAT}'), cast(ts as DATE), uid, hash(uid),
-    {_fields(meter)}, verdict.reason, left(verdict.subject, 200)
+    cast(ts as DATE), uid, hash(uid), case when verdict is null then {_measurement(meter)} end,
+    verdict.reason, left(verdict.subject, 200)
 from judged"""
 
 
@@ -199,6 +199,16 @@ def _field_cases(column: str, field: FieldShape) -> list[tuple[str, str, str]]:
         (f"{present} and not isfinite(coalesce(try_cast({text} as DOUBLE), 'inf'))", "number_too_large", shown)
     )
     return cases
+
+
+def _measurement(meter: MeterShape) -> str:
+    """One measurement as m3ter takes it."""
+    ended = f"case when ets is null then '' else ',\"ets\":\"' || strftime(ets, '{_FORMAT}') || '\"' end"
+    return (
+        f'\'{{"uid":"\' || uid || \'","meter":\' || to_json(cast(meter as VARCHAR))::VARCHAR '
+        f"|| ',\"account\":' || to_json(account)::VARCHAR || ',\"ts\":\"' || strftime(ts, '{_FORMAT}') || '\"' "
+        f"|| {ended} || {_fields(meter)} || '}}'"
+    )
 
 
 def _fields(meter: MeterShape) -> str:

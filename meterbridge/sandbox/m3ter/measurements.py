@@ -33,18 +33,19 @@ def submit(call: Call) -> Row:
 
 
 def take(state: M3terState, rows: list[Row]) -> int:
-    """Ingest well-formed measurements; what fails shows as an event each, with its file. Returns how many failed."""
-    failed = 0
+    """Ingest well-formed measurements; each that fails shows as an event, all of one call share a file."""
+    file = f"failed-{len(state.failed_files) + 1}.json"
+    link = f"/measurements/failedIngest/getDownloadUrl?file={file}"
+    failed: list[Row] = []
     for row in rows:
         failure = ingest(state, row)
         if failure:
-            failed += 1
+            failed.append({"error": failure, "type": failure, "measurement": row})
             content = {"id": row.get("uid", ""), "type": failure, "measurement": row}
-            file = f"failed-{len(state.failed_files) + 1}.json"
-            state.failed_files[file] = [{"error": failure, "type": failure, "measurement": row}]
-            link = f"/measurements/failedIngest/getDownloadUrl?file={file}"
             state.emit("ingest.validation.failure", content | {"getDownloadUrl": link})
-    return failed
+    if failed:
+        state.failed_files[file] = failed
+    return len(failed)
 
 
 def complaint(row: object, *, lenient: bool) -> str | None:

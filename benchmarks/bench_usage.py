@@ -1,0 +1,256 @@
+"""Usage end to end: Parquet rows through pre-flight, batching and delivery to a stub of m3ter in another process.
+
+    python -m benchmarks.bench_usage [--rows 1000000 10000000]
+
+Each size runs in a process of its own, whose peak memory is printed; beside it, in the same process, prebuilt
+request bodies sent by the same client, the official SDK and a row-by-row pandas loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ACCOUNTS = 500
+YARDSTICK_ROWS = 10_000
+PREBUILT_BODIES = 1_000
+MAPPING = """\
+name: bench
+account: account
+ts: ts
+key: [id]
+meters:
+  - meter: api
+    measure: {calls: calls, secs: {column: secs, empty: leave_out}}
+    where: {region: region}
+"""
+
+
+class Stub(asyncio.Protocol):
+    """Takes every request like m3ter and counts the measurements in it."""
+
+    counted = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport, self.buffer, self.wanted = transport, b"", 0
+
+    def data_received(self, received: bytes) -> None:
+        if self.wanted:
+            self.wanted -= len(received)
+            Stub.counted += received.count(b'{"uid"')
+            if self.wanted <= 0:
+                self.wanted = 0
+                self.answer(b'{"result":"accepted"}')
+            return
+        self.buffer += received
+        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        self.buffer = b""
+        length = next((int(x[15:]) for x in head.lower().split(b"\r\n") if x.startswith(b"content-length:")), 0)
+        line = head.split(b"\r\n", 1)[0]
+        if b"/oauth/token" in line:
+            self.wanted = 0
+            self.answer(b'{"access_token":"t","token_type":"Bearer","expires_in":18000}')
+        elif line.startswith(b"GET"):
+            self.answer(METERS if b"/meters" in line else CODES)
+        elif length > len(rest):
+            Stub.counted += rest.count(b'{"uid"')
+            self.wanted = length - len(rest)
+        else:
+            Stub.counted += rest.count(b'{"uid"')
+            self.answer(b'{"result":"accepted"}')
+
+    def answer(self, body: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.transport.write(head + body)  # type: ignore[attr-defined]
+
+
+_FIELDS = [("MEASURE", "calls"), ("MEASURE", "secs"), ("WHERE", "region")]
+METERS = json.dumps(
+    {"data": [{"code": "api", "dataFields": [{"category": a, "code": b} for a, b in _FIELDS]}]}
+).encode()
+CODES = json.dumps({"data": [{"code": f"acct-{n}"} for n in range(ACCOUNTS)]}).encode()
+
+
+def serve(port: multiprocessing.Queue[int]) -> None:
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
+        port.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def peak_mb() -> int:
+    """The highest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def timed(count: int, work: Callable[[], object]) -> float:
+    """Per second."""
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+def one_size(rows: int, source: str, yardsticks: bool) -> None:
+    """Run in a fresh process whose environment points at the stub; prints one line of JSON."""
+    from meterbridge.rules.windows import Window
+    from meterbridge.staging.usage_file import usage_opened
+    from tasks.deliver_usage import deliver_usage
+    from tasks.runs import Request, Run
+    from tasks.services import release
+    from tasks.stage_usage import open_input, stage_usage
+    from tasks.usage_input import UsageRequest
+
+    home = Path(os.environ["METERBRIDGE_HOME"])
+    mapping = home / "usage.yaml"
+    mapping.write_text(MAPPING, encoding="utf-8")
+    staging = home / "run.duckdb"
+    run = Run("sync_usage", "bench", "default", str(staging), Request(), Window(None, 0), False, "", 0.0, "")
+    request = UsageRequest(str(mapping), (source,))
+    figures: dict[str, float] = {"rows": rows, "start_mb": peak_mb()}
+    began = time.perf_counter()
+    given = open_input(run, request)
+    preflight = stage_usage(run, given, request)
+    figures["preflight"] = preflight.sendable / (time.perf_counter() - began)
+    figures["preflight_mb"] = peak_mb()
+    assert preflight.sendable == rows, preflight
+    figures["deliver"] = timed(rows, lambda: deliver_usage(run, given, rows))
+    figures["peak_mb"] = peak_mb()
+    figures["again"] = timed(rows, lambda: deliver_usage(run, given, rows))
+    if yardsticks:
+        with usage_opened(staging) as file:
+            parts = (file.slots(first, first + 49, 1_000) for first in range(0, PREBUILT_BODIES, 50))
+            bodies = [slot.body for part in parts for slot in part]
+        figures |= _yardsticks(run.run_id, bodies, source)
+    release(run.run_id)
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+def _yardsticks(run_id: str, bodies: list[str], source: str) -> dict[str, float]:
+    import duckdb
+    import httpx
+    from m3ter import M3ter
+
+    from tasks.deliver_usage import ingesting
+    from tasks.services import services
+
+    work = services(run_id)
+    count = 1_000 * len(bodies)
+    with ingesting(work) as client, ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+        prebuilt = timed(count, lambda: list(pool.map(client.submit, bodies)))
+    rows = [json.loads(f"[{body}]") for body in bodies[: YARDSTICK_ROWS // 1_000]]
+    base = os.environ["M3TER_BASE_URL"]
+    official = M3ter(
+        api_key="k", api_secret="s", token="t", org_id=os.environ["M3TER_ORG_ID"], base_url=base, max_retries=0
+    )
+    plain = httpx.Client(base_url=base, trust_env=False)
+    frame = duckdb.sql(f"from read_parquet('{source}') limit {YARDSTICK_ROWS}").df()
+
+    def by_sdk() -> None:
+        for part in rows:
+            official.usage.submit(measurements=part)
+
+    def by_pandas() -> None:
+        batch = []
+        for _, row in frame.iterrows():
+            batch.append(
+                {
+                    "uid": str(row["id"]),
+                    "meter": "api",
+                    "account": row["account"],
+                    "ts": row["ts"].isoformat() + "Z",
+                    "measure": {"calls": int(row["calls"]), "secs": float(row["secs"])},
+                    "where": {"region": row["region"]},
+                }
+            )
+            if len(batch) == 1_000:
+                plain.post("/measurements", content=json.dumps({"measurements": batch}))
+                batch = []
+
+    return {
+        "prebuilt": prebuilt,
+        "sdk": timed(YARDSTICK_ROWS, by_sdk),
+        "iterrows": timed(YARDSTICK_ROWS, by_pandas),
+    }
+
+
+def write_parquet(path: Path, rows: int) -> None:
+    """In a process of its own, so that its memory is nobody's."""
+    query = (
+        f"copy (select 'acct-' || (i % {ACCOUNTS}) as account, now()::timestamp - interval 1 day + interval (i) "
+        f"millisecond as ts, 'evt-' || i as id, (i * 7919) % 100000 as calls, (i % 1000) / 8.0 as secs, "
+        f"'eu-' || (i % 7) as region from range({rows}) r(i)) to '{path}' (format parquet)"
+    )
+    program = "import duckdb, sys; duckdb.execute(\"set memory_limit='400MB'\"); duckdb.execute(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, query], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        one_size(int(given.one[0]), given.one[1], given.one[2] == "1")
+        return
+    port: multiprocessing.Queue[int] = multiprocessing.Queue()
+    stub = multiprocessing.Process(target=serve, args=(port,), daemon=True)
+    stub.start()
+    url = f"http://127.0.0.1:{port.get()}"
+    for place, rows in enumerate(given.rows):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "usage.parquet"
+            write_parquet(source, rows)
+            line = _run_one(url, folder, rows, source, yardsticks=place == 0)
+            print(f"{rows:>11,} rows: " + " · ".join(f"{name} {value:,.0f}" for name, value in line.items()))
+            if place == 0:
+                share, sdk, pandas = (line["deliver"] / line[name] for name in ("prebuilt", "sdk", "iterrows"))
+                print(f"             {share:.0%} of prebuilt bodies, {sdk:.0f} × the SDK, {pandas:.0f} × iterrows")
+    stub.terminate()
+
+
+def _run_one(url: str, home: str, rows: int, source: Path, *, yardsticks: bool) -> dict[str, float]:
+    names = ("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(names)} | {
+        "CHARGEBEE_SITE": "bench",
+        "CHARGEBEE_API_KEY": "k",
+        "CHARGEBEE_BASE_URL": f"{url}/api/v2",
+        "M3TER_ORG_ID": "11111111-1111-4111-8111-111111111111",
+        "M3TER_API_KEY": "k",
+        "M3TER_API_SECRET": "s",
+        "M3TER_BASE_URL": url,
+        "M3TER_INGEST_URL": url,
+        "METERBRIDGE_HOME": home,
+        "METERBRIDGE_M3TER_INGEST_REQUESTS_PER_SECOND": "100000",
+        "METERBRIDGE_M3TER_REQUESTS_PER_SECOND": "100000",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.bench_usage",
+        "--one",
+        str(rows),
+        str(source),
+        "1" if yardsticks else "0",
+    ]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return {name: value for name, value in found.items() if name != "rows"}
+
+
+if __name__ == "__main__":
+    main()
