@@ -148,8 +148,10 @@ def find_placements(run: Run) -> int:
         file.clear("raw_m3ter__account_plans", "raw_m3ter__external_mappings", "raw_chargebee__subscriptions")
         unplaced = _column(
             file,
-            "select distinct account_id from stg_bills where status <> 'DELETED' "
-            "and account_id not in (select account_id from ref_account_plans where account_id is not null) order by 1",
+            "select account_id from (select account_id from stg_bills where status <> 'DELETED' "
+            "union select child_account_id from stg_bill_lines where child_account_id is not null) "
+            "where account_id not in (select account_id from ref_account_plans where account_id is not null) "
+            "order by 1",
         )
         for account_id in unplaced:
             plans = list(work.m3ter.account_plans(account_id))
@@ -247,7 +249,8 @@ def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
     customers = _column(
         file,
         "select distinct unnest([s.customer_id, c.invoice_owner_id]) as id from stg_bills as b "
-        "join int_placed_plans as p on p.account_id = b.account_id "
+        "left join stg_bill_lines as l on l.bill_id = b.id "
+        "join int_placed_plans as p on p.account_id in (b.account_id, l.child_account_id) "
         "join stg_subscriptions as s on s.id = p.subscription_id "
         "left join stg_customers as c on c.id = s.customer_id "
         "where b.id not in (select bill_id from ref_bill_states) order by 1",

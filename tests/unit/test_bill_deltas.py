@@ -268,6 +268,14 @@ def test_approved_again_after_its_lines_were_removed_it_is_charged_once_more():
     assert told(decide(FIVE, (), on("pending"))) == [("create", "sub1", 500)]
 
 
+def test_lines_that_a_person_took_off_for_a_withdrawn_bill_are_not_counted_twice():
+    settled = {"settled": {"sub1": -500}}
+    assert told(decide(bill(line("l1", "5"), status="PENDING"), charged(FIVE), on("pending"), **settled)) == [
+        ("unchanged", "sub1")
+    ]
+    assert told(decide(FIVE, charged(FIVE), on("pending"), **settled)) == [("MB-LINE-CHANGED", "sub1", 500)]
+
+
 # --- what is adopted is no history -----------------------------------------------------------------------
 
 
@@ -283,6 +291,21 @@ def test_a_rebuilt_ledger_finds_its_correction_again():
         case(after, known=False, invoices=(draft(1, *lines, status="paid"), draft(1, id="n"))), policy()
     )
     assert told(found) == [("adopt", "sub1", 500), ("adopt", "sub1", 200), ("unchanged", "sub1")]
+
+
+def test_a_rebuilt_ledger_tells_a_mapped_line_from_its_correction():
+    after = bill(line("l1", "7"))
+    [intent] = decide(after, charged(FIVE), on("paid", 500), draft(1, id="next"))
+    lines = (
+        InvoiceLine("x1", "adhoc", None, "typed by hand", None, None, 500, "sub1"),
+        InvoiceLine("x2", "adhoc", None, intent.payload["description"], None, None, 200, "sub1"),
+    )
+    found = case(after, known=False, mapped_invoice_lines={"l1": "x1"}, invoices=(draft(1, *lines, status="paid"),))
+    assert told(decide_bill(found, policy())) == [
+        ("adopt", "sub1", 500),
+        ("adopt", "sub1", 200),
+        ("unchanged", "sub1"),
+    ]
 
 
 @pytest.mark.parametrize(("booked", "difference"), [(480, 20), (520, -20)])

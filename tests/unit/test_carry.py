@@ -103,3 +103,12 @@ def test_what_is_not_a_charge_is_left_alone():
     others = [Waiting("charge", ("b", "sub1"), "", 5, "EUR"), surplus(10)]
     assert [one for one in carry_over(others) if isinstance(one, Intent)] == []
     assert carry_over(others) == others
+
+
+def test_a_lowered_line_is_no_rounding_that_was_sent():
+    thirds = (line("l1", "0.335"), line("l2", "0.335", 2, plan="plan2"), line("l3", "0.33", 3))
+    key = next(one.key for one in decide_bill(case(bill(*thirds)), policy()) if isinstance(one, Intent))
+    ours = StandingLine(key, "bill1", "sub1", "draft1", "x1", 33, "EUR", "", movable=False)
+    plus = replace(ours, key=("bill1", "sub1", "carried"), amount=1, carried=True)
+    decisions = decide_bill(case(bill(*thirds), standing=(ours, plus)), policy())
+    assert told(decisions) == [("create", "sub1", 33), ("create", "sub2", 33)]

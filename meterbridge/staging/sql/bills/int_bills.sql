@@ -6,7 +6,13 @@ create or replace table int_bills as
 with lines as (
     select bill_id, list(l order by sequence, id) as lines from stg_bill_lines as l group by all
 ),
-plans as (select account_id, list(p order by start_at) as plans from int_placed_plans as p group by all),
+billed as (
+    select id as bill_id, account_id from stg_bills
+    union
+    select bill_id, child_account_id from stg_bill_lines where child_account_id is not null
+),
+placed as (select b.bill_id, p from billed as b join int_placed_plans as p on p.account_id = b.account_id),
+plans as (select bill_id, list(p order by p.start_at) as plans from placed group by all),
 items as (select subscription_id, list(item_price_id) as ids from stg_subscription_items group by all),
 facts as (
     select s.id, s.customer_id, c.invoice_owner_id, s.status, s.currency, s.created_at, s.next_billing_at,
@@ -16,24 +22,17 @@ facts as (
     left join items as i on i.subscription_id = s.id
 ),
 involved as (
-    select distinct p.account_id, f.id as subscription_id
-    from int_placed_plans as p join facts as f on f.id = p.subscription_id
+    select distinct d.bill_id, f from placed as d join facts as f on f.id = d.p.subscription_id
 ),
-subscriptions as (
-    select v.account_id, list(f) as subscriptions
-    from involved as v join facts as f on f.id = v.subscription_id group by all
-),
+subscriptions as (select bill_id, list(f order by f.id) as subscriptions from involved group by all),
 payers as (
-    select v.account_id, f.customer_id as customer_id from involved as v join facts as f on f.id = v.subscription_id
+    select bill_id, f.customer_id as customer_id from involved
     union
-    select v.account_id, f.invoice_owner_id from involved as v join facts as f on f.id = v.subscription_id
-    where f.invoice_owner_id is not null
+    select bill_id, f.invoice_owner_id from involved where f.invoice_owner_id is not null
 ),
 concerned as (
-    select b.id as bill_id, i.id as invoice_id
-    from stg_bills as b
-    join payers as y on y.account_id = b.account_id
-    join stg_invoices as i on i.customer_id = y.customer_id
+    select y.bill_id, i.id as invoice_id
+    from payers as y join stg_invoices as i on i.customer_id = y.customer_id
     union
     select bill_id, invoice_id from ref_charges
 ),
@@ -42,11 +41,10 @@ invoices as (
     from concerned as c join stg_invoices as i on i.id = c.invoice_id group by all
 ),
 owned as (
-    select b.id as bill_id, list(distinct r.line_id) as line_ids
-    from stg_bills as b
-    join payers as y on y.account_id = b.account_id
+    select y.bill_id, list(distinct r.line_id) as line_ids
+    from payers as y
     join stg_invoices as i on i.customer_id = y.customer_id
-    join ref_charges as r on r.invoice_id = i.id and r.bill_id <> b.id and r.carried is null
+    join ref_charges as r on r.invoice_id = i.id and r.bill_id <> y.bill_id and r.carried is null
     group by all
 ),
 charges as (select bill_id, list(r) as standing from ref_charges as r group by all),
@@ -64,8 +62,8 @@ select
     coalesce(o.line_ids, []) as owned_lines
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
-left join plans as p on p.account_id = b.account_id
-left join subscriptions as s on s.account_id = b.account_id
+left join plans as p on p.bill_id = b.id
+left join subscriptions as s on s.bill_id = b.id
 left join invoices as i on i.bill_id = b.id
 left join owned as o on o.bill_id = b.id
 left join charges as r on r.bill_id = b.id

@@ -1,12 +1,15 @@
--- grain: one row per account plan of a billed account and the subscription item it stands for
+-- grain: one row per account plan of a billed account, or of a child that a bill line names, and the subscription item it stands for
 -- reads: ref_account_plans, raw_m3ter__account_plans, raw_m3ter__external_mappings, raw_m3ter__plans,
---        ref_catalog_plans, stg_bills
+--        ref_catalog_plans, stg_bills, stg_bill_lines
 -- why: the ledger knows best; where it knows nothing of an account, m3ter's own mappings tell. The external id
 --      is "<subscription id>-<item price id>": the catalog's item price of that plan says where to cut it.
 create or replace table int_placed_plans as
 select account_plan_id, account_id, plan_id, subscription_id, item_price_id, "start" as start_at, "end" as end_at
 from ref_account_plans
-where account_id in (select account_id from stg_bills)
+where account_id in (
+    select account_id from stg_bills
+    union all select child_account_id from stg_bill_lines where child_account_id is not null
+)
 union all
 select
     p.id, p.accountId, p.planId,
