@@ -10,6 +10,7 @@ from tasks.deliver import BILL_WAVES, deliver
 from tasks.extract import extract_plans
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements
 from tasks.follow_invoices import follow_invoices, repoint
+from tasks.native import refuse_native
 from tasks.refer import refer
 from tasks.report import RunReport, build, publish
 from tasks.runs import Request, run_name, running
@@ -32,6 +33,7 @@ def sync_bills(dry_run: bool = False, full: bool = False, ids: list[str] | None 
 def sync(request: Request) -> RunReport:
     """The stages, for whatever was asked for."""
     with running("sync_bills", request) as run:
+        refuse_native(run)
         refer(run, bills_too=True)
         follow_invoices(run)
         extract_bills(run)

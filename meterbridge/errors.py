@@ -51,7 +51,7 @@ CODES: dict[str, Code] = {
     ),
     "MB-NATIVE": Code(
         "m3ter's own Chargebee integration is enabled for the same accounts.",
-        "Disable it in the m3ter console, or run with --shadow to compare only.",
+        "Disable it in the m3ter console; until then `meterbridge sync bills --dry-run` shows what would be charged.",
     ),
     "MB-ORIGIN": Code(
         "A foreign package named flows, tasks or connectors comes first on the path.",

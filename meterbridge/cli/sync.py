@@ -75,7 +75,8 @@ def prepare_prefect() -> None:
         os.environ.setdefault(name, value)
     if not os.environ.get("PREFECT_API_URL"):
         os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_ENABLED", "true")
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+        # What stops a run is told once, by us; Prefect would tell it twice more, with a traceback.
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
         typer.echo("No PREFECT_API_URL: starting Prefect's ephemeral server (10–20 s) …", err=True)
 
 

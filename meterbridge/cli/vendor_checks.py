@@ -17,6 +17,7 @@ from meterbridge import log
 from meterbridge.cli import words
 from meterbridge.cli.findings import Finding, failure, guarded, ok, warning
 from meterbridge.errors import CODES, RecordRefused, SetupError
+from meterbridge.rules.native import sending_bills
 from meterbridge.settings import Settings
 from tasks.permitted_names import MAPPING_NAMES, NEEDED_NAMES, mapping_names
 
@@ -191,11 +192,7 @@ def _names(clients: Clients) -> Iterator[Finding]:
 
 
 def _native(clients: Clients) -> Iterator[Finding]:
-    active = [
-        str(one.get("name") or one.get("id"))
-        for one in clients.m3ter.integration_configs()
-        if one.get("destination") == "Chargebee" and one.get("entityType") == "Bill" and one.get("enabled")
-    ]
+    active = sending_bills(clients.m3ter.integration_configs())
     if active:
         found = f"MB-NATIVE: enabled: {', '.join(active)}; bills would be invoiced twice"
         yield failure("native integration", found, CODES["MB-NATIVE"].remedy)
