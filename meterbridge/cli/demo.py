@@ -59,7 +59,9 @@ def isolate(home: Path, sandbox: Sandbox) -> None:
             "METERBRIDGE_ROOT": str(home),
             "METERBRIDGE_CATALOG": str(catalog_path()),
             "METERBRIDGE_BILLS_SINCE": "2026-01-01",
-            "METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE": "3500",
+            # The sandbox has no limits of its own unless told: the demo need not wait for real ones.
+            "METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE": "60000",
+            "METERBRIDGE_M3TER_REQUESTS_PER_SECOND": "1000",
             "METERBRIDGE_LOG_LEVEL": "ERROR",
             "PREFECT_HOME": str(home / "prefect"),
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
