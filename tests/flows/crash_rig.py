@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from tests.flows.crash_ledgers import ADMIN
 ROOT = Path(__file__).parents[2]
 MATRIX = Path(__file__).with_name("matrix")
 WORKERS = 2
+TOKEN = 2
+SENT = ("story", "hook", "fault", "advance", "compare")
 
 
 def entries(name: str) -> dict[str, Any]:
@@ -116,29 +118,36 @@ def play(crew: Sequence[Worker], cases: Iterable[dict[str, Any]]) -> list[Answer
     return answered
 
 
-def points(crew: Sequence[Worker]) -> dict[str, list[str]]:
-    """Requests of an unharmed run, by state.
+def points(crew: Sequence[Worker], states: Iterable[str] | None = None) -> dict[str, list[str]]:
+    """Requests of an unharmed run, by state; of all states unless some are named.
 
     Raises:
         AssertionError: An unharmed run left something open.
     """
-    unharmed = play(crew, ({"state": state, "harm": "none"} for state in entries("states")))
+    unharmed = play(crew, ({"state": state, "harm": "none"} for state in states or entries("states")))
     for one in unharmed:
         assert not one.problems, one
     return {one.case["state"]: one.requests for one in unharmed}
 
 
-def matrix(requests: dict[str, list[str]], databases: Sequence[str]) -> list[dict[str, Any]]:
-    """Every harm at every request of every state on every database that the harm names."""
-    return [
-        {"state": state, "harm": name, "at": number, "database": database, **_terms(harm)}
-        for state, sent in requests.items()
-        for name, harm in entries("harms").items()
-        for database in harm["databases"]
-        if database in databases
-        for number in range(1, len(sent) + 1)
-    ]
+def matrix(requests: Mapping[str, list[str]], databases: Sequence[str]) -> list[dict[str, Any]]:
+    """Every harm at every request that it names, on every database at hand."""
+    cases = []
+    for name, harm in entries("harms").items():
+        for database in databases:
+            where = harm["states"] if database == "sqlite" else harm.get("on_postgresql", {})
+            for state, which in where.items():
+                numbers = range(1, len(requests[state]) + 1) if which == "every" else writes(requests[state])
+                cases += [case(state, name, number, database) for number in numbers]
+    return cases
 
 
-def _terms(harm: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in harm.items() if name != "databases"}
+def writes(requests: Sequence[str]) -> list[int]:
+    """Numbers of the requests that change something, from 1; the m3ter token, which is fetched second, is none."""
+    return [n for n, one in enumerate(requests, 1) if not one.endswith("GET") and n != TOKEN]
+
+
+def case(state: str, harm: str, at: int, database: str = "sqlite") -> dict[str, Any]:
+    """One case, as a worker takes it."""
+    terms = {name: value for name, value in entries("harms")[harm].items() if name in SENT}
+    return {"state": state, "harm": harm, "at": at, "database": database, **terms}

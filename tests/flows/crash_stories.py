@@ -9,6 +9,7 @@ from typing import Any
 from meterbridge.sandbox import Sandbox
 from tests.flows.crash_actors import Actor
 from tests.flows.crash_ledgers import CaseLedger
+from tests.flows.crash_worlds import recalculate
 
 
 @dataclass
@@ -60,7 +61,15 @@ def struck(stage: Stage) -> list[str]:
 def struck_and_forgotten(stage: Stage) -> list[str]:
     """As ``struck``, and the ledger is deleted before the next run."""
     first = stage.start(0, **stage.harmed()).wait()
-    stage.ledger.delete()
+    stage.ledger.delete()  # leases and all
+    return [first, stage.start(1).wait()]
+
+
+def struck_and_recalculated(stage: Stage) -> list[str]:
+    """As ``struck``, and m3ter calculates the bill anew before the next run."""
+    first = stage.start(0, **stage.harmed()).wait()
+    stage.time_passes()
+    recalculate(stage.sandbox.world)
     return [first, stage.start(1).wait()]
 
 
@@ -99,6 +108,7 @@ STORIES: dict[str, Callable[[Stage], list[str]]] = {
     "unharmed": unharmed,
     "struck": struck,
     "struck and forgotten": struck_and_forgotten,
+    "struck and recalculated": struck_and_recalculated,
     "failing vendor": failing_vendor,
     "frozen": frozen,
     "together": together,

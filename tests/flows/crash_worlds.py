@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
-from meterbridge.sandbox.clock import epoch
+from meterbridge.sandbox.clock import epoch, rfc3339
 from meterbridge.sandbox.scenarios import build, month
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.sandbox.table import Row
@@ -62,6 +63,26 @@ def repeat_a_line(world: World) -> None:
     world.m3ter.bills.put(bill["id"], row, world.clock.now_ms())
 
 
+def odd_cents(world: World) -> None:
+    """The bill's two lines are 10.335 each: 20.67 together, but 20.68 when each is rounded by itself."""
+    (bill,) = world.m3ter.bills.rows()
+    lines = [{**line, "convertedSubtotal": Decimal("10.335")} for line in bill["lineItems"]]
+    total = sum(line["convertedSubtotal"] for line in lines)
+    world.m3ter.bills.put(bill["id"], {**bill, "lineItems": lines, "billTotal": total}, world.clock.now_ms())
+
+
+def recalculate(world: World) -> None:
+    """m3ter calculates every bill again: amounts are the same, lines have other ids."""
+    for bill in list(world.m3ter.bills.rows()):
+        lines = [{**line, "id": world.m3ter.ids.uuid("recalculated", line["id"])} for line in bill["lineItems"]]
+        changed = {
+            "lineItems": lines,
+            "version": bill["version"] + 1,
+            "lastCalculatedDate": rfc3339(world.clock.now_ms()),
+        }
+        world.m3ter.bills.put(bill["id"], {**bill, **changed}, world.clock.now_ms())
+
+
 def raise_quantity(world: World) -> None:
     """The subscription changes materially: its account plan must end and a new one begin."""
     state = world.chargebee
@@ -104,5 +125,6 @@ SETTINGS: dict[str, Setting] = {
         "sync_subscriptions",
     ),
     "bill-approved": Setting(lambda: build("single"), (SYNCED, BILLED), "sync_bills"),
+    "odd-cents": Setting(lambda: build("single"), (SYNCED, BILLED, Step(change=odd_cents)), "sync_bills"),
     "two-equal-lines": Setting(pair, (SYNCED, BILLED, Step(change=repeat_a_line)), "sync_bills"),
 }
