@@ -49,18 +49,20 @@ def bill_of(world: World, customer_id: str) -> Row:
     return bill
 
 
-def repeat_a_line(world: World) -> None:
-    """The left customer's bill gets its first line twice: same charge item price, same dates, same amount."""
-    bill = bill_of(world, "cust-left")
-    first = next(line for line in bill["lineItems"] if line["lineItemType"] == "USAGE")
+def repeat_a_line(world: World, customer_id: str = "cust-left") -> None:
+    """The customer's bill gets its first line twice: same charge item price, same dates, same amount."""
+    bill = bill_of(world, customer_id)
+    at = next(n for n, line in enumerate(bill["lineItems"]) if line["lineItemType"] == "USAGE")
+    # Whole cents, so that rounding does not tell the two apart.
+    first = {**bill["lineItems"][at], "convertedSubtotal": Decimal("34.00")}
     again = {
         **first,
         "id": world.m3ter.ids.uuid("repeated", first["id"]),
         "sequenceNumber": 1 + max(line["sequenceNumber"] for line in bill["lineItems"]),
     }
-    total = bill["billTotal"] + first["convertedSubtotal"]
-    row = {**bill, "lineItems": [*bill["lineItems"], again], "billTotal": total}
-    world.m3ter.bills.put(bill["id"], row, world.clock.now_ms())
+    lines = [*bill["lineItems"][:at], first, *bill["lineItems"][at + 1 :], again]
+    total = sum(line["convertedSubtotal"] for line in lines)
+    world.m3ter.bills.put(bill["id"], {**bill, "lineItems": lines, "billTotal": total}, world.clock.now_ms())
 
 
 def odd_cents(world: World) -> None:
