@@ -187,10 +187,10 @@ class Settings(BaseSettings):
         False,
         about="Negative lines may be netted against another subscription of the bill.",
     )
-    negative: Literal["quarantine"] = _own(
+    negative: Literal["quarantine", "promotional_credit"] = _own(
         "negative", "quarantine", about="What happens to a portion that is negative after netting."
     )
-    negative_delta: Literal["net", "quarantine"] = _own(
+    negative_delta: Literal["net", "credit_note", "quarantine"] = _own(
         "negative_delta",
         "net",
         about="What happens to money that a closed invoice has too much of after a recalculation.",
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     on_void: Literal["hold", "recharge"] = _own(
         "on_void",
         "hold",
-        about="Whether lines of ours that were voided, deleted or changed by hand wait for a person or are charged again.",
+        about="Whether our lines that were voided, deleted or changed by hand wait for a person or are charged again.",
     )
     on_unapproved: Literal["keep", "remove"] = _own(
         "on_unapproved",

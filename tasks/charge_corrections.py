@@ -62,7 +62,7 @@ def _remove(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
         line_ids = set(row.payload["line_ids"])
         if not line_ids & {line.id for line in invoice.line_items}:
             _apply(work, run, row, receipt, written=row.state != "ready")
-        elif row.state == "ready" and not _still_decided(work, row.payload):
+        elif row.state == "ready" and not still_decided(work, row.payload):
             logger.info(
                 "bill changed since it was decided", extra={"run_id": run.run_id, "bill": row.payload["bill_id"]}
             )
@@ -133,7 +133,7 @@ def _forget(tx: Writer, charge: tuple[str, ...], line_ids: Sequence[str]) -> Non
         mappings.deactivate(tx, "charge", charge)
 
 
-def _still_decided(work: Services, payload: Mapping[str, Any]) -> bool:
+def still_decided(work: Services, payload: Mapping[str, Any]) -> bool:
     """Whether the bill is what the removal was decided on, or still gone."""
     bill = work.m3ter.get_or_none(path("bills", payload["bill_id"]), exact=True)
     if bill is None or payload["bill_status"] == "DELETED":

@@ -28,7 +28,7 @@ from tasks.extract_bills import since
 from tasks.runs import Run
 from tasks.services import Services, services
 
-KINDS = ("charge_removal", "charge", "external_mapping")
+KINDS = ("charge_removal", "charge", "credit", "external_mapping")
 
 
 def subject(kind: str, key: Key) -> str:
@@ -94,7 +94,9 @@ def policy_of(work: Services) -> BillPolicy:
 def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any]) -> None:
     """Put down what must change in m3ter's mappings once the charges are applied."""
     known = {key_from_text(row["key"]) for row in file.rows("select key from ref_external_mappings")}
-    rows = file.rows("select * from ref_charges where carried is null and bill_id in (select id from stg_bills)")
+    rows = file.rows(
+        "select * from ref_charges where carried is null and line_id <> '' and bill_id in (select id from stg_bills)"
+    )
     held = [_held(row, row["invoice_id"], row["line_id"]) for row in rows]
     moves = file.rows(
         "select m.*, c.bill_line_ids from map_moved_charges as m join ref_charges as c on c.key = m.key "

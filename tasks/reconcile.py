@@ -229,7 +229,7 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     ]
     standing += [
         StandingCharge(row["bill_id"], row["subscription_id"], int(row["amount"]), row["currency"])
-        for row in file.rows("select * from ref_charges where carried is not null")
+        for row in file.rows("select * from ref_charges where carried is not null or invoice_id = ''")
         if currencies.get(row["bill_id"])
     ]
     differences, totals = compare_bills(wanted, standing)

@@ -33,6 +33,7 @@ def refer(run: Run, *, bills_too: bool = False) -> int:
         copied += file.land_rows("ref_external_mappings", _external_mappings(rx))
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))
+            copied += file.land_rows("ref_charges", _credits(rx))
             copied += file.land_rows("ref_settled", _settled(rx))
             copied += file.land_rows("ref_portions", _portions(rx))
             copied += file.land_rows("ref_bill_states", _bill_states(rx))
@@ -99,6 +100,13 @@ def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
             other = (part["bill_id"], part["subscription_id"])
             theirs = {"bill_id": other[0], "subscription_id": other[1], "amount": -part["amount"]}
             yield {**here, **theirs, "key": key_text((*other, name))}
+
+
+def _credits(rx: Reader) -> Iterator[dict[str, Any]]:
+    """Our own credits: lines with a negative amount, on no invoice that they could be taken off."""
+    for row in mappings.all(rx, "credit", active_only=True):
+        copied = {name: row.state[name] for name in ("bill_id", "subscription_id", "amount", "currency", "reference")}
+        yield {**copied, "key": key_text(row.key), "invoice_id": "", "line_id": "", "movable": False}
 
 
 def _settled(rx: Reader) -> Iterator[dict[str, Any]]:

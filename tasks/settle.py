@@ -21,7 +21,7 @@ from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-CHARGES = ("charge", "charge_removal")
+CHARGES = ("charge", "charge_removal", "credit")
 Standing = dict[tuple[str, str], tuple[int, str, str | None]]
 
 
@@ -65,8 +65,8 @@ def settle_bills(run: Run) -> int:
         unsettled = {key[0] for key in aside}
         for key, row in aside.items():
             if len(key) > 1:
-                _put(tx, _aside(run, row, key))
-        sent = file.rows("select kind, key from out_intents where kind in ('charge', 'charge_removal')")
+                _put(tx, _aside(row, key))
+        sent = file.rows("select kind, key from out_intents where kind in ('charge', 'charge_removal', 'credit')")
         names = [(row["kind"], key_from_text(row["key"])) for row in sent]
         touched = {key[:2] for _, key in names}
         standing = _standing(tx)
@@ -121,7 +121,7 @@ def _rest(tx: Writer, run: Run, bill_id: str, decided: Collection[Key], standing
             bills.delete_portion(tx, *portion)
 
 
-def _aside(run: Run, row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion:
+def _aside(row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion:
     return bills.Portion(
         bill_id=key[0],
         subscription_id=key[1],

@@ -10,7 +10,7 @@ from typing import Any, Literal
 Key = tuple[str, ...]
 """A natural key: source ids in a fixed order."""
 
-Kind = Literal["account", "account_plan", "external_mapping", "charge", "charge_removal", "usage"]
+Kind = Literal["account", "account_plan", "external_mapping", "charge", "charge_removal", "credit", "usage"]
 """What an intent is about; with the natural key it names one thing at the target."""
 
 Action = Literal["create", "update", "replace", "delete", "adopt", "net"]

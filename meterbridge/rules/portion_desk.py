@@ -12,6 +12,7 @@ from meterbridge.rules.adoption import Adopted, Target, adopt
 from meterbridge.rules.bill_lines import in_arrears, service_period
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import adopt_charge, create_charge, remove_charge
+from meterbridge.rules.credits import credit_of
 from meterbridge.rules.deltas import Plan, corrections_that_stand, replan
 from meterbridge.rules.invoices import (
     Ambiguous,
@@ -89,7 +90,7 @@ class Desk:
             return [held]
         plan = replan(portion, stand, self.case.bill.id)
         if not plan.creations and not plan.removals:
-            return [self._surplus(portion, stand, plan.rest)]
+            return [self._credited(portion, stand, plan.rest)]
         subscription = self.case.subscriptions.get(portion.subscription_id)
         if plan.creations and (subscription is None or subscription.currency != self.case.bill.currency):
             return [self._foreign(portion, subscription, delta)]
@@ -227,8 +228,6 @@ class Desk:
         """What no line can take: a credit that nothing was charged for, or too much on a closed invoice."""
         if not stand.stood and not stand.settled:
             message = f"after netting, {self._money(rest)} are left for subscription {portion.subscription_id}"
-            if self.policy.negative != "quarantine":
-                message = f"{message} (negative={self.policy.negative} is not available)"
             return self._quarantine(portion, "MB-BILL-NEGATIVE", message, rest)
         statuses = {invoice.id: invoice.status for invoice in self.case.invoices}
         named = [f"{invoice} ({statuses.get(invoice, 'closed or gone')})" for invoice in sorted(stand.invoices)]
@@ -239,6 +238,19 @@ class Desk:
             f"{', '.join(named) or 'none'}{settled}: difference {self._money(rest)}"
         )
         return self._quarantine(portion, "MB-BILL-CHANGED", message, rest)
+
+    def _credited(self, portion: Portion, stand: Stand, rest: int) -> Decision:
+        """A credit for what is left over, where a setting allows one; it waits for the bill to settle like any line."""
+        aside = self._surplus(portion, stand, rest)
+        method = None
+        if aside.code == "MB-BILL-NEGATIVE" and self.policy.negative == "promotional_credit":
+            method = "promotional_credit"
+        elif aside.surplus and self.policy.negative_delta == "credit_note":
+            method = "credit_note"
+        if method is None or rest >= 0:
+            return aside
+        settling, _ = self._settling(portion, NoInvoice(), rest)
+        return settling or credit_of(self.case, portion, stand, -rest, method, self.exponent) or aside
 
     def _surplus(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What is left over; what stands too much for good may lower a later charge."""

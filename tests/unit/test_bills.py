@@ -207,8 +207,8 @@ def test_two_subscriptions_on_one_plan_hold_the_whole_bill():
         pytest.param(
             [line("l1", "1"), line("l2", "-2.5", 2)],
             {"negative": "promotional_credit"},
-            [("MB-BILL-NEGATIVE", "sub1", -150)],
-            id="left-negative",
+            [("create", "sub1", -150)],
+            id="left-negative-and-credited",
         ),
         pytest.param(
             [line("l1", "1"), line("l2", "2", 2), line("l3", "4", 3, aggregation_id="a2")],
