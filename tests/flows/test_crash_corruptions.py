@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,8 +134,8 @@ def test_a_503_storm_after_a_landed_write(open_sandbox: OpenSandbox) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["new-customer", "bill-approved", "two-equal-lines"])
-def test_two_runs_start_at_once(tmp_path: Path, state: str) -> None:
-    with crew(tmp_path, 1) as (workers, databases):
+def test_two_runs_start_at_once(state: str) -> None:
+    with crew(1) as (workers, databases):
         crash_rig.points(workers, [state])
         both = {"state": state, "harm": "two runs at once", "story": "together", "at": 0}
         answers = crash_rig.play(workers, [{**both, "database": one} for one in databases for _ in range(3)])

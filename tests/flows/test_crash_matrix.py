@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -32,12 +31,12 @@ SAMPLE = (
 
 
 @contextmanager
-def crew(folder: Path, number: int = crash_rig.WORKERS) -> Iterator[tuple[list[Worker], list[str]]]:
+def crew(number: int = crash_rig.WORKERS) -> Iterator[tuple[list[Worker], list[str]]]:
     """Workers, and the databases they can play on."""
     with ExitStack() as stack:
         url, databases = None, ["sqlite"]
         if postgres.binaries() is not None:
-            url = stack.enter_context(postgres.running(folder)).url("postgres")
+            url = stack.enter_context(postgres.running()).url("postgres")
             databases.append("postgresql")
         yield stack.enter_context(crash_rig.workers(url, number)), databases
 
@@ -74,9 +73,9 @@ def test_a_sample_of_the_crash_matrix_ends_as_if_unharmed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_whole_crash_matrix_ends_as_if_unharmed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_crash_matrix_ends_as_if_unharmed(capsys: pytest.CaptureFixture[str]) -> None:
     named = os.environ.get("METERBRIDGE_TEST_CASE", "").split()
-    with crew(tmp_path) as (workers, databases):
+    with crew() as (workers, databases):
         began = time.monotonic()
         requests = crash_rig.points(workers)
         cases = crash_rig.matrix(requests, databases)
