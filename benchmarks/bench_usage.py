@@ -43,34 +43,24 @@ class Stub(asyncio.Protocol):
     counted = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport, self.buffer, self.wanted = transport, b"", 0
+        self.transport, self.buffer, self.wanted, self.reply = transport, b"", 0, b""
 
     def data_received(self, received: bytes) -> None:
-        if self.wanted:
-            self.wanted -= len(received)
-            Stub.counted += received.count(b'{"uid"')
-            if self.wanted <= 0:
-                self.wanted = 0
-                self.answer(b'{"result":"accepted"}')
-            return
-        self.buffer += received
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        self.buffer = b""
-        length = next((int(x[15:]) for x in head.lower().split(b"\r\n") if x.startswith(b"content-length:")), 0)
-        line = head.split(b"\r\n", 1)[0]
-        if b"/oauth/token" in line:
+        if not self.wanted:
+            self.buffer += received
+            head, found, received = self.buffer.partition(b"\r\n\r\n")
+            if not found:
+                return
+            self.buffer = b""
+            line = head.split(b"\r\n", 1)[0]
+            self.reply = next(body for part, body in ANSWERS.items() if part in line)
+            lengths = (int(x[15:]) for x in head.lower().split(b"\r\n") if x.startswith(b"content-length:"))
+            self.wanted = next(lengths, 0)
+        self.wanted -= len(received)
+        Stub.counted += received.count(b'{"uid"')
+        if self.wanted <= 0:
             self.wanted = 0
-            self.answer(b'{"access_token":"t","token_type":"Bearer","expires_in":18000}')
-        elif line.startswith(b"GET"):
-            self.answer(METERS if b"/meters" in line else CODES)
-        elif length > len(rest):
-            Stub.counted += rest.count(b'{"uid"')
-            self.wanted = length - len(rest)
-        else:
-            Stub.counted += rest.count(b'{"uid"')
-            self.answer(b'{"result":"accepted"}')
+            self.answer(self.reply)
 
     def answer(self, body: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -82,6 +72,13 @@ METERS = json.dumps(
     {"data": [{"code": "api", "dataFields": [{"category": a, "code": b} for a, b in _FIELDS]}]}
 ).encode()
 CODES = json.dumps({"data": [{"code": f"acct-{n}"} for n in range(ACCOUNTS)]}).encode()
+
+ANSWERS = {
+    b"/oauth/token": b'{"access_token":"t","token_type":"Bearer","expires_in":18000}',
+    b"/meters": METERS,
+    b"/accounts": CODES,
+    b"": b'{"result":"accepted"}',
+}
 
 
 def serve(port: multiprocessing.Queue[int]) -> None:
@@ -196,7 +193,7 @@ def write_parquet(path: Path, rows: int) -> None:
         f"'eu-' || (i % 7) as region from range({rows}) r(i)) to '{path}' (format parquet)"
     )
     program = "import duckdb, sys; duckdb.execute(\"set memory_limit='400MB'\"); duckdb.execute(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", program, query], check=True)
+    subprocess.run([sys.executable, "-c", program, query], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:

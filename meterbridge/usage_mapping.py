@@ -18,7 +18,6 @@ from meterbridge.errors import SetupError
 
 NUMBERS = ("measure", "cost", "income")
 TEXTS = ("who", "what", "where", "other", "metadata")
-CODE = r"^[^\s\x00-\x1f](?:[^\x00-\x1f]*[^\s\x00-\x1f])?$"
 MOST_METERS = 50
 
 
@@ -121,46 +120,29 @@ class Query(_Part):
     hold_back_seconds: int = Field(300, ge=0)
 
 
-class ChargebeeUsage(_Part):
-    """How rows become Chargebee usages: one per subscription, item price and period (a day or month, UTC)."""
-
-    subscription: Value
-    item_price: Value
-    quantity: Value
-    aggregate: Literal["sum", "last", "max"] = "sum"
-    period: Literal["day", "month"] = "day"
-
-
 class UsageMapping(_Part):
-    """The whole file. ``name`` and ``key`` are part of every uid: do not change them once usage was sent."""
+    """The whole file. ``name`` and ``key`` are part of every uid: do not change them once usage was sent.
+
+    ``missing`` are texts that stand for an empty value in a CSV file, such as NA.
+    """
 
     name: str = Field(max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
     format: Literal["csv", "parquet", "ndjson"] | None = None
     delimiter: str = Field(",", max_length=1)
+    missing: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     query: Query | None = None
-    account: Account | None = None
+    account: Account
     ts: Moment
     ets: Moment | None = None
     key: tuple[str, ...] = Field(min_length=1)
-    meters: tuple[Meter, ...] = Field((), max_length=MOST_METERS)
-    chargebee: ChargebeeUsage | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> UsageMapping:
-        if not self.meters and self.chargebee is None:
-            raise ValueError("name meters, or chargebee, or both")
-        if self.meters and self.account is None:
-            raise ValueError("meters need an account")
-        return self
+    meters: tuple[Meter, ...] = Field(min_length=1, max_length=MOST_METERS)
 
     def column_names(self) -> list[str]:
         """Every column that the file names, and those under ``columns``; SQL expressions may use these."""
         values: list[Value | None] = [self.account, self.ts, self.ets]
         for meter in self.meters:
             values += [meter.meter, *(value for _, _, value in meter.fields())]
-        if self.chargebee is not None:
-            values += [self.chargebee.subscription, self.chargebee.item_price, self.chargebee.quantity]
         named = [value.column for value in values if value is not None and value.column is not None]
         return list(dict.fromkeys([*named, *self.key, *self.columns]))
 

@@ -146,7 +146,7 @@ def _account_troubles(work: Services, given: UsageInput, file: UsageFile) -> Ite
     with_plans = {scope for _, scope in plans}
     parents = {code.partition("~")[0] for code in mapped if "~" in code}
     settings = work.settings
-    customers = given.mapping.account is not None and given.mapping.account.names == "customer"
+    customers = given.mapping.account.names == "customer"
     for code in named:
         customer = code.partition("~")[0]
         if code not in known:

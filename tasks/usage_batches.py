@@ -40,6 +40,8 @@ class Cutter:
 
     def __init__(self, work: Services, given: UsageInput, file: UsageFile) -> None:
         self._file = file
+        self._joined = len(given.mapping.meters) == 1
+        file.keep_order()
         with work.ledger.read() as rx:
             known = usage.batches(rx, given.mapping.name, given.hash)
         self._sent = Numbers(batch.members for batch in known if batch.state == "sent")
@@ -49,7 +51,7 @@ class Cutter:
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of the slots from ``first`` to ``last``, inclusive."""
-        for slot in self._file.slots(first, last, self.size):
+        for slot in self._file.slots(first, last, self.size, joined=self._joined):
             sent = self._sent.within(slot.first, slot.last)
             if not sent and _fits(slot):
                 members = ranges(slot.members) if slot.members else f"{slot.first}-{slot.last}"

@@ -109,7 +109,6 @@ def content_hash(mapping: UsageMapping, files: Sequence[Path]) -> str:
 def shape_of(given: UsageInput, now: float, *, allow_old: bool) -> UsageShape:
     """The mapping as staging takes it; ``now`` in epoch seconds."""
     mapping = given.mapping
-    assert mapping.account is not None
     meters = tuple(
         MeterShape(
             expression(meter.meter),
@@ -125,7 +124,7 @@ def shape_of(given: UsageInput, now: float, *, allow_old: bool) -> UsageShape:
     delimiter = "\t" if given.files[0].name.removesuffix(".gz").endswith(".tsv") else mapping.delimiter
     return UsageShape(
         name=mapping.name,
-        source=InputShape(given.files, given.format, columns, delimiter),
+        source=InputShape(given.files, given.format, columns, delimiter, mapping.missing),
         account_sql=expression(mapping.account),
         ts=_moment(mapping.ts),
         ets=None if mapping.ets is None else _moment(mapping.ets),

@@ -52,12 +52,16 @@ class MeterShape:
 
 @dataclass(frozen=True, slots=True)
 class InputShape:
-    """Where the rows are. ``files`` in the order in which rows are counted; ``columns`` of text formats."""
+    """Where the rows are: ``files`` in the order in which rows are counted, ``columns`` of NDJSON.
+
+    ``missing`` are texts that stand for an empty value in CSV.
+    """
 
     files: tuple[Path, ...]
     format: InputFormat
     columns: tuple[str, ...]
     delimiter: str = ","
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def relation(source: InputShape) -> str:
         )
     if source.format == "csv":
         # By name, file by file: the reader's own union cannot tell which lines it could not read.
-        parts = " union all by name ".join(f"select * from {_csv(path, source.delimiter)}" for path in source.files)
+        parts = " union all by name ".join(f"select * from {_csv(path, source)}" for path in source.files)
         return f"select row_number() over () as source_row, false as unreadable, * from ({parts})"
     shape = "{" + ", ".join(f'"{_json_name(name)}":"VARCHAR"' for name in source.columns) + "}"
     return (
@@ -81,10 +81,11 @@ select
 from judged"""
 
 
-def _csv(path: Path, delimiter: str) -> str:
+def _csv(path: Path, source: InputShape) -> str:
+    empty = ", ".join(literal(text) for text in ("", *source.missing))
     return (
-        f"read_csv({literal(path)}, header = true, delim = {literal(delimiter)}, quote = '\"', escape = '\"', "
-        f"all_varchar = true, ignore_errors = true, store_rejects = true, rejects_limit = 0)"
+        f"read_csv({literal(path)}, header = true, delim = {literal(source.delimiter)}, quote = '\"', escape = '\"', "
+        f"nullstr = [{empty}], all_varchar = true, ignore_errors = true, store_rejects = true, rejects_limit = 0)"
     )
 
 

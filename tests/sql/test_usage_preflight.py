@@ -206,6 +206,15 @@ def test_all_formats_make_the_same_measurements(file: UsageFile, tmp_path: Path)
     assert [json.loads(f"[{made[0][1]}]")[n]["measure"]["calls"] for n in (0, 999)] == [1_000, 1_999]
 
 
+def test_joined_by_the_database_or_here_the_slots_are_the_same(file: UsageFile, tmp_path: Path) -> None:
+    rows = [SOUND | {"id": f"e{n}", "calls": str(n)} for n in range(130_000)]
+    assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)])) == []
+    plain = file.slots(0, 200, 1_000)
+    file.keep_order()
+    assert file.slots(0, 200, 1_000, joined=True) == plain
+    assert [json.loads(f"[{slot.body}]")[7]["measure"]["calls"] for slot in plain] == list(range(7, 130_000, 1_000))
+
+
 def test_files_are_read_in_turn_whatever_the_order_of_their_columns(file: UsageFile, tmp_path: Path) -> None:
     first = as_csv(tmp_path / "a.csv", [SOUND])
     second = tmp_path / "b.csv"
