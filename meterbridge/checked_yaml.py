@@ -41,7 +41,9 @@ def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) ->
     try:
         return model.model_validate(content), root
     except ValidationError as failure:
-        found = failure.errors(include_input=False)[0]
+        # A misspelt key comes before the one that is missing for it.
+        mistakes = failure.errors(include_input=False)
+        found = next((each for each in mistakes if each["type"] == "extra_forbidden"), mistakes[0])
         where = ".".join(str(part) for part in found["loc"])
         message = "unknown key" if found["type"] == "extra_forbidden" else found["msg"]
         raise SetupError(code, f"{path}:{line_of(root, found['loc'])}: {where}: {message}") from None
