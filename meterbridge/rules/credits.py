@@ -20,7 +20,9 @@ UNPAID = ("posted", "payment_due", "not_paid")
 """Invoices that an adjustment credit note lowers; a paid one takes a refundable one."""
 
 
-def credit_of(case: BillCase, portion: Portion, stand: Stand, amount: int, method: str, exponent: int) -> Intent | None:
+def credit_of(
+    case: BillCase, portion: Portion, stand: Stand, amount: int, *, method: str, exponent: int
+) -> Intent | None:
     """Intend a credit of ``amount`` (> 0, minor units); None where nobody, or no invoice, can be credited.
 
     Args:

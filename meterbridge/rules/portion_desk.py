@@ -250,7 +250,7 @@ class Desk:
         if method is None or rest >= 0:
             return aside
         settling, _ = self._settling(portion, NoInvoice(), rest)
-        return settling or credit_of(self.case, portion, stand, -rest, method, self.exponent) or aside
+        return settling or credit_of(self.case, portion, stand, -rest, method=method, exponent=self.exponent) or aside
 
     def _surplus(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What is left over; what stands too much for good may lower a later charge."""
