@@ -36,6 +36,16 @@ SERVE = "from meterbridge.cli.main import main; import sys; sys.argv[1:] = ['ser
 PATIENCE_SECONDS = 180
 
 
+BATCHED = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
+}
+"""As for any server in production: its background services write in batches."""
+
+
 def free_port() -> int:
     """A port that nobody has at the moment."""
     with socket.socket() as probe:
@@ -81,7 +91,7 @@ def prefect_server(names: dict[str, str], home: Path) -> Iterator[str]:
     """A Prefect server on SQLite; gives its API's URL."""
     port = free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with running(command, names, home) as child:
+    with running(command, {**names, **BATCHED}, home) as child:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline and child.poll() is None:
             try:

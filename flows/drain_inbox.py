@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows import sync_bills, sync_subscriptions
+from tasks.engine import plain_tasks
 from tasks.inbox import Source, ledger_of_inbox, settling, take
 from tasks.report import RunReport
 
@@ -26,7 +27,7 @@ def drain_inbox(source: Source = "chargebee", limit: int = 500) -> RunReport | N
         batch = take(ledger, source, limit)
         if batch is None:
             return None
-        with settling(ledger, batch) as reports:
+        with settling(ledger, batch) as reports, plain_tasks():
             if batch.request is not None:
                 reports.append(SYNCS[source](batch.request))
         return reports[0] if reports else None

@@ -8,7 +8,9 @@ nothing of ours depends on what Prefect records.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import prefect
@@ -23,6 +25,23 @@ R = TypeVar("R")
 
 RETRY_DELAYS_SECONDS = [2, 15, 60]
 """Between attempts at a batch; the connector has already waited out the brief troubles."""
+
+
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain_tasks() -> Iterator[None]:
+    """Inside the block tasks are plain functions in a flow run too: no task runs, no retries of their own.
+
+    For runs that must be quick and are repeated as a whole: twenty task runs cost Prefect's server
+    most of a second, and its SQLite answers others with 503 meanwhile.
+    """
+    before = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(before)
 
 
 def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -53,7 +72,7 @@ def task(*, name: str, tags: tuple[str, ...] = ()) -> Callable[[Callable[P, R]],
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if FlowRunContext.get() is None:
+            if FlowRunContext.get() is None or _plain.get():
                 return function(*args, **kwargs)
             return inside(*args, **kwargs)
 
