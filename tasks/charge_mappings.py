@@ -77,11 +77,12 @@ def mapping_intents(
     known: Collection[Key] = (),
     held: Iterable[Held] = (),
     moved: Iterable[Moved] = (),
+    bills: Collection[str] = (),
 ) -> list[Intent]:
     """What must change in m3ter's mappings once these charges and removals are applied.
 
     ``known`` are the keys of mappings that the ledger holds; ``held`` the charges
-    that it holds, as they stand after ``moved``.
+    that it holds, as they stand after ``moved``; ``bills`` those decided in this run.
     """
     decided = list(decided)
     found: dict[Key, Intent] = {}
@@ -96,6 +97,8 @@ def mapping_intents(
         found.setdefault(intent.key, intent)
     gone = {intent.key[:-1] for intent in decided if intent.kind == "charge_removal"}
     for intent in _never_made(held, gone, names, known):
+        found.setdefault(intent.key, intent)
+    for intent in _left_behind(bills, held, names, known):
         found.setdefault(intent.key, intent)
     return list(found.values())
 
@@ -141,6 +144,16 @@ def _never_made(held: Iterable[Held], gone: Collection[Key], names: Names, known
             key = ("BillLine", one.key[0], line_id)
             if key not in known:
                 yield from _mapping(key, names.sides_of_line(line_id, one.line_id), "adopt", None)
+
+
+def _left_behind(
+    bills: Collection[str], held: Iterable[Held], names: Names, known: Collection[Key]
+) -> Iterator[Intent]:
+    """Line mappings of charges that are gone: a run that took the line off was stopped before it came to these."""
+    mapped = {(one.key[0], line_id) for one in held for line_id in one.bill_line_ids}
+    for key in sorted(known):
+        if key[0] == "BillLine" and key[1] in bills and key[1:3] not in mapped:
+            yield from _mapping(key, names.sides_of_line(key[2], ""), "delete", None)
 
 
 def _pointed_elsewhere(moved: Iterable[Moved], names: Names, known: Collection[Key]) -> Iterator[Intent]:

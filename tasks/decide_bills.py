@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,7 +54,7 @@ def decide_bills(run: Run) -> ChangeSet:
             decisions += decide_row(row, policy, now)
         for decision in carry_over(decisions) if policy.negative_delta == "net" else decisions:
             tray.put(decision)
-        _follow_mappings(file, tray, names)
+        _follow_mappings(file, tray, names, subjects)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
     return change_set
@@ -91,7 +91,7 @@ def policy_of(work: Services) -> BillPolicy:
     )
 
 
-def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any]) -> None:
+def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills: Collection[str]) -> None:
     """Put down what must change in m3ter's mappings once the charges are applied."""
     known = {key_from_text(row["key"]) for row in file.rows("select key from ref_external_mappings")}
     rows = file.rows(
@@ -103,7 +103,7 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any]) -> Non
         "where m.draft_id <> m.invoice_id or m.old_line_id <> m.line_id"
     )
     moved = [Moved(_held(row, row["draft_id"], row["old_line_id"]), row["invoice_id"], row["line_id"]) for row in moves]
-    for intent in mapping_intents(tray.intents, Names.of(names), known=known, held=held, moved=moved):
+    for intent in mapping_intents(tray.intents, Names.of(names), known=known, held=held, moved=moved, bills=bills):
         tray.put(intent)
 
 

@@ -1,0 +1,72 @@
+"""m3ter's mappings follow the charges: made, pointed elsewhere, taken away."""
+
+import pytest
+
+from meterbridge.rules.bills import decide_bill
+from tasks.charge_mappings import Held, Moved, Names, mapping_intents
+from tests.unit.bill_world import applied, bill, case, draft, line, policy
+
+NAMES = Names("Bill", "Invoice", "BillLineItem", "InvoiceLineItem")
+BILL = ("Bill", "bill1", "draft1")
+LINE = ("BillLine", "bill1", "l1")
+FIVE = bill(line("l1", "5"))
+
+
+def held(the_bill=FIVE):
+    [one] = applied(case(the_bill))
+    return Held(one.key, "draft1", "li-1", ("l1",))
+
+
+def decided(the_bill, standing=()):
+    return decide_bill(case(the_bill, standing=standing, invoices=(draft(1),)), policy())
+
+
+def told(intents):
+    return sorted((one.action, *one.key) for one in intents)
+
+
+def test_a_charge_is_mapped_once_with_its_bill():
+    assert told(mapping_intents(decided(FIVE), NAMES)) == [("create", *BILL), ("create", *LINE)]
+    assert told(mapping_intents(decided(FIVE), NAMES, known={BILL})) == [("create", *LINE)]
+
+
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [
+        pytest.param("l1", [("update", *LINE)], id="the-bill-line-kept-its-id"),
+        pytest.param("l9", [("create", "BillLine", "bill1", "l9"), ("delete", *LINE)], id="it-got-another"),
+    ],
+)
+def test_a_replaced_line_takes_its_mapping_along(again, expected):
+    changed = bill(line(again, "7", pricing_id="pricing-l1"))
+    intents = mapping_intents(decided(changed, applied(case(FIVE))), NAMES, known={BILL, LINE}, held=[held()])
+    assert told(intents) == expected
+
+
+def test_a_removed_line_takes_its_mappings_away():
+    gone = decided(bill(line("l1", "0")), applied(case(FIVE)))
+    intents = mapping_intents(gone, NAMES, known={BILL, LINE}, held=[held()])
+    assert told(intents) == [("delete", *BILL), ("delete", *LINE)]
+
+
+@pytest.mark.parametrize(
+    ("line_id", "expected"),
+    [
+        pytest.param("li-1", [("update", *BILL)], id="line-ids-kept"),
+        pytest.param("x-1", [("update", *BILL), ("update", *LINE)], id="line-ids-renewed"),
+    ],
+)
+def test_mappings_follow_a_draft_to_its_final(line_id, expected):
+    moved = Moved(held(), "4711", line_id)
+    after = Held(held().key, "4711", line_id, ("l1",))
+    known = {BILL, LINE, ("Bill", "bill1", "4711")}
+    assert told(mapping_intents([], NAMES, known=known, held=[after], moved=[moved])) == expected
+
+
+def test_a_mapping_that_a_stopped_run_left_behind_is_taken_away():
+    assert told(mapping_intents([], NAMES, known={LINE}, bills={"bill1"})) == [("delete", *LINE)]
+    assert mapping_intents([], NAMES, known={LINE}) == []
+
+
+def test_what_is_not_permitted_is_not_mapped():
+    assert mapping_intents(decided(FIVE), Names.of({})) == []
