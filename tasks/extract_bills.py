@@ -168,7 +168,7 @@ def _land_bill_mappings(work: Services, file: Staging) -> None:
     new = _column(
         file,
         "select id from stg_bills where status = 'APPROVED' "
-        "and id not in (select bill_id from ref_bill_states) order by 1",
+        "and id not in (select bill_id from ref_charges) order by 1",
     )
     if len(new) <= FEW_BILLS:
         for bill_id in new:
@@ -243,7 +243,7 @@ def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
     row = next(
         file.rows(
             "select epoch(min(l.service_start::timestamptz))::bigint as start from stg_bill_lines as l "
-            "where l.bill_id not in (select bill_id from ref_bill_states)"
+            "where l.bill_id not in (select bill_id from ref_charges)"
         )
     )
     customers = _column(
@@ -253,7 +253,7 @@ def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
         "join int_placed_plans as p on p.account_id in (b.account_id, l.child_account_id) "
         "join stg_subscriptions as s on s.id = p.subscription_id "
         "left join stg_customers as c on c.id = s.customer_id "
-        "where b.id not in (select bill_id from ref_bill_states) order by 1",
+        "where b.id not in (select bill_id from ref_charges) order by 1",
     )
     known = [customer for customer in customers if customer is not None]
     for start in range(0, len(known), IDS_PER_LIST):

@@ -1,7 +1,8 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
 -- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
---        stg_invoices, ref_charges, ref_settled, ref_bill_states, raw_m3ter__external_mappings, ref_portions
--- why: a bill is decided as a whole, on its customer's invoices and on those that its lines stand on
+--        stg_invoices, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions
+-- why: a bill is decided as a whole, on its customer's invoices; one without a charge in the ledger may have some at
+--      the vendor (a ledger lost, or restored from a backup), so its lines there are adopted first and on those that its lines stand on
 create or replace table int_bills as
 with lines as (
     select bill_id, list(l order by sequence, id) as lines from stg_bill_lines as l group by all
@@ -70,4 +71,4 @@ left join charges as r on r.bill_id = b.id
 left join settled as t on t.bill_id = b.id
 left join portions as w on w.bill_id = b.id
 left join mapped as m on m.bill_id = b.id
-left join ref_bill_states as k on k.bill_id = b.id
+left join (select distinct bill_id from ref_charges) as k on k.bill_id = b.id
