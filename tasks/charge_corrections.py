@@ -19,11 +19,10 @@ from meterbridge.ledger.ledger import Writer
 from tasks.charges import RESEND_SECONDS
 from tasks.receipts import Receipt
 from tasks.runs import Run
-from tasks.services import Services
+from tasks.services import SENDING_SHARE, Services
 
 logger = logging.getLogger(__name__)
 
-LEASE_MARGIN_SECONDS = 5
 CLOSED = (404, 409)
 """How Chargebee answers a write to a draft that has closed meanwhile."""
 
@@ -54,7 +53,7 @@ def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
 
 
 def _remove(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
-    until = boottime() + work.settings.lease_seconds - LEASE_MARGIN_SECONDS
+    until = boottime() + work.settings.lease_seconds * SENDING_SHARE
     try:
         invoice = work.chargebee.invoice_or_none(row.payload["invoice_id"])
         if invoice is None or invoice.status != "pending":

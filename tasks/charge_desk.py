@@ -13,9 +13,7 @@ from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
 from tasks.receipts import Receipt
 from tasks.runs import Run
-from tasks.services import Services
-
-LEASE_MARGIN_SECONDS = 5
+from tasks.services import SENDING_SHARE, Services
 
 
 class LeftOpen(MeterbridgeError):
@@ -39,7 +37,7 @@ class Desk:
     @classmethod
     def open(cls, work: Services, run: Run, claimed: int) -> Desk:
         """A desk that knows what earlier batches and runs had to stop."""
-        desk = cls(work, run, Receipt(claimed=claimed), boottime() + work.settings.lease_seconds - LEASE_MARGIN_SECONDS)
+        desk = cls(work, run, Receipt(claimed=claimed), boottime() + work.settings.lease_seconds * SENDING_SHARE)
         with work.ledger.read() as rx:
             for row in intents.refused_rows(rx, ("charge",)):
                 if row.error_code == "MB-DOUBLE-CHARGE":
@@ -64,8 +62,8 @@ class Desk:
         """Renew the lease once half of it is gone."""
         lease = self.work.settings.lease_seconds
         with self.lock:
-            if boottime() > self.until - lease / 2 + LEASE_MARGIN_SECONDS:
-                until = boottime() + lease - LEASE_MARGIN_SECONDS
+            if boottime() > self.until - lease / 2:
+                until = boottime() + lease * SENDING_SHARE
                 with self.work.ledger.write() as tx:
                     ours = intents.renew(tx, [row.id for row in rows], self.run.run_id, lease)
                     tx.commit()

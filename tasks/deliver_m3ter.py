@@ -20,14 +20,13 @@ from meterbridge.rules.records import Key
 from tasks.m3ter_writes import AlreadyTrue, Send, prepare, remote_id_of, resolved
 from tasks.receipts import Receipt
 from tasks.runs import Run
-from tasks.services import Services
+from tasks.services import SENDING_SHARE, Services
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 200
 """Rows committed as ``sending`` together: at 45 requests a second well within a lease."""
 
-LEASE_MARGIN_SECONDS = 5
 STALE_VERSION = (400, 409)
 """How m3ter may answer a PUT whose version is no longer the stored one."""
 
@@ -75,7 +74,7 @@ class _Ready:
 
 
 def _send_chunk(work: Services, run: Run, rows: Sequence[IntentRow]) -> list[Outcome]:
-    until = boottime() + work.settings.lease_seconds - LEASE_MARGIN_SECONDS
+    until = boottime() + work.settings.lease_seconds * SENDING_SHARE
     with work.ledger.write() as tx:
         intents.renew(tx, [row.id for row in rows], run.run_id, work.settings.lease_seconds)
         known = _resolver(tx, rows)

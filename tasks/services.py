@@ -20,6 +20,9 @@ from meterbridge.ledger import allowances
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings, load_settings
 
+SENDING_SHARE = 11 / 12
+"""This part of a lease is for starting writes; what is left lets the last one leave before another run takes over."""
+
 BLOCK_SECONDS = 1.0
 """A process leases about this much of a vendor's budget at a time."""
 
