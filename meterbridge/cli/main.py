@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 failed · 2 wrong usage or configuration · 3 done, but 
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -65,6 +66,12 @@ def main() -> None:
 
 
 def _tell(failure: MeterbridgeError) -> None:
+    """One line of what happened, one of what to do."""
     where = f" [{failure.key}]" if failure.key else ""
     typer.echo(f"{failure.code}{where}: {failure.message}", err=True)
     typer.echo(f"  → {failure.remedy}", err=True)
+    # Prefect keeps the exception; DuckDB's binding would complain at exit of what its frames still hold.
+    held: BaseException | None = failure
+    while held is not None:
+        traceback.clear_frames(held.__traceback__)
+        held = held.__cause__ or held.__context__
