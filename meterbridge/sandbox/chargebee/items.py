@@ -27,7 +27,7 @@ ITEMS = Listing(
         "updated_at": "timestamp",
     },
     sorts=("updated_at",),
-    default_sort="created_at",
+    default_sort="updated_at",
     deleted_by_status=True,
 )
 ITEM_PRICES = Listing(

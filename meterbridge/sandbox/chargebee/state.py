@@ -11,6 +11,12 @@ from meterbridge.sandbox.ids import Ids
 from meterbridge.sandbox.limits import Window
 from meterbridge.sandbox.table import Row, Table
 
+# Stamps that the vendor's types do not have.
+_UNSTAMPED = {
+    "unbilled_charge": ("resource_version",),
+    "webhook_endpoint": ("resource_version", "updated_at"),
+}
+
 
 @dataclass(slots=True)
 class StoredAnswer:
@@ -40,7 +46,7 @@ class ChargebeeState:
         self.customers = Table(sort_fields=times)
         self.subscriptions = Table(sort_fields=times, equal_fields=("customer_id", "status"))
         self.item_families = Table(sort_fields=("updated_at",))
-        self.items = Table(sort_fields=times)
+        self.items = Table(sort_fields=("updated_at",))
         self.item_prices = Table(sort_fields=times, equal_fields=("item_id",))
         self.invoices = Table(
             sort_fields=("date", "updated_at"), equal_fields=("customer_id", "subscription_id", "status")
@@ -67,8 +73,9 @@ class ChargebeeState:
         if before is not None:
             version = max(version, before.get("resource_version", 0) + 1)
         row = {key: value for key, value in row.items() if value is not None}
-        row["resource_version"] = version
-        row["updated_at"] = version // 1000
+        row |= {"resource_version": version, "updated_at": version // 1000}
+        for name in _UNSTAMPED.get(row.get("object", ""), ()):
+            del row[name]
         return table.put(row["id"], row, self.clock.now_ms())
 
     def emit(self, event_type: str, content: dict[str, Any], *, source: str = "api") -> None:

@@ -176,4 +176,5 @@ def move(call: Call, subscription_id: str) -> Row:
         raise refusal(400, "invalid_request", "the subscription is with this customer already", param="to_customer_id")
     call.existing(call.state.customers, owner, "to_customer_id")
     row = call.state.save(call.state.subscriptions, before | {"customer_id": owner})
-    return _answer(call, row, "subscription_moved_in")
+    # Unlike the other changes, the answer holds no customer.
+    return {"subscription": _answer(call, row, "subscription_moved_in")["subscription"]}

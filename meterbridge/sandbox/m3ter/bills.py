@@ -181,6 +181,8 @@ _MEMO_FIELDS = (
     "servicePeriodStartDate",
     "servicePeriodEndDate",
 )
+# The answer to a memo is another type than a bill's line: none of the line's amounts, no accounting product.
+_MEMO_ANSWERED = tuple(name for name in _MEMO_FIELDS[1:] if name != "accountingProductId")
 
 
 @routes.post("/bills/{id}/creditlineitems")
@@ -224,4 +226,5 @@ def _add_memo(call: Call, bill_id: str, kind: str) -> Row:
     lines = [*bill["lineItems"], line]
     saved = call.state.save(call.state.bills, bill | {"lineItems": lines, "billTotal": rating.total(lines)}, bill)
     call.state.emit("billing.bill.updated", saved, bill)
-    return line | {"amount": body["amount"], "version": 1}
+    answered = {name: line[name] for name in ("id", "lineItemType", *_MEMO_ANSWERED)}
+    return answered | {"amount": body["amount"], "version": 1}

@@ -27,7 +27,8 @@ def nothing_against(_call: Call, _row: Row) -> None:
 class Kind:
     """One entity. `filters` are list parameters with the row field each selects; `event` the area of its events.
 
-    `complete` checks rules between fields and adds what the vendor adds; `may_go` refuses a deletion.
+    `complete` checks rules between fields and adds what the vendor adds; `may_go` refuses a deletion. `hidden` fields
+    are kept to filter by and never answered.
     """
 
     path: str
@@ -40,9 +41,14 @@ class Kind:
     most: int = 100
     unique_code: bool = True
     read_only: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
     complete: Callable[[Call, Row, Row | None], Row] = nothing_more
     may_go: Callable[[Call, Row], None] = nothing_against
     identity: tuple[str, ...] = ("code",)
+
+    def shown(self, row: Row) -> Row:
+        """What an answer holds of a row."""
+        return {name: value for name, value in row.items() if name not in self.hidden} if self.hidden else row
 
 
 def checked(call: Call, kind: Kind) -> Row:
@@ -123,7 +129,7 @@ def list_rows(call: Call, kind: Kind) -> Row:
     wanted = [(column, call.many(name)) for name, column in kind.filters.items() if call.many(name)]
     table = kind.table(call.state)
     where = tuple(_among(column, frozenset(values)) for column, values in wanted[1:])
-    return answer_page(call, Selection(table, wanted[0] if wanted else None, where, kind.most))
+    return answer_page(call, Selection(table, wanted[0] if wanted else None, where, kind.most, kind.shown))
 
 
 def _among(column: str, values: frozenset[str]) -> Callable[[Row], bool]:
@@ -143,13 +149,13 @@ def register(routes: Routes, kind: Kind, *, listing: bool = True, writes: bool =
     """Add the calls of one entity to a table of endpoints."""
 
     def read(call: Call, row_id: str) -> Any:
-        return call.existing(kind.table(call.state), row_id, kind.name)
+        return kind.shown(call.existing(kind.table(call.state), row_id, kind.name))
 
     one = f"/{kind.path}/{{id}}"
     routes.add("GET", one, (), read)
     if listing:
         routes.add("GET", f"/{kind.path}", (*PAGING, *kind.filters), lambda call: list_rows(call, kind))
     if writes:
-        routes.add("POST", f"/{kind.path}", (), lambda call: create(call, kind))
-        routes.add("PUT", one, (), lambda call, row_id: replace(call, kind, row_id))
-        routes.add("DELETE", one, (), lambda call, row_id: delete(call, kind, row_id))
+        routes.add("POST", f"/{kind.path}", (), lambda call: kind.shown(create(call, kind)))
+        routes.add("PUT", one, (), lambda call, row_id: kind.shown(replace(call, kind, row_id)))
+        routes.add("DELETE", one, (), lambda call, row_id: kind.shown(delete(call, kind, row_id)))

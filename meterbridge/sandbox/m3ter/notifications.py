@@ -50,18 +50,20 @@ WEBHOOK = entities.Kind(
     },
     required=("name", "description", "url", "credentials"),
     filters={"ids": "id"},
-    complete=lambda _call, row, before: _signed({"active": True if before is None else before["active"]} | row),
+    complete=lambda call, row, before: _signed(call, {"active": True if before is None else before["active"]} | row),
     identity=("name",),
 )
 entities.register(routes, NOTIFICATION)
 entities.register(routes, WEBHOOK)
 
 
-def _signed(row: Row) -> Row:
+def _signed(call: Call, row: Row) -> Row:
+    """Credentials are an entity of their own: the answer holds its id and what it is for."""
     credentials = row["credentials"]
     if credentials.get("type") != "M3TER_SIGNED_REQUEST" or not credentials.get("apiKey"):
         raise refusal(400, "credentials: type M3TER_SIGNED_REQUEST with apiKey and secret is needed")
-    return row
+    stored = {"id": call.state.ids.uuid("Credentials", row["name"]), "destination": "Webhook"}
+    return row | {"credentials": credentials | stored}
 
 
 @routes.post("/notifications/evaluate")

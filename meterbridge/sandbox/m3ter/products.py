@@ -206,6 +206,7 @@ AGGREGATION = entities.Kind(
     event="configuration.aggregation",
     filters={"codes": "code", "productId": "productId", "ids": "id"},
     read_only=frozenset({"productId"}),
+    hidden=frozenset({"productId"}),
     complete=_complete_aggregation,
 )
 COMPOUND_AGGREGATION = entities.Kind(

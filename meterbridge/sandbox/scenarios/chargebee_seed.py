@@ -27,7 +27,6 @@ def put_item(world: World, item_id: str, kind: str, name: str) -> None:
         "status": "active",
         "metered": False,
         "enabled_for_checkout": True,
-        "created_at": world.clock.now(),
         "deleted": False,
     }
     state.save(state.items, row)
