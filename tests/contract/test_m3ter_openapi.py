@@ -1,26 +1,21 @@
 """Every request of the m3ter connector, judged by m3ter's own API description."""
 
-import json
-import warnings
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from openapi_core import OpenAPI
-from openapi_core.testing import MockRequest
-from werkzeug.datastructures import ImmutableMultiDict
 
 from connectors.m3ter import requests
 from connectors.m3ter.client import M3terClient
 from connectors.pacing import Unlimited
 from connectors.transport import Request
+from tests.contract.openapi import complaints
+from tests.contract.wiretap import Exchange
 
 ORG = "11111111-2222-3333-4444-555555555555"
 ID = "6f1c0000-2222-3333-4444-555555555555"
-DESCRIPTION = Path(__file__).parents[2] / "contracts" / "m3ter-openapi.yml"
 ACCOUNT = {"name": "Larkspur", "code": "lark spur/é", "emailAddress": "ap@larkspur.example", "currency": "EUR"}
 ACCOUNT_PLAN = {"accountId": ID, "planId": ID, "startDate": "2026-01-01T00:00:00Z", "billEpoch": "2026-01-01"}
 MAPPING = {
@@ -30,25 +25,6 @@ MAPPING = {
     "externalTable": "Customer",
     "externalId": "lark spur/é",
 }
-# Two patterns of the description are Java's and do not compile here.
-CODE = r"^([^\x00-\x1f\x7f\s]|[^\x00-\x1f\x7f\s]([^\x00-\x1f\x7f\s]| )*[^\x00-\x1f\x7f\s])$"
-IDENTIFIER = r"^(?:[^\W\d]|\$)[\w$]*$"
-
-
-def in_python_patterns(node: dict[str, Any]) -> dict[str, Any]:
-    pattern = node.get("pattern")
-    if isinstance(pattern, str) and "Cntrl" in pattern:
-        node["pattern"] = CODE
-    elif pattern == r"^[\p{L}_$][\p{L}_$0-9]*$":
-        node["pattern"] = IDENTIFIER
-    return node
-
-
-@pytest.fixture(scope="module")
-def api() -> OpenAPI:
-    with DESCRIPTION.open(encoding="utf-8") as text, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return OpenAPI.from_dict(json.load(text, object_hook=in_python_patterns))
 
 
 def sent_by(act: Callable[[M3terClient], Any]) -> list[httpx.Request]:
@@ -74,18 +50,10 @@ def sent_by(act: Callable[[M3terClient], Any]) -> list[httpx.Request]:
     return sent
 
 
-def judge(api: OpenAPI, request: httpx.Request) -> None:
-    described = MockRequest(
-        "https://api.m3ter.com",
-        request.method,
-        request.url.raw_path.decode().partition("?")[0],
-        args=ImmutableMultiDict(request.url.params.multi_items()),
-        data=request.content or None,
-        content_type=request.headers.get("content-type", "application/json"),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        api.validate_request(described)
+def judge(request: httpx.Request) -> list[str]:
+    """What the description has against a request; fields that it does not know are named too."""
+    exchange = Exchange.of(request, 200, b"{}", "application/json")
+    return [str(each) for each in complaints(exchange) if each.where.startswith("request") or not each.where]
 
 
 @pytest.mark.parametrize(
@@ -119,11 +87,10 @@ def judge(api: OpenAPI, request: httpx.Request) -> None:
         pytest.param(lambda client: list(client.events("billing.bill.updated")), id="events"),
     ],
 )
-def test_each_read_fits_the_description(api: OpenAPI, act: Callable[[M3terClient], Any]) -> None:
+def test_each_read_fits_the_description(act: Callable[[M3terClient], Any]) -> None:
     sent = sent_by(act)
     assert sent
-    for request in sent:
-        judge(api, request)
+    assert [judge(request) for request in sent] == [[]] * len(sent)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +107,16 @@ def test_each_read_fits_the_description(api: OpenAPI, act: Callable[[M3terClient
         pytest.param(requests.delete_mapping(ORG, ID), id="delete-mapping"),
     ],
 )
-def test_each_write_fits_the_description(api: OpenAPI, request_: Request) -> None:
+def test_each_write_fits_the_description(request_: Request) -> None:
     (sent,) = sent_by(lambda client: client.send(request_))
-    judge(api, sent)
+    assert judge(sent) == []
 
 
-def test_the_description_can_say_no(api: OpenAPI) -> None:
-    without_a_name = requests.create_account(ORG, {"code": "c"})
+def test_the_description_can_say_no() -> None:
+    without_a_name = requests.create_account(ORG, {"code": "c", "emailAdress": "a@b.example"})
     (sent,) = sent_by(lambda client: client.send(without_a_name))
-    with pytest.raises(Exception, match="body"):
-        judge(api, sent)
+    assert judge(sent) == [
+        "POST /organizations/{orgId}/accounts: request: 'emailAddress' is a required property",
+        "POST /organizations/{orgId}/accounts: request: 'name' is a required property",
+        "POST /organizations/{orgId}/accounts: request emailAdress: no such field",
+    ]
