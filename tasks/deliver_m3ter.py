@@ -67,6 +67,20 @@ def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
     return receipt
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows at work together: ``until`` when writes may start (on boottime), remote ids by kind and key."""
+
+    work: Services
+    run: Run
+    until: float
+    known: dict[tuple[str, Key], str]
+
+    def prepare(self, row: IntentRow, *, look: bool) -> Send | AlreadyTrue:
+        """See :func:`tasks.m3ter_writes.prepare`."""
+        return prepare(self.work.m3ter, row, lambda kind, key: self.known.get((kind, key)), look=look)
+
+
 @dataclass(slots=True)
 class _Ready:
     row: IntentRow
@@ -79,16 +93,15 @@ def _send_chunk(work: Services, run: Run, rows: Sequence[IntentRow]) -> list[Out
         intents.renew(tx, [row.id for row in rows], run.run_id, work.settings.lease_seconds)
         known = _resolver(tx, rows)
         tx.commit()
+    at_work = _Chunk(work, run, until, known)
     with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-        prepared = list(pool.map(lambda row: _prepare(work, row, known), rows))
+        prepared = list(pool.map(lambda row: _prepare(at_work, row), rows))
         marked = _mark(work, run, [one for one in prepared if isinstance(one, _Ready)])
         groups: dict[str, list[_Ready | Outcome]] = defaultdict(list)
         for one in prepared:
             groups[one.row.scope.casefold()].append(one)  # m3ter takes codes that differ in case for one
         # One write in flight per account: the rows of a scope go out one after the other.
-        sent = pool.map(
-            lambda group: [_deliver(work, run, one, marked, until, known) for one in group], groups.values()
-        )
+        sent = pool.map(lambda group: [_deliver(at_work, one, marked) for one in group], groups.values())
         return [outcome for group in sent for outcome in group]
 
 
@@ -106,9 +119,9 @@ def _mark(work: Services, run: Run, ready: Sequence[_Ready]) -> set[int]:
     return marked
 
 
-def _prepare(work: Services, row: IntentRow, known: dict[tuple[str, Key], str]) -> _Ready | Outcome:
+def _prepare(chunk: _Chunk, row: IntentRow) -> _Ready | Outcome:
     try:
-        found = prepare(work.m3ter, row, lambda kind, key: known.get((kind, key)), look=row.state != "ready")
+        found = chunk.prepare(row, look=row.state != "ready")
     except MeterbridgeError as failure:
         return Outcome(row, failure=failure)
     match found:
@@ -118,18 +131,16 @@ def _prepare(work: Services, row: IntentRow, known: dict[tuple[str, Key], str]) 
             return _Ready(row, request)
 
 
-def _deliver(
-    work: Services, run: Run, one: _Ready | Outcome, marked: set[int], until: float, known: dict[tuple[str, Key], str]
-) -> Outcome:
+def _deliver(chunk: _Chunk, one: _Ready | Outcome, marked: set[int]) -> Outcome:
     if isinstance(one, Outcome):
         return one
-    if one.row.id not in marked or boottime() > until:
+    if one.row.id not in marked or boottime() > chunk.until:
         return Outcome(one.row, sent=one.row.id in marked and one.row.state != "ready")
     try:
-        answer = work.m3ter.send(one.request)
+        answer = chunk.work.m3ter.send(one.request)
         return Outcome(one.row, remote_id=_made(one, answer), written=True, sent=True)
     except (OutcomeUnknown, RecordRefused) as failure:
-        return _look_again(work, run, one, failure, until, known)
+        return _look_again(chunk, one, failure)
     except MeterbridgeError as failure:
         return Outcome(one.row, failure=failure, sent=True)
 
@@ -140,30 +151,23 @@ def _made(one: _Ready, answer: Any) -> str:
     return remote_id_of(one.row, answer)
 
 
-def _look_again(
-    work: Services,
-    run: Run,
-    one: _Ready,
-    failure: OutcomeUnknown | RecordRefused,
-    until: float,
-    known: dict[tuple[str, Key], str],
-) -> Outcome:
+def _look_again(chunk: _Chunk, one: _Ready, failure: OutcomeUnknown | RecordRefused) -> Outcome:
     """After a lost answer, or a refusal that may mean "already there" or "stale version": look, then send again."""
     if isinstance(failure, RecordRefused) and failure.status not in STALE_VERSION:
         return Outcome(one.row, failure=failure)
     lost = failure if isinstance(failure, OutcomeUnknown) else None
     try:
-        found = prepare(work.m3ter, one.row, lambda kind, key: known.get((kind, key)), look=True)
+        found = chunk.prepare(one.row, look=True)
     except MeterbridgeError as second:
         return Outcome(one.row, failure=lost or second, sent=True)
     if isinstance(found, AlreadyTrue):
         return Outcome(one.row, remote_id=found.remote_id, written=lost is not None, sent=True)
     if found.request == one.request and lost is None:
         return Outcome(one.row, failure=failure)
-    if not _again(work, run, one.row, found.request) or boottime() > until:
+    if not _again(chunk.work, chunk.run, one.row, found.request) or boottime() > chunk.until:
         return Outcome(one.row, failure=lost, sent=True)
     try:
-        answer = work.m3ter.send(found.request)
+        answer = chunk.work.m3ter.send(found.request)
         return Outcome(one.row, remote_id=_made(_Ready(one.row, found.request), answer), written=True, sent=True)
     except RecordRefused as second:
         return Outcome(one.row, failure=second)

@@ -47,7 +47,7 @@ class Ledgers(Protocol):
     def empty(self) -> CaseLedger: ...
 
 
-class _Common:
+class _Any:
     home: Path
 
     @property
@@ -65,7 +65,7 @@ class _Common:
 
 
 @dataclass
-class SqliteLedger(_Common):
+class SqliteLedger(_Any):
     """A file ``ledger.sqlite3`` in the home folder."""
 
     home: Path
@@ -97,7 +97,7 @@ class SqliteLedger(_Common):
 
 
 @dataclass
-class PostgresLedger(_Common):
+class PostgresLedger(_Any):
     """A database of a running server."""
 
     home: Path
