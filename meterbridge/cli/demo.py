@@ -119,7 +119,7 @@ def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None
     _say("Written when everything ran a second time:", again)
     _say("Differences found by reconcile:", differences)
     _say("Ledger:", home / "ledger.sqlite3")
-    _say("Staging file of the bills run (open it with `duckdb FILE`):", reports["sync bills"].staging)
+    _say("Staging file of the bills run (a DuckDB file; README.md says how to ask it):", reports["sync bills"].staging)
     _say("Took", f"{seconds:.0f} s")
     if again or differences:
         raise BrokenInvariant(
