@@ -86,8 +86,12 @@ def mapping_intents(
     """
     decided = list(decided)
     found: dict[Key, Intent] = {}
+    moved = list(moved)
     for intent in _pointed_elsewhere(moved, names, known):
         found[intent.key] = intent
+    # The pointed mapping is the final invoice's, under the draft's key: a second one would be a twin.
+    pointed = {(one.held.key[0], one.invoice_id) for one in moved if _bill_key(one.held) in known}
+    known = {*known, *(("Bill", *place) for place in pointed)}
     for charge in decided:
         if charge.kind == "charge" and charge.action != "net":
             for intent in _of_charge(charge, names, known):
@@ -101,6 +105,10 @@ def mapping_intents(
     for intent in _left_behind(bills, held, names, known):
         found.setdefault(intent.key, intent)
     return list(found.values())
+
+
+def _bill_key(held: Held) -> Key:
+    return ("Bill", held.key[0], held.invoice_id)
 
 
 def _of_charge(charge: Intent, names: Names, known: Collection[Key]) -> Iterator[Intent]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.flows.billed_month import BilledMonth, asides
+from tests.flows.billed_month import BilledMonth
 
 
 def test_a_charged_month_stands_and_a_second_run_writes_nothing(open_sandbox):

@@ -59,7 +59,7 @@ def test_a_removed_line_takes_its_mappings_away():
 def test_mappings_follow_a_draft_to_its_final(line_id, expected):
     moved = Moved(held(), "4711", line_id)
     after = Held(held().key, "4711", line_id, ("l1",))
-    known = {BILL, LINE, ("Bill", "bill1", "4711")}
+    known = {BILL, LINE}
     assert told(mapping_intents([], NAMES, known=known, held=[after], moved=[moved])) == expected
 
 
