@@ -83,6 +83,7 @@ def settle_bills(run: Run) -> int:
         for row in staged:
             _rest(tx, run, row["id"], touched | set(aside), standing)
             bills.put(tx, _state(row, unsettled))
+        _sent_before(tx, run, {row["id"] for row in staged}, touched | set(aside), standing)
         tx.commit()
     return len(staged)
 
@@ -119,6 +120,13 @@ def _rest(tx: Writer, run: Run, bill_id: str, decided: Collection[Key], standing
             _put(tx, bills.Portion(*portion, currency, amount, "sent", "charged", run.started_at, invoice))
         else:
             bills.delete_portion(tx, *portion)
+
+
+def _sent_before(tx: Writer, run: Run, staged: Collection[str], decided: Collection[Key], standing: Standing) -> None:
+    """Portions that a run sent and could not note down: it was stopped after the last charge."""
+    for portion, (amount, currency, invoice) in standing.items():
+        if portion[0] in staged and portion not in decided and bills.get_portion(tx, *portion) is None:
+            _put(tx, bills.Portion(*portion, currency, amount, "sent", "charged", run.started_at, invoice))
 
 
 def _aside(row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion:

@@ -96,11 +96,13 @@ class Worker:
 
 
 def _compared(case: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
-    """What counts in this case: with a new ledger, a charge that was found is the same as one that was sent."""
+    """What counts in this case: a new ledger finds charges instead of having sent them, and knows only its own flow."""
     state = {name: part for name, part in end["state"].items() if name in case.get("compare", end["state"])}
     if case["story"] == "struck and forgotten":
-        known = [[*row[:3], {k: v for k, v in row[3].items() if k != "adopted"}] for row in state["ledger"]["known"]]
-        state["ledger"] = {**state["ledger"], "known": known}
+        ledger = state["ledger"]
+        charges = [row for row in ledger["known"] if row[0] == "charge"]
+        known = [[*row[:3], {k: v for k, v in row[3].items() if k != "adopted"}] for row in charges]
+        state["ledger"] = {"known": known, "open": ledger["open"], "set aside": ledger["set aside"]}
     return state
 
 
