@@ -5,6 +5,7 @@ Its parser takes anything; its annotations do not.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def _parsed(kind: type, body: dict[str, Any]) -> Iterator[str]:
 
 
 def _enveloped(kind: type, body: dict[str, Any]) -> Iterator[str]:
-    hints = {name: hint for name, hint in get_type_hints(kind).items() if name not in _ABOUT}
+    hints = {name: hint for name, hint in _hints(kind).items() if name not in _ABOUT}
     for name, hint in hints.items():
         if name not in body and not hasattr(kind, name):
             yield f"{name}: missing beside {sorted(body)}"
@@ -80,7 +81,7 @@ def record(kind: type, row: dict[str, Any], at: str) -> Iterator[str]:
     if row.get("object") != name:
         yield f"{at}.object: {row.get('object')!r} is not {name!r}"
     yield from (f"{at}.{each}: required, and absent" for each in sorted(REQUIRED.get(name, frozenset()) - set(row)))
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     for field, value in row.items():
         if field not in hints and field != "object" and not field.startswith("cf_"):
             yield f"{at}.{field}: no such field"
@@ -116,6 +117,12 @@ def _snapshots(part: str, content: Any, at: str) -> Iterator[str]:
         yield from record(kind, row, at)
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+@functools.cache
 def _choices(kind: type, field: str) -> frozenset[str]:
     """The values of a field's enumeration; empty when it has none.
 

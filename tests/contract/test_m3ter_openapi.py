@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.m3ter import requests
+from connectors.m3ter import notifications, requests
 from connectors.m3ter.client import M3terClient
 from connectors.pacing import Unlimited
 from connectors.transport import Request
@@ -24,6 +24,11 @@ MAPPING = {
     "externalSystem": "Chargebee",
     "externalTable": "Customer",
     "externalId": "lark spur/é",
+}
+NOTIFICATIONS = {
+    "rule": (notifications.RULES, notifications.rule("meterbridge")),
+    "webhook": (notifications.WEBHOOKS, notifications.webhook("meterbridge", url="https://bridge.example/m", key="k")),
+    "link": (notifications.LINKS, notifications.link("meterbridge", rule_id=ID, webhook_id=ID)),
 }
 
 
@@ -85,6 +90,9 @@ def judge(request: httpx.Request) -> list[str]:
         pytest.param(lambda client: client.bill(ID), id="bill-and-its-lines"),
         pytest.param(lambda client: list(client.integration_configs()), id="integration-configs"),
         pytest.param(lambda client: list(client.events("billing.bill.updated")), id="events"),
+        pytest.param(lambda client: list(client.meters()), id="meters"),
+        pytest.param(lambda client: list(client.list(notifications.RULES)), id="notification-rules"),
+        pytest.param(lambda client: list(client.list(notifications.WEBHOOKS)), id="webhooks"),
     ],
 )
 def test_each_read_fits_the_description(act: Callable[[M3terClient], Any]) -> None:
@@ -105,6 +113,15 @@ def test_each_read_fits_the_description(act: Callable[[M3terClient], Any]) -> No
         pytest.param(requests.create_mapping(ORG, MAPPING), id="create-mapping"),
         pytest.param(requests.update_mapping(ORG, ID, {**MAPPING, "version": 1}), id="update-mapping"),
         pytest.param(requests.delete_mapping(ORG, ID), id="delete-mapping"),
+        *(
+            pytest.param(request, id=f"{name}-{verb}")
+            for name, (below, body) in NOTIFICATIONS.items()
+            for verb, request in (
+                ("create", notifications.create(ORG, below, body)),
+                ("update", notifications.update(ORG, below, ID, {**body, "version": 1})),
+                ("delete", notifications.delete(ORG, below, ID)),
+            )
+        ),
     ],
 )
 def test_each_write_fits_the_description(request_: Request) -> None:

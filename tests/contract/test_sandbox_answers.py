@@ -1,6 +1,6 @@
 """All that crosses between the connectors and the sandbox, and every endpoint besides, fits the vendors' own types.
 
-Both syncs run once on the demonstration's world, then every endpoint is walked and every refusal provoked.
+The syncs run once on the demonstration's world, then every endpoint is walked and every refusal provoked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,15 +143,28 @@ EXCUSED = [
 ]
 
 
+def usage(home: Path, name: str) -> tuple[str, list[str]]:
+    """A mapping, and a file of one row."""
+    mapping, rows = home / "usage.yaml", home / f"{name}.csv"
+    meters = "meters:\n  - meter: api_calls\n    measure: {calls: calls}\n"
+    mapping.write_text(f"name: calls\naccount: customer\nts: at\nkey: [id]\n{meters}", encoding="utf-8")
+    rows.write_text(f"customer,at,id,calls\ncust-larkspur,2026-03-16T10:00:00Z,{name},7\n", encoding="utf-8")
+    return str(mapping), [str(rows)]
+
+
 @pytest.fixture(scope="module")
 def crossed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Exchange]]:
     from flows.sync_bills import sync_bills
     from flows.sync_subscriptions import sync_subscriptions
+    from flows.sync_usage import sync_usage
 
-    with opening(tmp_path_factory.mktemp("crossed")) as start:
+    home = tmp_path_factory.mktemp("crossed")
+    with opening(home) as start:
         sandbox = start("demo")
         with tapped(sandbox.port) as exchanges:
             sync_subscriptions.fn()
+            for via in ("api", "file"):
+                sync_usage.fn(*usage(home, via), via=via)
             use_and_bill(sandbox.world)
             sync_bills.fn()
             for walk in (walk_m3ter, walk_chargebee, refused_by_m3ter, refused_by_chargebee):
@@ -212,6 +226,17 @@ def test_each_endpoint_of_both_vendors_was_reached(crossed: list[Exchange]) -> N
     # A job that is done cannot be cancelled, and the sandbox's are done at once.
     unreached = endpoints(m3ter.ROUTES) - reached(m3ter.ROUTES, with_m3ter(crossed))
     assert unreached == {"POST billjobs/{id}/cancel"}
+
+
+def test_usage_crossed_both_ways(crossed: list[Exchange]) -> None:
+    sent = {
+        (each.path.rpartition("/")[2], json.loads(each.sent).get("fileName"))
+        for each in crossed
+        if each.sent[:1] == b"{"
+    }
+    assert ("measurements", None) in sent
+    assert {name for last, name in sent if last == "generateUploadUrl"} - {"usage.json"}
+    assert any(b'"account":"cust-larkspur"' in each.sent.replace(b": ", b":") for each in crossed)
 
 
 def test_each_refusal_of_chargebee_is_a_documented_one_that_the_official_client_raises(crossed: list[Exchange]) -> None:
