@@ -167,8 +167,7 @@ def find_placements(run: Run) -> int:
 def _land_bill_mappings(work: Services, file: Staging) -> None:
     new = _column(
         file,
-        "select id from stg_bills where status = 'APPROVED' "
-        "and id not in (select bill_id from ref_charges) order by 1",
+        "select id from stg_bills where status = 'APPROVED' and id not in (select bill_id from ref_charges) order by 1",
     )
     if len(new) <= FEW_BILLS:
         for bill_id in new:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import column, create_engine, select, text
+from sqlalchemy import ColumnClause, column, create_engine, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from meterbridge.errors import RetriableError
@@ -32,7 +32,7 @@ def spool_query(url: str, query: WatermarkQuery, since: datetime, until: datetim
     Raises:
         RetriableError: MB-UNAVAILABLE, the database is away or refuses the query.
     """
-    mark = column(query.watermark)
+    mark: ColumnClause[datetime] = column(query.watermark)
     rows = text(f"({query.sql}) AS usage_rows")
     statement = (
         select(text("*"))

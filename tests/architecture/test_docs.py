@@ -38,7 +38,8 @@ def test_an_error_code_is_in_the_reference(code: str) -> None:
 
 
 def test_codes_in_the_source_are_in_the_table() -> None:
-    for path in [p for folder in ("flows", "tasks", "connectors", "meterbridge") for p in (ROOT / folder).rglob("*.py")]:
+    folders = ("flows", "tasks", "connectors", "meterbridge")
+    for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py")]:
         used = set(re.findall(r"\"(MB-[A-Z-]+[A-Z])\"", path.read_text(encoding="utf-8")))
         assert used <= set(CODES), path
 
