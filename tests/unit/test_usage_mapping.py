@@ -52,7 +52,7 @@ def test_every_column_that_is_needed_is_listed_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        pytest.param("account: carrier", "accountt: carrier", 2, "unknown key", id="misspelt-key"),
+        pytest.param("account: carrier", "akkount: carrier", 2, "unknown key", id="misspelt-key"),
         pytest.param("America/New_York", "America/Newyork", 3, "no IANA time zone", id="unknown-zone"),
         pytest.param("key: [flight, day]", "key: []", 4, "at least 1", id="no-key"),
         pytest.param(
