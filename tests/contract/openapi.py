@@ -169,13 +169,3 @@ def _parts(schema: Json) -> Iterator[Json]:
     for word in ("allOf", "anyOf", "oneOf"):
         for part in schema.get(word, ()):
             yield from _parts(part)
-    for target in schema.get("discriminator", {}).get("mapping", {}).values():
-        if schema.get("properties"):
-            yield from (part for part in _shallow(target))
-
-
-def _shallow(target: str) -> Iterator[Json]:
-    """A variant's parts; the base that it names again is not followed."""
-    variant = _target({"$ref": target})
-    yield variant
-    yield from (_target(part) for part in variant.get("allOf", ()))

@@ -93,7 +93,7 @@ def test_m3ters_client_reads_the_bill_and_its_lines(from_m3ter: m3ter.M3ter) -> 
     assert (calls.service_period_end_date, calls.line_item_type) == (APRIL, "USAGE")
     assert bill.line_items is not None
     assert len(bill.line_items) == len(lines) == 2
-    assert bill.bill_total == pytest.approx(sum(line.converted_subtotal for line in lines), abs=1e-9)
+    assert bill.bill_total == pytest.approx(sum(line.converted_subtotal or 0 for line in lines), abs=1e-9)
 
 
 def test_m3ters_client_finds_mappings_from_both_sides(from_m3ter: m3ter.M3ter) -> None:

@@ -211,7 +211,7 @@ def test_each_excuse_is_still_needed(excused: Excused, m3ters_complaints: list[C
 
 
 def test_each_chargebee_answer_fits_the_official_types(crossed: list[Exchange]) -> None:
-    found = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     for each in with_chargebee(crossed):
         if each.status == 200:
             name = endpoint(chargebee.ROUTES, each)
