@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meterbridge.ledger.intents import IntentRow
-
 from connectors.m3ter import requests
 from connectors.m3ter.client import M3terClient
 from connectors.transport import Answer, Request, path
 from meterbridge.errors import BrokenInvariant, RecordRefused
+from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.records import Key
 
 Resolve = Callable[[str, Key], str | None]
@@ -165,9 +164,7 @@ def _point_mapping(m3ter: M3terClient, payload: Mapping[str, Any], mapping_id: s
     current = m3ter.get_or_none(path("externalmappings", mapping_id)) if mapping_id else None
     if current is None:
         return _create_mapping(m3ter, payload, look=True)
-    return _overlay(
-        current, payload, lambda body: requests.update_mapping(m3ter.organization_id, current["id"], body)
-    )
+    return _overlay(current, payload, lambda body: requests.update_mapping(m3ter.organization_id, current["id"], body))
 
 
 def _mapping_id(m3ter: M3terClient, payload: Mapping[str, Any]) -> str | None:

@@ -29,7 +29,7 @@ LEASE_SECONDS = 10
 POINTS = 20
 """Requests of an unharmed run of sync_bills on one approved bill; the answer to each is withheld once."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.prefect, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

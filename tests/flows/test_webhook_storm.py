@@ -141,6 +141,7 @@ def test_a_small_storm_ends_where_a_full_sync_ends(open_sandbox: OpenSandbox, tm
     assert counts["duplicated"] >= 3
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_20000_events_end_where_a_full_sync_ends(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
