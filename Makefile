@@ -26,10 +26,10 @@ check: development ## ruff, mypy, import contracts, sizes, .sql headers, words, 
 	$(BIN)/codespell
 
 test: development ## the tests that need no Prefect server and no minutes
-	$(BIN)/pytest -q -m "not slow and not prefect"
+	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile
 
 test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging
-	$(BIN)/pytest -q -m "(slow or prefect) and not drill"
+	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
 
 drills: development ## the longest ones: every harm at every request, kills under Prefect, a storm of 20,000 webhooks
 	$(BIN)/pytest -q -m drill
