@@ -42,22 +42,11 @@ def demo(
 
 def isolate(home: Path, sandbox: Sandbox) -> None:
     """Forget the variables of vendors, meterbridge and Prefect; use the sandbox's; refuse all but loopback."""
-    from meterbridge import sandbox as imitation
-    from meterbridge.sandbox.scenarios import catalog_path
-
     use_environment(
         {
-            "CHARGEBEE_SITE": imitation.CHARGEBEE_SITE,
-            "CHARGEBEE_API_KEY": imitation.CHARGEBEE_API_KEY,
-            "CHARGEBEE_BASE_URL": sandbox.chargebee_url,
-            "M3TER_ORG_ID": imitation.M3TER_ORGANIZATION_ID,
-            "M3TER_API_KEY": imitation.M3TER_API_KEY,
-            "M3TER_API_SECRET": imitation.M3TER_API_SECRET,
-            "M3TER_BASE_URL": sandbox.m3ter_url,
-            "M3TER_INGEST_URL": sandbox.m3ter_url,
+            **sandbox.description(),
             "METERBRIDGE_HOME": str(home),
             "METERBRIDGE_ROOT": str(home),
-            "METERBRIDGE_CATALOG": str(catalog_path()),
             "METERBRIDGE_BILLS_SINCE": "2026-01-01",
             # The sandbox has no limits of its own unless told: the demo need not wait for real ones.
             "METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE": "60000",

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from meterbridge import sandbox as imitation
 from meterbridge.sandbox import Sandbox
-from meterbridge.sandbox.scenarios import build, catalog_path
+from meterbridge.sandbox.scenarios import build
 from meterbridge.settings import use_environment
 
 OpenSandbox = Callable[..., Sandbox]
@@ -23,17 +22,9 @@ OpenSandbox = Callable[..., Sandbox]
 def environment(sandbox: Sandbox, home: Path, **more: str) -> dict[str, str]:
     """All the variables that connect the bridge to a sandbox; ``more`` by full name."""
     return {
-        "CHARGEBEE_SITE": imitation.CHARGEBEE_SITE,
-        "CHARGEBEE_API_KEY": imitation.CHARGEBEE_API_KEY,
-        "CHARGEBEE_BASE_URL": sandbox.chargebee_url,
-        "M3TER_ORG_ID": imitation.M3TER_ORGANIZATION_ID,
-        "M3TER_API_KEY": imitation.M3TER_API_KEY,
-        "M3TER_API_SECRET": imitation.M3TER_API_SECRET,
-        "M3TER_BASE_URL": sandbox.m3ter_url,
-        "M3TER_INGEST_URL": sandbox.m3ter_url,
+        **sandbox.description(),
         "METERBRIDGE_HOME": str(home),
         "METERBRIDGE_ROOT": str(home),
-        "METERBRIDGE_CATALOG": str(catalog_path()),
         "METERBRIDGE_BILLS_SINCE": "2026-01-01",
         "METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE": "60000",
         "METERBRIDGE_M3TER_REQUESTS_PER_SECOND": "1000",
