@@ -1,0 +1,158 @@
+"""Every setting, read once: environment, then ``.env``, then ``meterbridge.toml``.
+
+Only this package reads the environment; everything else receives what it needs.
+Vendor variables carry the vendor's prefix, all others ``METERBRIDGE_``; in
+``meterbridge.toml`` the same names in lower case without ``METERBRIDGE_``.
+``docs/reference/settings.md`` and ``.env.example`` list them; tests keep the
+three in step.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from meterbridge.errors import SetupError
+from meterbridge.settings.bills import BillSettings
+from meterbridge.settings.fields import state_directory
+from meterbridge.settings.subscriptions import SubscriptionSettings
+from meterbridge.settings.usage import UsageSettings
+from meterbridge.settings.vendors import VendorSettings
+
+__all__ = [
+    "PREFIXES",
+    "Settings",
+    "load_settings",
+    "state_directory",
+    "stripped_environment",
+    "use_environment",
+    "variable",
+]
+
+PREFIXES = ("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_")
+"""Variables that the demo and the tests strip before they start."""
+
+
+class Settings(VendorSettings, SubscriptionSettings, BillSettings, UsageSettings):
+    """All settings. Times are seconds unless the name says otherwise; rates are per the unit named."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")
+
+    @property
+    def chargebee_url(self) -> str:
+        """Chargebee's base URL without a trailing slash."""
+        return (self.chargebee_base_url or f"https://{self.chargebee_site}.chargebee.com/api/v2").rstrip("/")
+
+    @property
+    def catalog_path(self) -> Path:
+        """The catalog map's absolute path."""
+        return (self.root / self.catalog).expanduser().absolute()
+
+    def secrets(self) -> list[str]:
+        """The texts that must never be logged."""
+        known = [
+            self.chargebee_api_key,
+            self.m3ter_api_key,
+            self.m3ter_api_secret,
+            self.ledger_url,
+            self.usage_source_url,
+        ]
+        known += [self.webhook_password, self.webhook_m3ter_path, self.webhook_m3ter_key]
+        return [secret.get_secret_value() for secret in known if secret is not None and secret.get_secret_value()]
+
+    def require_vendors(self) -> None:
+        """Raise SetupError naming every vendor setting that is still missing."""
+        needed = ["chargebee_site", "chargebee_api_key", "m3ter_org_id", "m3ter_api_key", "m3ter_api_secret"]
+        missing = [name.upper() for name in needed if str(_plain(getattr(self, name))) == ""]
+        if missing:
+            raise SetupError("MB-SETTING", f"{', '.join(missing)} not set")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - part of the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = InitSettingsSource(settings_cls, _by_variable(_toml()))
+        return init_settings, env_settings, dotenv_settings, toml
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _root() -> Path:
+    return Path(os.environ.get("METERBRIDGE_ROOT", ""))
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting's field name."""
+    return str(Settings.model_fields[name].validation_alias)
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read all sources.
+
+    Raises:
+        SetupError: MB-SETTING, naming each wrong or unknown variable, never its value.
+    """
+    try:
+        _refuse_unknown_names()
+        return Settings(_env_file=_root() / ".env", **_by_variable(overrides or {}))
+    except ValidationError as failure:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in failure.errors(include_input=False)
+        )
+        raise SetupError("MB-SETTING", wrong) from None
+    except (OSError, ValueError) as failure:
+        raise SetupError(
+            "MB-SETTING", f"meterbridge.toml or .env cannot be read: {type(failure).__name__}"
+        ) from failure
+
+
+def _refuse_unknown_names() -> None:
+    variables = {variable(name) for name in Settings.model_fields}
+    in_file = set(_toml())
+    own = {name for name in os.environ if name.startswith("METERBRIDGE_") and not name.startswith("METERBRIDGE_TEST_")}
+    for name, known in [*((n, variables) for n in own), *((n, set(Settings.model_fields)) for n in in_file)]:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SetupError("MB-SETTING", f"{name} is not a setting{hint}")
+
+
+def _by_variable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {variable(name): value for name, value in values.items()}
+
+
+def _toml() -> dict[str, Any]:
+    path = _root() / "meterbridge.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def stripped_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without any vendor's, our own or Prefect's variables."""
+    return {name: value for name, value in environment.items() if not name.startswith(PREFIXES)}
+
+
+def use_environment(values: Mapping[str, str]) -> None:
+    """Replace this process's vendor, own and Prefect variables by these alone; for the demo and the tests."""
+    kept = stripped_environment(os.environ)
+    for name in set(os.environ) - set(kept):
+        del os.environ[name]
+    os.environ.update(values)

@@ -1,0 +1,30 @@
+"""Settings of subscriptions → account plans."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic_settings import BaseSettings
+
+from meterbridge.settings.fields import own
+
+
+class SubscriptionSettings(BaseSettings):
+    """Subscriptions."""
+
+    # subscriptions
+    hierarchy: Literal["invoice_owner", "all_with_child_billing", "off"] = own(
+        "hierarchy", "invoice_owner", about="Which accounts get a parent account."
+    )
+    trial: Literal["free", "billed"] = own("trial", "free", about="Whether usage in a trial is billed.")
+    replace_on: Literal["mapped_plan", "material", "any_change"] = own(
+        "replace_on", "material", about="Which changes end an account plan and start a new one."
+    )
+    on_product_overlap: Literal["quarantine", "child_account"] = own(
+        "on_product_overlap", "quarantine", about="Two subscriptions of a customer on one product."
+    )
+    placeholder_email_domain: str = own(
+        "placeholder_email_domain",
+        "invalid.example",
+        about="Domain of the placeholder for customers without an e-mail.",
+    )
