@@ -38,7 +38,7 @@ def sync_usage(
         dry_run: Only judge the input; send nothing.
     """
     request = UsageRequest(mapping, tuple(sources or ()), via, strict, allow_old, dry_run or preview > 0)
-    with running("sync_usage", Request(request.dry_run)) as run:
+    with running("sync_usage", Request(request.dry_run), keep_open=False) as run:
         given = open_input(run, request)
         preflight = stage_usage(run, given, request)
         if request.dry_run:

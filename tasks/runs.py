@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from meterbridge.ledger import connections, facts, inbox, runs, watermarks
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
-from meterbridge.staging.database import opened
+from meterbridge.staging.database import kept_open, opened
 from tasks.blocks import credentials
 from tasks.engine import task
 from tasks.permitted_names import mapping_names
@@ -83,13 +83,17 @@ def run_name() -> str:
 
 
 @contextmanager
-def running(flow: str, request: Request) -> Iterator[Run]:
-    """Open a run, close it in the ledger with how it ended, and release its connections."""
+def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[Run]:
+    """Open a run, close it in the ledger with how it ended, and release its connections.
+
+    ``keep_open``: hold the staging file all the while; not where tasks open it with settings of their own.
+    """
     run_id = str(flow_run.id or uuid.uuid4())
     try:
         run = open_run(flow, run_id, request)
         try:
-            yield run
+            with kept_open(run.path) if keep_open else nullcontext():
+                yield run
         except BaseException as failure:
             _close(run, "failed", str(failure) if isinstance(failure, MeterbridgeError) else type(failure).__name__)
             raise

@@ -24,7 +24,11 @@ SENDING_SHARE = 11 / 12
 """This part of a lease is for starting writes; what is left lets the last one leave before another run takes over."""
 
 BLOCK_SECONDS = 1.0
-"""A process leases about this much of a vendor's budget at a time."""
+FIRST_SECONDS = 1 / 16
+"""A process leases this much of a vendor's budget first, twice as much each time, and at most ``BLOCK_SECONDS``.
+
+What a run leases and does not use is lost to the next one: a run of ten requests must not cost a second.
+"""
 
 
 class AllowancePacer:
@@ -37,7 +41,8 @@ class AllowancePacer:
         self._ledger = ledger
         self._vendor = vendor
         self._rate = rate
-        self._block = max(1, int(rate * BLOCK_SECONDS))
+        self._most = max(1, int(rate * BLOCK_SECONDS))
+        self._block = max(1, int(rate * FIRST_SECONDS))
         self._left = 0
         self._next = 0.0
         self._lock = threading.Lock()
@@ -51,6 +56,7 @@ class AllowancePacer:
                     ahead = first - self._ledger.now()
                     tx.commit()
                 self._next, self._left = time.monotonic() + max(0.0, ahead), self._block
+                self._block = min(self._most, 2 * self._block)
             slot = self._next
             self._next += 1 / self._rate
             self._left -= 1
