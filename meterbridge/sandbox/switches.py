@@ -24,6 +24,11 @@ class Switches:
     price_override: bool = True  # add_charge_item takes unit_price; False: ignores it and uses the item price's own
     zero_price_charge_item: bool = True  # False: 400
     list_lag_seconds: int = 0
+    list_repeats: int = 0  # each page after the first begins with so many rows of the page before
+    list_moves: int = 0  # after each page so many rows of the next one are touched: they move to the end by updated_at
+    resumed_keeps_dates: bool = False  # a resumed subscription still shows pause_date and resume_date
+    backdated_keeps_instant: bool = True  # the event of a backdated change shows changes_scheduled_at
+    moves_emit_events: bool = True  # merging customers emits moved_out and moved_in for each subscription
     auto_close_seconds: int = 0  # 0: drafts are closed by hand
     notify_pending_invoices: bool = True  # event pending_invoice_created
     product_catalog_version: str = "v2"  # v2 | v1

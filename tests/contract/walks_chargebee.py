@@ -56,6 +56,10 @@ def _customers(http: httpx.Client) -> None:
     taken(http.post("customers", data={"id": "walk-gone"}))
     taken(http.post("customers/walk-gone/delete"))
     taken(http.post("customers", data={"id": "walk-heir", "preferred_currency_code": "EUR"}))
+    taken(http.post("customers", data={"id": "walk-twin"}))
+    taken(http.post("customers/walk-twin/relationships", data={"invoice_owner_id": "walk-heir"}))
+    taken(http.post("customers/walk-twin/delete_relationship"))
+    taken(http.post("customers/merge", data={"from_customer_id": "walk-twin", "to_customer_id": "walk-heir"}))
 
 
 def _subscription(http: httpx.Client) -> None:
@@ -71,6 +75,13 @@ def _subscription(http: httpx.Client) -> None:
     taken(http.post(f"{path}/remove_scheduled_cancellation"))
     taken(http.post(f"{path}/cancel_for_items"))
     taken(http.post(f"{path}/reactivate"))
+    taken(http.post(f"{path}/pause", data={"pause_option": "end_of_term"}))
+    taken(http.post(f"{path}/remove_scheduled_pause"))
+    taken(http.post(f"{path}/pause"))
+    taken(http.post(f"{path}/resume", data={"resume_option": "specific_date", "resume_date": "4102444800"}))
+    taken(http.post(f"{path}/remove_scheduled_resumption"))
+    taken(http.post(f"{path}/resume"))
+    taken(http.post(f"{path}/change_term_end", data={"term_ends_at": "1780000000"}))
     taken(http.get("customers/walk/subscriptions"))
     taken(http.post(f"{path}/move", data={"to_customer_id": "walk-heir"}))
     taken(http.post("customers/walk/subscription_for_items", data=item | {"id": "walk-sub-2"}))

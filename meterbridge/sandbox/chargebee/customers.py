@@ -102,6 +102,52 @@ def delete(call: Call, customer_id: str) -> Row:
     return {"customer": customer}
 
 
+@routes.post("/customers/merge", "from_customer_id", "to_customer_id")
+def merge(call: Call) -> Row:
+    """All that one customer has becomes the other's; the first one is deleted."""
+    state = call.state
+    source = call.existing(state.customers, call.required("from_customer_id"), "from_customer_id")
+    target = call.existing(state.customers, call.required("to_customer_id"), "to_customer_id")
+    if source["id"] == target["id"]:
+        raise refusal(400, "invalid_request", "the two customers are the same", param="to_customer_id")
+    for row in state.subscriptions.find("customer_id", source["id"]):
+        moved = state.save(state.subscriptions, row | {"customer_id": target["id"]})
+        if call.world.switches.moves_emit_events and not row["deleted"]:
+            state.emit("subscription_moved_out", {"subscription": row, "customer": source})
+            state.emit("subscription_moved_in", {"subscription": moved, "customer": target})
+    for table in (state.invoices, state.credit_notes, state.unbilled_charges):
+        for row in table.find("customer_id", source["id"]):
+            state.save(table, row | {"customer_id": target["id"]})
+    gone = state.save(state.customers, source | {"deleted": True})
+    target = state.save(state.customers, target)
+    state.emit("customer_deleted", {"customer": gone})
+    state.emit("customer_changed", {"customer": target})
+    return {"customer": target}
+
+
+@routes.post("/customers/{id}/relationships", "parent_id", "payment_owner_id", "invoice_owner_id")
+def relationships(call: Call, customer_id: str) -> Row:
+    before = call.existing(call.state.customers, customer_id)
+    owners = {name: call.text(name) for name in ("parent_id", "payment_owner_id", "invoice_owner_id")}
+    for name, owner in owners.items():
+        if owner is not None:
+            call.existing(call.state.customers, owner, name)
+    related = {"object": "relationship"} | before.get("relationship", {}) | {k: v for k, v in owners.items() if v}
+    customer = call.state.save(call.state.customers, before | {"relationship": related})
+    call.state.emit("customer_changed", {"customer": customer})
+    return {"customer": customer}
+
+
+@routes.post("/customers/{id}/delete_relationship")
+def delete_relationship(call: Call, customer_id: str) -> Row:
+    before = call.existing(call.state.customers, customer_id)
+    if "relationship" not in before:
+        raise invalid_state(f"{customer_id} has no relationship")
+    customer = call.state.save(call.state.customers, before | {"relationship": None})
+    call.state.emit("customer_changed", {"customer": customer})
+    return {"customer": customer}
+
+
 def _sent(call: Call) -> dict[str, Any]:
     """Fields of the request; an empty text clears one (None is dropped when saved)."""
     row: dict[str, Any] = {}

@@ -102,13 +102,31 @@ def answer_list(call: Call, listing: Listing) -> Row:
                 break
             continue
         found.append((key, seq, row))
-        if len(found) > limit:
+        if len(found) > limit + call.world.switches.list_moves:
             break
-    answer: Row = {"list": [listing.wrap(call, row) for _, _, row in found[:limit]]}
-    if len(found) > limit:
+    page, rest = [row for _, _, row in found[:limit]], [row for _, _, row in found[limit:]]
+    answer: Row = {"list": [listing.wrap(call, row) for row in [*_repeated(call, listing), *page]]}
+    if rest:
         key, seq, _ = found[limit - 1]
         answer["next_offset"] = json.dumps([str(key * 1000), str(seq)], separators=(",", ":"))
+        _disturb(call, listing, answer["next_offset"], page, rest)
     return answer
+
+
+def _repeated(call: Call, listing: Listing) -> list[Row]:
+    """With the switch `list_repeats`, rows that the page before ended with."""
+    offset = call.text("offset")
+    return call.state.page_tails.get((id(listing), offset), []) if offset else []
+
+
+def _disturb(call: Call, listing: Listing, offset: str, page: list[Row], rest: list[Row]) -> None:
+    """What the switches say happens while somebody pages."""
+    switches, table = call.world.switches, listing.table(call)
+    if switches.list_repeats:
+        call.state.page_tails[id(listing), offset] = page[-switches.list_repeats :]
+    if switches.list_moves and table.is_sortable("updated_at"):
+        for row in rest[: switches.list_moves]:
+            call.state.save(table, table.get(row["id"]) or row)
 
 
 def _candidates(

@@ -31,27 +31,58 @@ def _next_instant(subscription: Row) -> int | None:
     match subscription["status"]:
         case "future":
             return int(subscription["start_date"])
+        case "in_trial":
+            return int(subscription["trial_end"])
         case "active":
-            return int(subscription["current_term_end"])
+            term_end_at = int(subscription["current_term_end"])
+            paused_at = int(subscription.get("pause_date") or term_end_at)
+            return term_end_at if "resume_date" in subscription else min(term_end_at, paused_at)
         case "non_renewing":
             return int(subscription.get("cancelled_at") or subscription["current_term_end"])
+        case "paused":
+            return int(subscription["resume_date"]) if "resume_date" in subscription else None
     return None
 
 
 def _turn(world: World, subscription: Row, at: int) -> None:
     match subscription["status"]:
         case "future":
-            start_term(world, subscription, at, first=True)
+            start_now(world, subscription, at)
+        case "in_trial":
+            if "cancelled_at" in subscription:
+                cancel_now(world, subscription, at, source="scheduled_job")
+            else:
+                start_term(world, subscription, at, first=True)
         case "active":
-            _renew(world, subscription, at)
+            if subscription.get("pause_date") == at and "resume_date" not in subscription:
+                pause_now(world, subscription, at, source="scheduled_job")
+            else:
+                _renew(world, subscription, at)
         case "non_renewing":
             cancel_now(world, subscription, at, source="scheduled_job")
+        case "paused":
+            resume_now(world, subscription, at, source="scheduled_job")
 
 
-def start_term(world: World, subscription: Row, at: int, *, first: bool) -> Row:
+def start_now(world: World, subscription: Row, at: int) -> Row:
+    """A future subscription begins: with its trial where it has one, else with its first term."""
+    if subscription.get("trial_end", at) <= at:
+        return start_term(world, subscription, at, first=True)
+    state = world.chargebee
+    begun = {"status": "in_trial", "started_at": at, "trial_start": at, "start_date": None}
+    row = state.save(state.subscriptions, subscription | begun | {"next_billing_at": subscription["trial_end"]})
+    content = {"subscription": row, "customer": state.customers.get(row["customer_id"]) or {}}
+    state.emit("subscription_started", content, source="scheduled_job")
+    schedule_next(world, row)
+    return row
+
+
+def start_term(world: World, subscription: Row, at: int, *, first: bool, anchored: bool = False) -> Row:
     """A new term from `at`; the first one activates the subscription and bills at once."""
     state = world.chargebee
-    anchor = day_of(at if first else subscription.get("started_at", at))
+    if first or anchored:
+        state.anchors[subscription["id"]] = day_of(at)
+    anchor = state.anchors.get(subscription["id"]) or day_of(subscription.get("started_at", at))
     end = term_end(at, subscription["billing_period"], subscription["billing_period_unit"], anchor)
     row = subscription | {
         "status": "active",
@@ -59,18 +90,56 @@ def start_term(world: World, subscription: Row, at: int, *, first: bool) -> Row:
         "current_term_end": end,
         "next_billing_at": end,
     }
+    began = first and "started_at" not in row
     if first:
-        row |= {"started_at": at, "activated_at": at, "start_date": None}
+        row |= {"started_at": row.get("started_at", at), "activated_at": at, "start_date": None}
     row = state.save(state.subscriptions, row)
     customer = state.customers.get(row["customer_id"]) or {}
     pending = not first and row["create_pending_invoices"] and world.switches.metered_billing
     invoice = term_invoice(world, customer, row, pending=pending)
     if first:
         content = {"subscription": row, "customer": customer, "invoice": invoice}
-        state.emit("subscription_started", {"subscription": row, "customer": customer}, source="scheduled_job")
+        if began:
+            state.emit("subscription_started", {"subscription": row, "customer": customer}, source="scheduled_job")
         state.emit("subscription_activated", content, source="scheduled_job")
     schedule_next(world, row)
     return row
+
+
+def pause_now(world: World, subscription: Row, at: int, *, source: str = "api") -> Row:
+    """Service stops at `at`: no renewals until it is resumed."""
+    state = world.chargebee
+    paused = {"status": "paused", "pause_date": at, "next_billing_at": None}
+    scheduled = state.resumptions.pop(subscription["id"], None)
+    paused |= {} if scheduled is None else {"resume_date": scheduled}
+    row = state.save(state.subscriptions, subscription | paused)
+    content = {"subscription": row, "customer": state.customers.get(row["customer_id"]) or {}}
+    state.emit("subscription_paused", content, source=source)
+    schedule_next(world, row)
+    return row
+
+
+def resume_now(world: World, subscription: Row, at: int, *, source: str = "api") -> Row:
+    """Service goes on at `at`: within the term that was paused, or with a new one where that has run out."""
+    state = world.chargebee
+    kept = world.switches.resumed_keeps_dates
+    dates = {"pause_date": subscription["pause_date"], "resume_date": at} if kept else {}
+    resumed = subscription | {"status": "active", "pause_date": None, "resume_date": None} | dates
+    if at < resumed["current_term_end"]:
+        row = state.save(state.subscriptions, resumed | {"next_billing_at": resumed["current_term_end"]})
+        schedule_next(world, row)
+    else:
+        row = start_term(world, resumed, at, first=False, anchored=True)
+    content = {"subscription": row, "customer": state.customers.get(row["customer_id"]) or {}}
+    state.emit("subscription_resumed", content, source=source)
+    return row
+
+
+def with_items(world: World, subscription: Row, items: list[Row]) -> Row:
+    """The subscription with other items; the billing period is the plan's."""
+    plan = world.chargebee.item_prices.get(items[0]["item_price_id"]) or {}
+    period = {"billing_period": plan.get("period", 1), "billing_period_unit": plan.get("period_unit", "month")}
+    return subscription | {"subscription_items": items} | period
 
 
 def _renew(world: World, subscription: Row, at: int) -> None:
@@ -78,7 +147,8 @@ def _renew(world: World, subscription: Row, at: int) -> None:
     change = state.scheduled.get(subscription["id"])
     if change is not None and change.at <= at:
         del state.scheduled[subscription["id"]]
-        subscription = subscription | {"subscription_items": change.items, "has_scheduled_changes": False}
+        cleared = {"has_scheduled_changes": False, "changes_scheduled_at": None}
+        subscription = with_items(world, subscription, change.items) | cleared
     row = start_term(world, subscription, at, first=False)
     customer = state.customers.get(row["customer_id"]) or {}
     content = {"subscription": row, "customer": customer}
@@ -166,22 +236,16 @@ def cancel_now(world: World, subscription: Row, at: int, *, source: str = "api")
     """The subscription ends at `at`; metered use of the last term gets a final draft, empty at first."""
     state = world.chargebee
     state.scheduled.pop(subscription["id"], None)
-    row = state.save(
-        state.subscriptions,
-        subscription
-        | {
-            "status": "cancelled",
-            "cancelled_at": at,
-            "next_billing_at": None,
-            "start_date": None,
-            "has_scheduled_changes": False,
-        },
-    )
+    over = {"status": "cancelled", "cancelled_at": at, "next_billing_at": None, "start_date": None}
+    over |= {"has_scheduled_changes": False, "changes_scheduled_at": None, "pause_date": None, "resume_date": None}
+    row = state.save(state.subscriptions, subscription | over)
     customer = state.customers.get(row["customer_id"]) or {}
     invoice = None
-    if row["create_pending_invoices"] and world.switches.metered_billing and "started_at" in row:
+    if row["create_pending_invoices"] and world.switches.metered_billing and "activated_at" in row:
         draft = InvoiceDraft(customer, row["currency_code"], at, [], pending=True, subscription_id=row["id"])
         invoice = new_invoice(world, draft)
     content = {"subscription": row, "customer": customer}
-    state.emit("subscription_cancelled", content | ({"invoice": invoice} if invoice else {}), source=source)
+    # The vendor spells the one that is backdated with one l.
+    event_type = "subscription_canceled_with_backdating" if at < world.clock.now() else "subscription_cancelled"
+    state.emit(event_type, content | ({"invoice": invoice} if invoice else {}), source=source)
     return row, invoice

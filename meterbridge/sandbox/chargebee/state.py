@@ -60,6 +60,9 @@ class ChargebeeState:
         self.listeners: list[Callable[[Row], None]] = []
         self.closed_drafts: dict[str, Row] = {}
         self.scheduled: dict[str, ScheduledChange] = {}
+        self.resumptions: dict[str, int | None] = {}  # when a pause that is scheduled shall end
+        self.page_tails: dict[tuple[int, str], list[Row]] = {}
+        self.anchors: dict[str, int] = {}  # day of the month on which a subscription's terms begin
         self.answers: dict[str, StoredAnswer] = {}
         self.locked: set[str] = set()
         self.window = Window(60_000)

@@ -74,6 +74,7 @@ def with_scheduled_changes(call: Call, subscription_id: str) -> Row:
     "/customers/{id}/subscription_for_items",
     "id",
     "start_date",
+    "trial_end",
     "create_pending_invoices",
     "auto_close_invoices",
     "first_invoice_pending",
@@ -114,21 +115,38 @@ def create(call: Call, customer_id: str) -> Row:
 def _begin(call: Call, customer: Row, row: Row) -> Row:
     state, now = call.state, call.world.clock.now()
     start = call.integer("start_date") or now
+    trial_end = call.integer("trial_end")
+    if trial_end is not None and trial_end <= max(start, now):
+        raise wrong_value("trial_end", "should be after the start")
+    row |= {"trial_end": trial_end}
+    answer: Row = {"customer": customer}
     if start > now:
-        subscription = state.save(state.subscriptions, row | {"status": "future", "start_date": start})
-        answer: Row = {"subscription": subscription, "customer": customer}
+        waiting = {"status": "future", "start_date": start, "next_billing_at": trial_end or start}
+        subscription = state.save(state.subscriptions, row | waiting)
+    elif trial_end is not None:
+        trial = {"status": "in_trial", "started_at": start, "trial_start": start, "next_billing_at": trial_end}
+        subscription = state.save(state.subscriptions, row | trial)
     else:
-        end = term_end(start, row["billing_period"], row["billing_period_unit"], day_of(start))
-        term = {"current_term_start": start, "current_term_end": end, "next_billing_at": end}
+        state.anchors[row["id"]] = day_of(start)
+        term = _present_term(start, now, row)
         began = {"status": "active", "started_at": start, "activated_at": start} | term
         subscription = state.save(state.subscriptions, row | began)
         pending = bool(call.boolean("first_invoice_pending")) and call.world.switches.metered_billing
-        invoice = term_invoice(call.world, customer, subscription, pending=pending)
-        answer = {"subscription": subscription, "customer": customer, "invoice": invoice}
+        answer["invoice"] = term_invoice(call.world, customer, subscription, pending=pending)
+    answer = {"subscription": subscription} | answer
     suffix = "_with_backdating" if start < now else ""
     state.emit(f"subscription_created{suffix}", answer)
     schedule_next(call.world, subscription)
     return answer
+
+
+def _present_term(start: int, now: int, row: Row) -> Row:
+    """The term that holds `now`; of a backdated subscription the earlier ones are over."""
+    period, unit, anchor = row["billing_period"], row["billing_period_unit"], day_of(start)
+    begin, end = start, term_end(start, period, unit, anchor)
+    while end <= now:
+        begin, end = end, term_end(end, period, unit, anchor)
+    return {"current_term_start": begin, "current_term_end": end, "next_billing_at": end}
 
 
 @routes.post("/subscriptions/{id}/delete")
