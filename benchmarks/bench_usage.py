@@ -2,9 +2,10 @@
 
     python -m benchmarks.bench_usage [--rows 1000000 10000000]
 
-Each size runs in a process of its own, whose peak memory is printed; beside it, in the same process, prebuilt
-request bodies sent by the same client, the official SDK and a row-by-row pandas loop. Rates are measurements a
-second; those ending in ``_cpu`` are per second of this process's CPU, which a busy machine disturbs less.
+Each size runs in a process of its own, whose peak memory is printed (``_mb``). In the first one delivery and prebuilt
+request bodies sent by the same client take turns, so that a busy machine disturbs both; the medians are printed. The
+official SDK and a row-by-row pandas loop follow. Rates are measurements a second; those ending in ``_cpu`` are per
+second of this process's CPU. ``whole`` is all of it: pre-flight, rendering and sending.
 """
 
 from __future__ import annotations
@@ -21,11 +22,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.runs import Run
+    from tasks.usage_input import UsageInput
 
 ACCOUNTS = 500
 YARDSTICK_ROWS = 10_000
 PREBUILT_BODIES = 1_000
+ROUNDS = 3
 MAPPING = """\
 name: bench
 account: account
@@ -96,17 +105,16 @@ def peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def timed(count: int, work: Callable[[], object]) -> float:
-    """Per second."""
-    began = time.perf_counter()
+def timed(count: int, work: Callable[[], object]) -> tuple[float, float]:
+    """Per second, and per second of this process's CPU."""
+    began, cpu = time.perf_counter(), time.process_time()
     work()
-    return count / (time.perf_counter() - began)
+    return count / (time.perf_counter() - began), count / (time.process_time() - cpu)
 
 
 def one_size(rows: int, source: str, yardsticks: bool) -> None:
     """Run in a fresh process whose environment points at the stub; prints one line of JSON."""
     from meterbridge.rules.windows import Window
-    from meterbridge.staging.usage_file import usage_opened
     from tasks.deliver_usage import deliver_usage
     from tasks.runs import Request, Run
     from tasks.services import release
@@ -116,55 +124,78 @@ def one_size(rows: int, source: str, yardsticks: bool) -> None:
     home = Path(os.environ["METERBRIDGE_HOME"])
     mapping = home / "usage.yaml"
     mapping.write_text(MAPPING, encoding="utf-8")
-    staging = home / "run.duckdb"
-    run = Run("sync_usage", "bench", "default", str(staging), Request(), Window(None, 0), False, "", 0.0, "")
+    run = Run(
+        "sync_usage", "bench", "default", str(home / "run.duckdb"), Request(), Window(None, 0), False, "", 0.0, ""
+    )
     request = UsageRequest(str(mapping), (source,))
-    figures: dict[str, float] = {"rows": rows, "start_mb": peak_mb()}
+    figures: dict[str, float] = {"start_mb": peak_mb()}
     began = time.perf_counter()
     given = open_input(run, request)
     preflight = stage_usage(run, given, request)
     figures["preflight"] = preflight.sendable / (time.perf_counter() - began)
     figures["preflight_mb"] = peak_mb()
     assert preflight.sendable == rows, preflight
-    cpu = time.process_time()
-    figures["deliver"] = timed(rows, lambda: deliver_usage(run, given, rows))
-    figures["deliver_cpu"] = rows / (time.process_time() - cpu)
+    figures["deliver"], figures["deliver_cpu"] = timed(rows, lambda: deliver_usage(run, given, rows))
+    figures["whole"] = rows / (time.perf_counter() - began)
     figures["peak_mb"] = peak_mb()
-    figures["again"] = timed(rows, lambda: deliver_usage(run, given, rows))
+    figures["again"], _ = timed(rows, lambda: deliver_usage(run, given, rows))
     if yardsticks:
-        with usage_opened(staging) as file:
-            parts = (file.slots(first, first + 49, 1_000) for first in range(0, PREBUILT_BODIES, 50))
-            bodies = [slot.body for part in parts for slot in part]
-        figures |= _yardsticks(run.run_id, bodies, source)
+        figures |= _in_turn(run, given, rows)
+        figures |= _yardsticks(source)
     release(run.run_id)
     sys.stdout.write(json.dumps(figures) + "\n")
 
 
-def _yardsticks(run_id: str, bodies: list[str], source: str) -> dict[str, float]:
+def _in_turn(run: Run, given: UsageInput, rows: int) -> dict[str, float]:
+    """Medians of delivering the input under another name and of sending as many prebuilt bodies, by turns."""
+    from meterbridge.staging.usage_file import usage_opened
+    from tasks.deliver_usage import deliver_usage, ingesting
+    from tasks.services import services
+    from tasks.usage_batches import Cutter
+
+    work = services(run.run_id)
+    anew = [replace(given, mapping=given.mapping.model_copy(update={"name": f"bench{n}"})) for n in range(ROUNDS)]
+    with usage_opened(run.path) as file:
+        bodies = [batch.body for batch in Cutter(work, anew[0], file).batches(0, PREBUILT_BODIES - 1)]
+    prebuilt, delivered = [], []
+    for each in anew:
+        with ingesting(work) as client, ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+            prebuilt.append(timed(1_000 * len(bodies), lambda: list(pool.map(client.submit, bodies))))
+        delivered.append(timed(rows, lambda: deliver_usage(run, each, rows)))  # noqa: B023
+    return {
+        "deliver": median(rate for rate, _ in delivered),
+        "deliver_cpu": median(cpu for _, cpu in delivered),
+        "prebuilt": median(rate for rate, _ in prebuilt),
+        "prebuilt_cpu": median(cpu for _, cpu in prebuilt),
+    }
+
+
+def _yardsticks(source: str) -> dict[str, float]:
     import duckdb
     import httpx
     from m3ter import M3ter
 
-    from tasks.deliver_usage import ingesting
-    from tasks.services import services
-
-    work = services(run_id)
-    count = 1_000 * len(bodies)
-    with ingesting(work) as client, ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-        cpu = time.process_time()
-        prebuilt = timed(count, lambda: list(pool.map(client.submit, bodies)))
-        prebuilt_cpu = count / (time.process_time() - cpu)
-    rows = [json.loads(f"[{body}]") for body in bodies[: YARDSTICK_ROWS // 1_000]]
     base = os.environ["M3TER_BASE_URL"]
     official = M3ter(
         api_key="k", api_secret="s", token="t", org_id=os.environ["M3TER_ORG_ID"], base_url=base, max_retries=0
     )
     plain = httpx.Client(base_url=base, trust_env=False)
     frame = duckdb.sql(f"from read_parquet('{source}') limit {YARDSTICK_ROWS}").df()
+    rows = [
+        {
+            "uid": f"u-{n}",
+            "meter": "api",
+            "account": row.account,
+            "ts": row.ts.to_pydatetime(),
+            "measure": {"calls": row.calls, "secs": row.secs},
+            "where": {"region": row.region},
+        }
+        for n, row in enumerate(frame.itertuples())
+    ]
 
     def by_sdk() -> None:
-        for part in rows:
-            official.usage.submit(measurements=part)
+        for start in range(0, len(rows), 1_000):
+            official.usage.submit(measurements=rows[start : start + 1_000])
 
     def by_pandas() -> None:
         batch = []
@@ -183,12 +214,7 @@ def _yardsticks(run_id: str, bodies: list[str], source: str) -> dict[str, float]
                 plain.post("/measurements", content=json.dumps({"measurements": batch}))
                 batch = []
 
-    return {
-        "prebuilt": prebuilt,
-        "prebuilt_cpu": prebuilt_cpu,
-        "sdk": timed(YARDSTICK_ROWS, by_sdk),
-        "iterrows": timed(YARDSTICK_ROWS, by_pandas),
-    }
+    return {"sdk": timed(YARDSTICK_ROWS, by_sdk)[0], "iterrows": timed(YARDSTICK_ROWS, by_pandas)[0]}
 
 
 def write_parquet(path: Path, rows: int) -> None:
@@ -222,7 +248,11 @@ def main() -> None:
             print(f"{rows:>11,} rows: " + " · ".join(f"{name} {value:,.0f}" for name, value in line.items()))
             if place == 0:
                 share, sdk, pandas = (line["deliver"] / line[name] for name in ("prebuilt", "sdk", "iterrows"))
-                print(f"             {share:.0%} of prebuilt bodies, {sdk:.0f} × the SDK, {pandas:.0f} × iterrows")
+                cpu = line["deliver_cpu"] / line["prebuilt_cpu"]
+                print(
+                    f"             rendering and sending: {share:.0%} of prebuilt bodies ({cpu:.0%} by CPU), "
+                    f"{sdk:.0f} × the SDK, {pandas:.0f} × iterrows"
+                )
     stub.terminate()
 
 
@@ -252,7 +282,7 @@ def _run_one(url: str, home: str, rows: int, source: Path, *, yardsticks: bool) 
     ]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return {name: value for name, value in found.items() if name != "rows"}
+    return found
 
 
 if __name__ == "__main__":

@@ -146,6 +146,10 @@ class UsageMapping(_Part):
         named = [value.column for value in values if value is not None and value.column is not None]
         return list(dict.fromkeys([*named, *self.key, *self.columns]))
 
+    def widest(self) -> int:
+        """How many fields the meter has that has most."""
+        return max(len(meter.fields()) for meter in self.meters)
+
     def fingerprint(self) -> str:
         """Hash of what the file says, whatever its layout."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]

@@ -24,7 +24,7 @@ from tasks.usage_progress import Meter
 logger = logging.getLogger(__name__)
 
 SLOTS_AT_ONCE = 64
-"""Batches between two commits; two such groups are under way, so that memory stays flat."""
+"""Batches between two commits; no more than three such groups are held, so that memory stays flat."""
 
 TRIES = 3
 """How often a batch whose answer was lost is sent in one run; m3ter counts it once."""
@@ -85,8 +85,17 @@ def ingesting(work: Services) -> Iterator[IngestClient]:
         client.close()
 
 
+def _ahead(groups: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+    """The groups, each made in a thread of its own while the one before it is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="usage-render") as renderer:
+        coming = renderer.submit(next, groups, None)
+        while (group := coming.result()) is not None:
+            coming = renderer.submit(next, groups, None)
+            yield group
+
+
 class _Delivery:
-    """One run's sending: groups of slots, rendered while the group before is under way."""
+    """One run's sending: one thread renders the next group of slots while those before are under way."""
 
     def __init__(self, work: Services, run: Run, given: UsageInput, file: UsageFile, client: IngestClient) -> None:
         self._work = work
@@ -99,8 +108,7 @@ class _Delivery:
     def all(self, pool: ThreadPoolExecutor, meter: Meter) -> None:
         cutter = Cutter(self._work, self._given, self._file)
         under_way: list[tuple[Batch, Future[int]]] = []
-        for first in range(0, cutter.last_slot + 1, SLOTS_AT_ONCE):
-            group = list(cutter.batches(first, first + SLOTS_AT_ONCE - 1))
+        for group in _ahead(cutter.groups(SLOTS_AT_ONCE)):
             fresh = self._written_down(group)
             meter.advance(sum(batch.count for batch in group) - sum(batch.count for batch in fresh))
             started = [(batch, pool.submit(self._send, batch)) for batch in fresh]

@@ -19,14 +19,13 @@ from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.stage_usage import Preflight
-from tasks.usage_batches import Batch, Cutter
+from tasks.usage_batches import Cutter
 from tasks.usage_input import UsageInput, UsageRequest
 from tasks.usage_progress import Meter
 
 logger = logging.getLogger(__name__)
 
 SLOTS_PER_FILE = 400
-SLOTS_AT_ONCE = 50
 POLL_SECONDS = (0.2, 5.0)
 """First and longest pause between two looks at a job."""
 
@@ -81,7 +80,7 @@ def _files(cutter: Cutter, run: Run) -> Iterator[FileBatch]:
         path = run.path.with_name(f"{run.run_id}-{first}.json")
         digest, members, count = hashlib.sha256(), [], 0
         with path.open("wb") as out:
-            for batch in _slots(cutter, first):
+            for batch in cutter.batches(first, min(first + SLOTS_PER_FILE - 1, cutter.last_slot)):
                 part = (b"," if count else b"[") + batch.body.encode()
                 digest.update(part)
                 out.write(part)
@@ -92,12 +91,6 @@ def _files(cutter: Cutter, run: Run) -> Iterator[FileBatch]:
             yield FileBatch(digest.hexdigest()[:40], first, ",".join(members), count, path)
         else:
             path.unlink()
-
-
-def _slots(cutter: Cutter, first: int) -> Iterator[Batch]:
-    last = min(first + SLOTS_PER_FILE, cutter.last_slot + 1) - 1
-    for start in range(first, last + 1, SLOTS_AT_ONCE):
-        yield from cutter.batches(start, min(start + SLOTS_AT_ONCE - 1, last))
 
 
 def _through(work: Services, run: Run, given: UsageInput, file: UsageFile, batch: FileBatch) -> bool:

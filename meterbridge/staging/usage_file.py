@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ import duckdb
 from meterbridge.errors import RetriableError, SetupError
 from meterbridge.staging.database import statement
 from meterbridge.staging.usage_shape import FieldShape, MomentShape, UsageShape, literal
-from meterbridge.staging.usage_sql import CREATE_USAGE, land_meter, relation
+from meterbridge.staging.usage_sql import BODY, CREATE_USAGE, land_meter, relation
 
-MEMORY = "220MB"
+MEMORY = "140MB"
+"""One million rows fill it, so that ten million take no more; what is beyond lies in the file or is spilled."""
+
 ROWS_PER_PART = 2_000_000
 SLOT_MEASUREMENTS = 1_000
 _NUMBERS = (
@@ -69,7 +70,7 @@ class Rendered:
 
 
 class UsageFile:
-    """One run's staging file, opened for usage; one connection, one thread at a time."""
+    """One run's staging file, opened for usage. One thread lands and judges; reading may go on beside marking."""
 
     def __init__(self, path: Path, *, memory: str = MEMORY) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,8 +146,9 @@ class UsageFile:
     def old_days(self, before: float) -> Iterator[tuple[str, str, str]]:
         """(meter, account, UTC day) of the measurements older than an instant (epoch seconds) that are to be sent."""
         query = (
-            "select distinct meter, account, day::varchar from stg_usage anti join chk_usage_rejects using (number) "
-            "where day <= make_timestamp(cast($before * 1000000 as BIGINT))::date order by all"
+            "select distinct meter, account, ts::date::varchar from stg_usage "
+            "anti join chk_usage_rejects using (number) "
+            "where ts::date <= make_timestamp(cast($before * 1000000 as BIGINT))::date order by all"
         )
         return self._rows(query, {"before": before})
 
@@ -155,49 +157,42 @@ class UsageFile:
         low, high = self.one("select min(number), max(number) from stg_usage")
         return (0, -1) if low is None else (int(low), int(high))
 
-    def keep_order(self) -> None:
-        """From here on one thread reads, in the table's order, so that texts may be joined without sorting them."""
+    def read_in_turn(self) -> None:
+        """From here on each reader works alone, in the table's order, so that texts may be joined without sorting."""
         self._connection.execute("SET threads = 1")
 
-    def slots(self, first: int, last: int, size: int, *, joined: bool = False) -> list[Slot]:
+    def slots(self, first: int, last: int, size: int, *, sorted_rows: bool) -> list[Slot]:
         """The slots ``first`` to ``last`` (inclusive) of ``size`` measurement numbers each; empty ones are left out.
 
-        ``joined``: let DuckDB join the texts, which holds no lock of Python's. Only after :meth:`keep_order` and for
-        a single meter, whose rows lie in order; slots with holes are put together here anyhow.
+        Rendered and joined by DuckDB, which holds no lock of Python's meanwhile. ``sorted_rows``: the table's
+        order is that of the numbers, as a single meter leaves it. Only after :meth:`read_in_turn`.
         """
-        low, high = first * size, (last + 1) * size - 1
-        span = {"low": low, "high": high}
-        rejects = "select count(*) from chk_usage_rejects where number between $low and $high"
-        some = self._connection.execute(rejects, span).fetchall()[0][0] > 0
-        if joined and not some:
+        span = {"low": first * size, "high": (last + 1) * size - 1}
+        with self._connection.cursor() as cursor:
+            rejects = "select count(*) from chk_usage_rejects where number between $low and $high"
+            some = cursor.execute(rejects, span).fetchall()[0][0] > 0
+            order = "" if sorted_rows and not some else " order by number"
             query = (
-                f"select number // $size as slot, string_agg(body, ','), count(*), min(number), max(number) "
-                f"from {_SOUND} group by slot order by slot"
+                f"select number // $size as slot, string_agg({BODY}, ','{order}), count(*), min(number), max(number) "
+                f"from {_SENDABLE if some else _SOUND} group by slot order by slot"
             )
-            whole = [Slot(*row) for row in self._connection.execute(query, span | {"size": size}).fetchall()]
-            if all(slot.count == slot.last - slot.first + 1 for slot in whole):
-                return whole
-        rows = self._connection.execute(f"select number, body from {_SENDABLE if some else _SOUND}", span).fetchall()
-        # They come in the table's order: theirs, but for several meters. SQL would sort the texts along.
-        rows.sort()
-        if len(rows) == high - low + 1:
-            parts = [(first + place // size, rows[place : place + size]) for place in range(0, len(rows), size)]
-        else:
-            parts = [(number, list(part)) for number, part in groupby(rows, lambda row: row[0] // size)]
-        return [_slot(number, part) for number, part in parts]
+            found = [Slot(*row) for row in cursor.execute(query, span | {"size": size}).fetchall()]
+        return [slot if slot.last - slot.first + 1 == slot.count else self._with_members(slot) for slot in found]
 
     def rendered(self, first: int, last: int, *, limit: int | None = None) -> list[Rendered]:
         """The measurements with these numbers, one by one, at most ``limit``."""
-        query = f"select number, source_row, body from {_SENDABLE} order by number"
+        query = f"select number, source_row, {BODY} from {_SENDABLE} order by number"
         query += f" limit {int(limit)}" if limit is not None else ""
-        return [Rendered(*row) for row in self._connection.execute(query, {"low": first, "high": last}).fetchall()]
+        with self._connection.cursor() as cursor:
+            return [Rendered(*row) for row in cursor.execute(query, {"low": first, "high": last}).fetchall()]
 
     def mark_resent(self, spans: Iterable[tuple[int, int]]) -> None:
         """These measurements (first and last number, inclusive) were sent more than once."""
         given = list(spans)
         if given:
             firsts, lasts = [span[0] for span in given], [span[1] for span in given]
-            self._connection.execute("insert into out_usage_resent select unnest(?), unnest(?)", [firsts, lasts])
+            with self._connection.cursor() as cursor:
+                cursor.execute("insert into out_usage_resent select unnest(?), unnest(?)", [firsts, lasts])
 
     def find(self, uids: Sequence[str]) -> dict[str, tuple[int, bool]]:
         """(source row, whether it was sent more than once) of these uids, as far as the file has them."""
@@ -234,6 +229,13 @@ class UsageFile:
         assert row is not None
         return row
 
+    def _with_members(self, slot: Slot) -> Slot:
+        """The slot with the numbers that are in it."""
+        query = f"select number from {_SENDABLE} order by number"
+        with self._connection.cursor() as cursor:
+            numbers = cursor.execute(query, {"low": slot.first, "high": slot.last}).fetchall()
+        return replace(slot, members=tuple(row[0] for row in numbers))
+
     def _rows(self, query: str, parameters: object = None) -> Iterator[Any]:
         with self._connection.cursor() as cursor:
             cursor.execute("SET TimeZone = 'UTC'")
@@ -247,9 +249,10 @@ class UsageFile:
         parts = rows // ROWS_PER_PART + 1
         self._connection.execute("create or replace table int_usage_suspects (twin UBIGINT)")
         for part in range(parts):
+            # Without the casts DuckDB divides as HUGEINT, which takes ten times as long.
             self._connection.execute(
                 "insert into int_usage_suspects select twin from stg_usage where reason is null "
-                "and twin % $parts = $part group by twin having count(*) > 1",
+                "and twin % $parts::UBIGINT = $part::UBIGINT group by twin having count(*) > 1",
                 {"parts": parts, "part": part},
             )
 
@@ -300,12 +303,6 @@ def usage_opened(path: Path) -> Iterator[UsageFile]:
         yield file
     finally:
         file.close()
-
-
-def _slot(number: int, rows: Sequence[tuple[int, str]]) -> Slot:
-    first, last = rows[0][0], rows[-1][0]
-    members = None if len(rows) == last - first + 1 else tuple(row[0] for row in rows)
-    return Slot(number, ",".join([row[1] for row in rows]), len(rows), first, last, members)
 
 
 def _first_line(failure: duckdb.Error) -> str:

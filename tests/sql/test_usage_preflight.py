@@ -102,7 +102,9 @@ KINDS = [
     pytest.param({"calls": "NaN"}, "number_not_finite", id="not-a-number"),
     pytest.param({"calls": "-Infinity"}, "number_not_finite", id="infinite"),
     pytest.param({"calls": "1e400"}, "number_too_large", id="beyond-double"),
+    pytest.param({"calls": "0." + "0" * 600_000 + "1"}, "number_too_large", id="number-of-600000-digits"),
     pytest.param({"region": "x" * 257}, "text_too_long", id="text-too-long"),
+    pytest.param({"region": "x" * 1_500_000}, "text_too_long", id="huge-row"),
     pytest.param({"calls": "6", "id": "e1"}, "duplicate_changed", id="key-of-an-earlier-row-other-content"),
     pytest.param({"id": "e1"}, "duplicate", id="earlier-row-again"),
 ]
@@ -200,19 +202,34 @@ def test_all_formats_make_the_same_measurements(file: UsageFile, tmp_path: Path)
     made = []
     for path, kind in ((plain, "csv"), (packed, "csv"), (lines, "ndjson"), (columns, "parquet")):
         assert judged(file, shape([path], kind)) == []  # type: ignore[arg-type]
-        made.append([slot.body for slot in file.slots(0, 9, 1_000)])
+        made.append([slot.body for slot in file.slots(0, 9, 1_000, sorted_rows=False)])
     assert made[0] == made[1] == made[2] == made[3]
     assert [len(json.loads(f"[{body}]")) for body in made[0]] == [1_000, 1_000, 500]
     assert [json.loads(f"[{made[0][1]}]")[n]["measure"]["calls"] for n in (0, 999)] == [1_000, 1_999]
 
 
-def test_joined_by_the_database_or_here_the_slots_are_the_same(file: UsageFile, tmp_path: Path) -> None:
+def test_sorted_or_as_they_lie_the_slots_are_the_same(file: UsageFile, tmp_path: Path) -> None:
     rows = [SOUND | {"id": f"e{n}", "calls": str(n)} for n in range(130_000)]
     assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)])) == []
-    plain = file.slots(0, 200, 1_000)
-    file.keep_order()
-    assert file.slots(0, 200, 1_000, joined=True) == plain
+    file.read_in_turn()
+    reads = [(first, first + 7) for first in range(0, 136, 8)]
+    plain = [slot for read in reads for slot in file.slots(*read, 1_000, sorted_rows=False)]
+    assert [slot for read in reads for slot in file.slots(*read, 1_000, sorted_rows=True)] == plain
     assert [json.loads(f"[{slot.body}]")[7]["measure"]["calls"] for slot in plain] == list(range(7, 130_000, 1_000))
+
+
+def test_a_slot_with_holes_names_its_members_in_order(file: UsageFile, tmp_path: Path) -> None:
+    calls = {3: "none", 1_500: "1e400"}
+    rows = [SOUND | {"id": f"e{n}", "calls": calls.get(n, str(n))} for n in range(3_000)]
+    assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)])) == [
+        (1_501, "number_too_large"),
+        (4, "number_unreadable"),
+    ]
+    file.read_in_turn()
+    slots = file.slots(0, 2, 1_000, sorted_rows=True)
+    assert [(slot.count, slot.members is None) for slot in slots] == [(999, False), (999, False), (1_000, True)]
+    assert [json.loads(f"[{slots[0].body}]")[n]["measure"]["calls"] for n in (2, 3, 998)] == [2, 4, 999]
+    assert slots[0].members == tuple(n for n in range(1_000) if n != 3)
 
 
 def test_files_are_read_in_turn_whatever_the_order_of_their_columns(file: UsageFile, tmp_path: Path) -> None:

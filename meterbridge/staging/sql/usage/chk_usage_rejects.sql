@@ -14,14 +14,14 @@ select
         when meters.reason is not null then meters.subject
         when accounts.reason is not null then coalesce(accounts.subject, stg_usage.account)
         when twins.reason is not null then twins.subject
-        else stg_usage.day::varchar
+        else stg_usage.ts::date::varchar
     end as subject
 from stg_usage
 left join ref_usage_meters as meters on stg_usage.meter = meters.code
 left join ref_usage_accounts as accounts on stg_usage.account = accounts.code
 left join int_usage_twins as twins on stg_usage.number = twins.number
 left join ref_usage_closed as closed
-    on stg_usage.meter = closed.meter and stg_usage.account = closed.account and stg_usage.day::varchar = closed.day
+    on stg_usage.meter = closed.meter and stg_usage.account = closed.account and stg_usage.ts::date::varchar = closed.day
 where
     stg_usage.reason is not null
     or meters.reason is not null

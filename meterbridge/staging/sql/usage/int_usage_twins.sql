@@ -3,7 +3,7 @@
 -- why: m3ter would keep the first and report the others; here each is told apart as a repetition or a contradiction
 create or replace table int_usage_twins as
 with among as (
-    select number, source_row, uid, hash(body) as content
+    select number, source_row, uid, hash(ts, ets, fields) as content
     from stg_usage semi join int_usage_suspects using (twin)
     where reason is null
 )

@@ -7,8 +7,8 @@ select
     coalesce(stg_usage.account, '') as account,
     count(*) - count(rejects.number) as measurements,
     count(rejects.number) as rejected,
-    min(stg_usage.day) filter (where rejects.number is null) as first_day,
-    max(stg_usage.day) filter (where rejects.number is null) as last_day
+    min(stg_usage.ts::date) filter (where rejects.number is null) as first_day,
+    max(stg_usage.ts::date) filter (where rejects.number is null) as last_day
 from stg_usage
 left join chk_usage_rejects as rejects on stg_usage.number = rejects.number
 group by all
