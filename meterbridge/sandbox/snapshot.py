@@ -47,6 +47,7 @@ def comparable(world: World) -> dict[str, Any]:
             "credit_notes": chargebee.credit_notes,
             "unbilled_charges": chargebee.unbilled_charges,
             "promotional_credits": chargebee.promotional_credits,
+            "usages": chargebee.usages,
             "comments": chargebee.comments,
         },
         "m3ter": {

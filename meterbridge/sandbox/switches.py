@@ -32,6 +32,8 @@ class Switches:
     auto_close_seconds: int = 0  # 0: drafts are closed by hand
     notify_pending_invoices: bool = True  # event pending_invoice_created
     product_catalog_version: str = "v2"  # v2 | v1
+    usages_per_subscription: int = 5_000  # ever made, deleted ones included
+    usage_quantity_from_one: bool = True  # False: 0 and fractions below 1 are taken
     metered_billing: bool = True  # False: no invoice is ever pending
     chargebee_per_minute: int = 0  # 0: no limit
     # webhooks of both vendors; by chance, but the same in each run of one seed

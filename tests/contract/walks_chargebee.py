@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from meterbridge.sandbox import Sandbox
+from meterbridge.sandbox.scenarios.chargebee_seed import put_item, put_price
 from tests.contract.walks import Row, chargebee_client, taken
 
 LISTS = {
@@ -28,6 +29,7 @@ def walk_chargebee(sandbox: Sandbox) -> None:
         _subscription(http)
         _drafts(http)
         _money_beside(http)
+        _usages(sandbox, http)
         _comments_and_webhooks(http)
         for path, name in LISTS.items():
             for row in _every(http, path, name):
@@ -35,7 +37,7 @@ def walk_chargebee(sandbox: Sandbox) -> None:
                     taken(http.get(f"{path}/{row['id']}"))
         for path in ("subscriptions", "invoices", "events"):
             taken(http.get(f"{path}/{_every(http, path, LISTS[path])[0]['id']}"))
-        for path in ("configurations", "unbilled_charges", "credit_notes", "promotional_credits"):
+        for path in ("configurations", "unbilled_charges", "credit_notes", "promotional_credits", "usages"):
             taken(http.get(path))
 
 
@@ -60,6 +62,25 @@ def _customers(http: httpx.Client) -> None:
     taken(http.post("customers/walk-twin/relationships", data={"invoice_owner_id": "walk-heir"}))
     taken(http.post("customers/walk-twin/delete_relationship"))
     taken(http.post("customers/merge", data={"from_customer_id": "walk-twin", "to_customer_id": "walk-heir"}))
+
+
+def _usages(sandbox: Sandbox, http: httpx.Client) -> None:
+    with sandbox.world.lock:
+        put_item(sandbox.world, "walked", "addon", "Walked", calculation="sum_of_usages")
+        put_price(sandbox.world, "walked-EUR", "walked", "EUR", 5, unit="month")
+    items = {"subscription_items[item_price_id][0]": PRO, "subscription_items[item_price_id][1]": "walked-EUR"}
+    taken(http.post("customers/walk/subscription_for_items", data=items | {"id": "walk-metered"}))
+    path = "subscriptions/walk-metered"
+    used = {"item_price_id": "walked-EUR", "quantity": "5", "usage_date": str(sandbox.world.clock.now())}
+    taken(http.post(f"{path}/usages", data=used | {"id": "walk-usage", "note": "walked"}))
+    taken(http.get(f"{path}/usages", params={"id": "walk-usage"}))
+    taken(http.post(f"{path}/cancel_for_items"))
+    of_ours = {"subscription_id[is]": "walk-metered", "status[is]": "pending"}
+    drafts = taken(http.get("invoices", params=of_ours))["list"]
+    taken(http.post(f"invoices/{drafts[0]['invoice']['id']}/sync_usages"))
+    more = {**used, "usage_date": str(sandbox.world.clock.now() - 60), "id": "walk-late"}
+    taken(http.post(f"{path}/usages", data=more))
+    taken(http.post(f"{path}/delete_usage", data={"id": "walk-late"}))
 
 
 def _subscription(http: httpx.Client) -> None:

@@ -19,6 +19,7 @@ from meterbridge.sandbox.chargebee import (
     pauses,
     subscription_changes,
     subscriptions,
+    usages,
     webhook_endpoints,
 )
 from meterbridge.sandbox.chargebee.call import Call, canonical, refusal
@@ -42,6 +43,7 @@ ROUTES = merged(
         invoices,
         invoice_lines,
         charges,
+        usages,
         comments_events,
         webhook_endpoints,
     )

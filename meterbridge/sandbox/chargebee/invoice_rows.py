@@ -138,8 +138,13 @@ def close_draft(world: World, draft: Row) -> Row:
     state.invoices.remove(draft["id"], world.clock.now_ms())
     final_id = _next_number(world)
     lines = draft["line_items"]
+    new_ids = {line["id"]: line["id"] for line in lines}
     if world.switches.draft_line_ids_on_close == "renew":
-        lines = [line | {"id": world.ids.short("li_", final_id, line["id"])} for line in lines]
+        new_ids = {line_id: world.ids.short("li_", final_id, line_id) for line_id in new_ids}
+        lines = [line | {"id": new_ids[line["id"]]} for line in lines]
+    for usage in state.usages.find("invoice_id", draft["id"]):
+        moved = {"invoice_id": final_id, "line_item_id": new_ids.get(usage["line_item_id"])}
+        state.save(state.usages, usage | moved)
     invoice = {key: value for key, value in draft.items() if key not in ("resource_version", "updated_at")}
     invoice |= {"id": final_id, "line_items": lines}
     if world.switches.invoice_date_on_close == "closing":
@@ -161,8 +166,13 @@ def _schedule_auto_close(world: World, customer: Row, invoice: Row) -> None:
         return
 
     def close() -> None:
+        from meterbridge.sandbox.chargebee.metered import gather  # it builds on this module
+
         draft = world.chargebee.invoices.get(invoice["id"])
-        if draft is not None and draft["status"] == "pending" and draft["line_items"]:
+        if draft is None or draft["status"] != "pending":
+            return
+        draft = gather(world, draft)
+        if draft["line_items"]:
             close_draft(world, draft)
 
     world.schedule(world.clock.now() + wait, close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from meterbridge.sandbox.chargebee.call import Call, invalid_state, not_found, refusal, wrong_value
 from meterbridge.sandbox.chargebee.invoice_rows import InvoiceDraft, LineDraft, close_draft, new_invoice
 from meterbridge.sandbox.chargebee.lists import Listing
+from meterbridge.sandbox.chargebee.metered import gather, unlink
 from meterbridge.sandbox.table import Row
 from meterbridge.sandbox.wire import Routes
 
@@ -60,7 +61,7 @@ def pending_invoice(call: Call, invoice_id: str) -> Row:
 
 @routes.post("/invoices/{id}/close", "comment", "invoice_note", "remove_general_note", "invoice_date")
 def close(call: Call, invoice_id: str) -> Row:
-    draft = pending_invoice(call, invoice_id)
+    draft = gather(call.world, pending_invoice(call, invoice_id))
     if not draft["line_items"]:
         raise refusal(400, "invalid_request", f"{invoice_id} has no line items; delete it instead")
     wanted = call.integer("invoice_date")
@@ -80,7 +81,15 @@ def void(call: Call, invoice_id: str) -> Row:
     row = call.state.save(
         call.state.invoices, row | voided | {"void_reason_code": call.text("void_reason_code", longest=100)}
     )
+    unlink(call.world, invoice_id)
     call.state.emit("invoice_updated", {"invoice": row})
+    return {"invoice": row}
+
+
+@routes.post("/invoices/{id}/sync_usages")
+def sync_usages(call: Call, invoice_id: str) -> Row:
+    row = gather(call.world, pending_invoice(call, invoice_id))
+    call.state.emit("pending_invoice_updated", {"invoice": row})
     return {"invoice": row}
 
 
@@ -91,6 +100,8 @@ def delete(call: Call, invoice_id: str) -> Row:
         raise invalid_state(f"the invoice {invoice_id} has payments")
     # The vendor keeps this comment with the subscription, since the invoice is going away.
     add_comment(call, row.get("subscription_id"), call.text("comment", longest=300), "subscription")
+    for usage in call.state.usages.find("invoice_id", invoice_id):
+        call.state.usages.remove(usage["id"], call.world.clock.now_ms())
     row = call.state.save(call.state.invoices, row | {"deleted": True})
     call.state.emit("invoice_deleted", {"invoice": row})
     return {"invoice": row}

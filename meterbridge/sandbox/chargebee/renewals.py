@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meterbridge.sandbox.chargebee.invoice_rows import InvoiceDraft, LineDraft, line_row, new_invoice, with_totals
+from meterbridge.sandbox.chargebee.metered import bill_term, metered_item
 from meterbridge.sandbox.chargebee.terms import day_of, term_end
 from meterbridge.sandbox.table import Row
 
@@ -97,6 +98,8 @@ def start_term(world: World, subscription: Row, at: int, *, first: bool, anchore
     customer = state.customers.get(row["customer_id"]) or {}
     pending = not first and row["create_pending_invoices"] and world.switches.metered_billing
     invoice = term_invoice(world, customer, row, pending=pending)
+    if not first and "current_term_start" in subscription:
+        invoice = bill_term(world, invoice, row["id"], subscription["current_term_start"], at)
     if first:
         content = {"subscription": row, "customer": customer, "invoice": invoice}
         if began:
@@ -159,7 +162,8 @@ def _renew(world: World, subscription: Row, at: int) -> None:
 
 def term_invoice(world: World, customer: Row, subscription: Row, *, pending: bool) -> Row:
     """The invoice of the term that begins: prepaid lines of the new term; swept unbilled charges."""
-    lines = [_item_line(world, subscription, item) for item in subscription["subscription_items"]]
+    prepaid = [i for i in subscription["subscription_items"] if metered_item(world, i["item_price_id"]) is None]
+    lines = [_item_line(world, subscription, item) for item in prepaid]
     lines += _swept(world, subscription)
     if pending and customer.get("consolidated_invoicing"):
         joined = _join_consolidated(world, customer, subscription, lines)
@@ -244,6 +248,7 @@ def cancel_now(world: World, subscription: Row, at: int, *, source: str = "api")
     if row["create_pending_invoices"] and world.switches.metered_billing and "activated_at" in row:
         draft = InvoiceDraft(customer, row["currency_code"], at, [], pending=True, subscription_id=row["id"])
         invoice = new_invoice(world, draft)
+        invoice = bill_term(world, invoice, row["id"], row["current_term_start"], at)
     content = {"subscription": row, "customer": customer}
     # The vendor spells the one that is backdated with one l.
     event_type = "subscription_canceled_with_backdating" if at < world.clock.now() else "subscription_cancelled"

@@ -53,6 +53,9 @@ class ChargebeeState:
         )
         self.credit_notes = Table(sort_fields=("date",), equal_fields=("customer_id", "reference_invoice_id"))
         self.unbilled_charges = Table(equal_fields=("customer_id", "subscription_id"))
+        self.usages = Table(
+            sort_fields=("usage_date", "updated_at"), equal_fields=("subscription_id", "item_price_id", "invoice_id")
+        )
         self.promotional_credits = Table(sort_fields=("created_at",), equal_fields=("customer_id",))
         self.comments = Table(sort_fields=("created_at",), equal_fields=("entity_id",))
         self.events = Table(sort_fields=("occurred_at",), equal_fields=("event_type",))
@@ -63,6 +66,9 @@ class ChargebeeState:
         self.resumptions: dict[str, int | None] = {}  # when a pause that is scheduled shall end
         self.page_tails: dict[tuple[int, str], list[Row]] = {}
         self.anchors: dict[str, int] = {}  # day of the month on which a subscription's terms begin
+        self.ever_held: dict[str, set[str]] = {}
+        self.usages_made: dict[str, int] = {}
+        self.metered_terms: dict[str, dict[str, tuple[int, int]]] = {}
         self.answers: dict[str, StoredAnswer] = {}
         self.locked: set[str] = set()
         self.window = Window(60_000)
@@ -79,6 +85,9 @@ class ChargebeeState:
         row |= {"resource_version": version, "updated_at": version // 1000}
         for name in _UNSTAMPED.get(row.get("object", ""), ()):
             del row[name]
+        if table is self.subscriptions:
+            held = {item["item_price_id"] for item in row["subscription_items"]}
+            self.ever_held.setdefault(row["id"], set()).update(held)
         return table.put(row["id"], row, self.clock.now_ms())
 
     def emit(self, event_type: str, content: dict[str, Any], *, source: str = "api") -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from meterbridge.sandbox.world import World
 
 
-def put_item(world: World, item_id: str, kind: str, name: str) -> None:
+def put_item(world: World, item_id: str, kind: str, name: str, *, calculation: str | None = None) -> None:
+    """`calculation`: the item is metered, and this is how its usages come together."""
     state = world.chargebee
     row = {
         "id": item_id,
@@ -25,7 +26,8 @@ def put_item(world: World, item_id: str, kind: str, name: str) -> None:
         "type": kind,
         "item_family_id": "metering",
         "status": "active",
-        "metered": False,
+        "metered": calculation is not None,
+        "usage_calculation": calculation,
         "enabled_for_checkout": True,
         "deleted": False,
     }
