@@ -70,10 +70,14 @@ class Tray:
                 assert_never(decision)
 
     def _put_intent(self, intent: Intent) -> None:
-        fingerprint, code, message = self.refused.get((intent.kind, intent.key), ("", "", ""))
-        if fingerprint != intent.fingerprint:
+        names = [(intent.kind, intent.key, intent.fingerprint)]
+        names += [("charge", tuple(one["key"]), one["fingerprint"]) for one in intent.payload.get("lines", ())]
+        before = (self.refused.get((kind, key), ("", "", "")) for kind, key, _ in names)
+        same = [one for one, name in zip(before, names, strict=True) if one[0] == name[2]]
+        if not same:
             self.intents.append(intent)
             return
+        _, code, message = same[0]
         money = (intent.amount, intent.currency)
         self.put(Quarantined(intent.kind, intent.key, code, message, *money, intent.source_version))
 

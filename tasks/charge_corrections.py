@@ -16,6 +16,7 @@ from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, 
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.standing import UNBILLED
 from tasks.charges import RESEND_SECONDS
 from tasks.receipts import Receipt
 from tasks.runs import Run
@@ -55,6 +56,9 @@ def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
 def _remove(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
     until = boottime() + work.settings.lease_seconds * SENDING_SHARE
     try:
+        if row.payload["invoice_id"].startswith(UNBILLED):
+            _take_back(work, run, row, receipt)
+            return
         invoice = work.chargebee.invoice_or_none(row.payload["invoice_id"])
         if invoice is None or invoice.status != "pending":
             raise _closed(row)
@@ -76,6 +80,22 @@ def _remove(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
         with work.ledger.write() as tx:
             receipt.set_aside(tx, run, row, refusal)
             tx.commit()
+
+
+def _take_back(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
+    """An unbilled charge that was booked wrongly, and whose deletion got no answer; ids are never given twice."""
+    request = requests.delete_unbilled_charge(row.payload["line_ids"][0])
+    with work.ledger.write() as tx:
+        marked = intents.reattempt(tx, row.id, run.run_id, at=work.clock.epoch(), request=request.to_json())
+        tx.commit()
+    if not marked:
+        raise RetriableError("MB-HELD", f"the lease on removal {row.key} ran out before it was sent")
+    try:
+        _answer(work, run, row, request)
+    except RecordRefused as refusal:
+        if refusal.code != "MB-INVOICE-CLOSED":
+            raise
+    _apply(work, run, row, receipt, written=True)
 
 
 def _transmit(work: Services, run: Run, row: IntentRow, until: float) -> None:

@@ -53,7 +53,7 @@ def settle(desk: Desk, row: IntentRow, seen: Seen) -> None:
             with desk.lock:
                 desk.stopped_items |= {item_price(row) or ""} - {""}
             if seen.pending:
-                _take_off(desk, row, line_id)
+                take_off(desk, row, line_id, requests.delete_line_items(invoice_id, [line_id]))
             gone = "was taken off again" if seen.pending else "stands on the closed invoice"
             raise RecordRefused(
                 "MB-CHARGE-WRONG",
@@ -67,8 +67,13 @@ def settle(desk: Desk, row: IntentRow, seen: Seen) -> None:
             )
 
 
-def _take_off(desk: Desk, row: IntentRow, line_id: str) -> None:
-    """Delete a line that Chargebee booked wrongly: a write like any other, with an intent of its own."""
+def take_off(desk: Desk, row: IntentRow, line_id: str, request: Request) -> None:
+    """Delete a line that Chargebee booked wrongly: a write like any other, with an intent of its own.
+
+    Args:
+        row: The charge, with the invoice that the line is on.
+        request: What takes the line away.
+    """
     invoice_id = row.payload["invoice_id"]
     decided = {name: row.payload[name] for name in ("bill_id", "bill_version", "bill_status", "bill_last_calculated")}
     payload = {"invoice_id": invoice_id, "line_ids": [line_id], "charge": list(row.key), **decided}
@@ -82,7 +87,6 @@ def _take_off(desk: Desk, row: IntentRow, line_id: str) -> None:
         reason=f"line {line_id} of invoice {invoice_id} is not what was sent",
         scope=row.scope,
     )
-    request = requests.delete_line_items(invoice_id, [line_id])
     claimed = _claim_removal(desk, removal, request)
     if claimed is None:
         raise RetriableError("MB-HELD", f"another run takes line {line_id} off invoice {invoice_id}")
@@ -91,7 +95,7 @@ def _take_off(desk: Desk, row: IntentRow, line_id: str) -> None:
             request, idempotency_key=claimed.idempotency_key, resend_until=boottime() + RESEND_SECONDS
         )
     except RecordRefused as refusal:
-        if any(line.id == line_id for line in desk.work.chargebee.invoice(invoice_id).line_items):
+        if request.path.startswith("/invoices") and _is_there(desk, invoice_id, line_id):
             _close(desk, claimed, refusal)
             raise
     except OutcomeUnknown as lost:
@@ -102,6 +106,10 @@ def _take_off(desk: Desk, row: IntentRow, line_id: str) -> None:
     with desk.lock, desk.work.ledger.write() as tx:
         intents.applied(tx, claimed.id, desk.run.run_id, {"line_id": line_id}, mapping=None)
         tx.commit()
+
+
+def _is_there(desk: Desk, invoice_id: str, line_id: str) -> bool:
+    return any(line.id == line_id for line in desk.work.chargebee.invoice(invoice_id).line_items)
 
 
 def _claim_removal(desk: Desk, removal: Intent, request: Request) -> IntentRow | None:

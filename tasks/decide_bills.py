@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from meterbridge.rules.records import (
     Intent,
     Key,
 )
+from meterbridge.rules.standing import UNBILLED
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import decide_row
 from tasks.change_set import ChangeSet, Tray, land, refused_before
@@ -28,7 +30,7 @@ from tasks.extract_bills import since
 from tasks.runs import Run
 from tasks.services import Services, services
 
-KINDS = ("charge_removal", "charge", "credit", "external_mapping")
+KINDS = ("charge_removal", "charge", "charge_set", "credit", "external_mapping")
 
 
 def subject(kind: str, key: Key) -> str:
@@ -95,15 +97,23 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
     """Put down what must change in m3ter's mappings once the charges are applied."""
     known = {key_from_text(row["key"]) for row in file.rows("select key from ref_external_mappings")}
     rows = file.rows(
-        "select * from ref_charges where carried is null and line_id <> '' and bill_id in (select id from stg_bills)"
+        "select * from ref_charges where carried is null and line_id <> '' "
+        "and bill_id in (select id from stg_bills) and coalesce(invoice_status, '') <> 'unbilled'"
     )
     held = [_held(row, row["invoice_id"], row["line_id"]) for row in rows]
     moves = file.rows(
         "select m.*, c.bill_line_ids from map_moved_charges as m join ref_charges as c on c.key = m.key "
         "where m.draft_id <> m.invoice_id or m.old_line_id <> m.line_id"
     )
-    moved = [Moved(_held(row, row["draft_id"], row["old_line_id"]), row["invoice_id"], row["line_id"]) for row in moves]
-    for intent in mapping_intents(tray.intents, Names.of(names), known=known, held=held, moved=moved, bills=bills):
+    moved = []
+    for row in moves:
+        before = _held(row, row["draft_id"], row["old_line_id"])
+        if row["draft_id"].startswith(UNBILLED):  # billed now, so that there is an invoice to map to
+            held.append(replace(before, invoice_id=row["invoice_id"], line_id=row["line_id"]))
+        else:
+            moved.append(Moved(before, row["invoice_id"], row["line_id"]))
+    placed = [one for one in tray.intents if not str(one.payload.get("invoice_id", "")).startswith(UNBILLED)]
+    for intent in mapping_intents(placed, Names.of(names), known=known, held=held, moved=moved, bills=bills):
         tray.put(intent)
 
 
@@ -115,19 +125,19 @@ def _land_mapped(file: Staging, intents: list[Intent]) -> None:
     file.clear("map_charges")
     file.land_rows(
         "map_charges",
-        (
-            {
-                "bill_id": i.key[0],
-                "subscription_id": i.key[1],
-                "line": i.key[2],
-                "action": i.action,
-                "invoice_id": i.payload["invoice_id"],
-                "method": i.payload["method"],
-                "amount": i.amount,
-                "currency": i.currency,
-                "reason": i.reason,
-            }
-            for i in intents
-            if i.kind == "charge"
-        ),
+        (row for intent in intents for row in _mapped(intent)),
     )
+
+
+def _mapped(intent: Intent) -> Iterator[dict[str, Any]]:
+    """What the intent charges, a row for each line."""
+    shared = {"action": intent.action, "currency": intent.currency, "reason": intent.reason}
+    if intent.kind == "charge":
+        lines = [{**intent.payload, "key": intent.key, "amount": intent.amount}]
+    elif intent.kind == "charge_set":
+        lines = [{**line, "invoice_id": "", "method": intent.payload["method"]} for line in intent.payload["lines"]]
+    else:
+        return
+    for line in lines:
+        names = dict(zip(("bill_id", "subscription_id", "line"), line["key"], strict=True))
+        yield {**shared, **names, **{name: line[name] for name in ("invoice_id", "method", "amount")}}

@@ -15,7 +15,7 @@ from meterbridge.ledger.transaction import Writer
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
-from tasks import charge_corrections, deliver_charges, deliver_credits, deliver_m3ter
+from tasks import charge_corrections, deliver_charge_sets, deliver_charges, deliver_credits, deliver_m3ter
 from tasks.change_set import waits_for
 from tasks.engine import task
 from tasks.receipts import Receipt, as_shown
@@ -43,6 +43,7 @@ SUBSCRIPTION_WAVES = (Wave("m3ter", "account"), Wave("m3ter", "account_plan"), W
 BILL_WAVES = (
     Wave("chargebee", "charge_removal"),
     Wave("chargebee", "charge"),
+    Wave("chargebee", "charge_set"),
     Wave("chargebee", "credit"),
     Wave("m3ter", "external_mapping"),
 )
@@ -176,6 +177,8 @@ def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
     work = services(run.run_id)
     if wave.kind == "charge_removal":
         return charge_corrections.send(work, run, rows)
+    if wave.kind == "charge_set":
+        return deliver_charge_sets.send(work, run, rows)
     if wave.kind == "credit":
         return deliver_credits.send(work, run, rows)
     if wave.target == "chargebee":

@@ -15,6 +15,7 @@ from meterbridge.ledger import facts, intents
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.booked import Absent
 from meterbridge.rules.records import Ref
+from meterbridge.rules.standing import UNBILLED
 from tasks.charge_desk import Desk, LeftOpen, apply, closed, item_price, lease_lost, owned
 from tasks.charge_finals import on_final, taken_on_final
 from tasks.charge_outcomes import Seen, settle, verdict_on
@@ -22,6 +23,7 @@ from tasks.charges import RESEND_SECONDS, baseline, lines_of, render, wish
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import Services
+from tasks.unbilled import in_place_of_invoice
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ def _canaries(work: Services, groups: list[list[IntentRow]]) -> tuple[list[list[
 def _invoice(desk: Desk, group: list[IntentRow], batch: Sequence[IntentRow]) -> None:
     """All charges of one invoice; whatever goes wrong here stays here, unless the vendor itself is out of order."""
     try:
-        invoice = desk.work.chargebee.invoice_or_none(group[0].payload["invoice_id"])
+        invoice = _as_it_is(desk, group[0].payload["invoice_id"])
         for row in sorted(group, key=lambda r: (r.state == "ready", r.id)):
             if not desk.may_send():
                 return
@@ -79,6 +81,13 @@ def _invoice(desk: Desk, group: list[IntentRow], batch: Sequence[IntentRow]) -> 
         logger.warning("left open", extra={"run_id": desk.run.run_id, "reason": left.message})
     except MeterbridgeError as trouble:
         desk.stop(trouble)
+
+
+def _as_it_is(desk: Desk, invoice_id: str) -> Invoice | None:
+    """The invoice, read strongly; for what is to be taken over off the invoices, a list has to do."""
+    if invoice_id.startswith(UNBILLED):
+        return in_place_of_invoice(desk.work, invoice_id)
+    return desk.work.chargebee.invoice_or_none(invoice_id)
 
 
 def _charge(desk: Desk, row: IntentRow, invoice: Invoice | None, group: list[IntentRow]) -> Invoice | None:

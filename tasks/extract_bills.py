@@ -14,13 +14,14 @@ from typing import Any
 from connectors.chargebee.encoding import in_list
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import RecordRefused, SetupError
-from meterbridge.ledger import bills, facts, quarantine
+from meterbridge.ledger import bills, facts, intents, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import IDS_PER_LIST, land_subscriptions
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.unbilled import land_unbilled
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
         raise SetupError("MB-BILLS-SINCE", _would_charge(work, window))
     with work.ledger.read() as rx:
         known = {state.bill_id: state for state in bills.all(rx)}
+        unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
         again = _decided_again(rx)
     open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]
     start = max(first, min([window, *open_dates])) if not run.full else first
@@ -95,12 +97,18 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
         listed.add(bill["id"])
         if bill["id"] in again or _differs(bill, known.get(bill["id"])):
             wanted.append(bill["id"])
-    vanished = [s.bill_id for s in known.values() if _in_sight(s, start) and s.bill_id not in listed]
+    vanished = [
+        s.bill_id for s in known.values() if s.bill_id not in listed and (_in_sight(s, start) or s.bill_id in unproven)
+    ]
     return tuple(dict.fromkeys([*reversed(wanted), *vanished]))
 
 
 def _in_sight(state: bills.BillState, start: date) -> bool:
     return not state.deleted and date.fromisoformat(state.bill_date) >= start
+
+
+def _waiting(rx: Reader) -> set[str]:
+    return {p.bill_id for p in bills.portions(rx) if p.state == "waiting"}
 
 
 def _decided_again(rx: Reader) -> set[str]:
@@ -214,11 +222,14 @@ def extract_invoices(run: Run) -> int:
             file.rows(
                 "select invoice_id as id, bool_and(coalesce(invoice_status, 'pending') <> 'pending') as closed "
                 "from ref_charges where line_id <> '' and coalesce(draft, 'found') = 'found' "
+                "and coalesce(invoice_status, '') <> 'unbilled' "
                 "and bill_id in (select id from stg_bills) group by all order by 1"
             )
         )
         closed = {row["id"] for row in holding if row["closed"]}
         landed += land_by_id(work, file, [row["id"] for row in holding], closed)
+        if work.settings.no_pending_invoice == "unbilled":
+            landed += _land_unbilled(work, file)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "invoices", "count": landed})
     return landed
 
@@ -235,6 +246,17 @@ def land_by_id(work: Services, file: Staging, ids: Sequence[str], closed: Collec
     deleted = [invoice_id for invoice_id, one in found.items() if one is None and invoice_id in closed]
     entries += [{"invoice": {"id": invoice_id, "status": "deleted", "deleted": True}} for invoice_id in deleted]
     return file.land_pages("invoices", [json.dumps({"list": entries}).encode()], origin="by id") if entries else 0
+
+
+def _land_unbilled(work: Services, file: Staging) -> int:
+    """Unbilled charges of bills new to the ledger, beside the invoices: what stands there is not charged again."""
+    subscriptions = _column(
+        file,
+        "select distinct p.subscription_id from stg_bills as b left join stg_bill_lines as l on l.bill_id = b.id "
+        "join int_placed_plans as p on p.account_id in (b.account_id, l.child_account_id) "
+        "where b.id not in (select bill_id from ref_charges) order by 1",
+    )
+    return land_unbilled(work, file, subscriptions)
 
 
 def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:

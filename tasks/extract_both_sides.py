@@ -14,6 +14,7 @@ from tasks.engine import task
 from tasks.extract_bills import _land_codes, _read, since
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.unbilled import land_unbilled
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +96,18 @@ def extract_every_invoice(run: Run) -> int:
         for params in ({"status[is]": "pending"}, {"date[after]": str(start)}):
             pages = (page.body for page in work.chargebee.pages("invoices", params, sort_by="date"))
             file.land_pages("invoices", pages)
+        land_unbilled(work, file, _placed(work, file))
         landed = file.count("raw_chargebee__invoices")
     logger.info("landed", extra={"run_id": run.run_id, "resource": "invoices", "count": landed})
     return landed
+
+
+def _placed(work: Services, file: Staging) -> list[str]:
+    """Subscriptions that may have unbilled charges of ours: those with some by the ledger; where we make such, all."""
+    held = "select subscription_id as id from ref_charges where invoice_status = 'unbilled'"
+    known = "select subscription_id from ref_account_plans where subscription_id is not null"
+    query = f"{held} union {known}" if work.settings.no_pending_invoice == "unbilled" else held
+    return [row["id"] for row in file.rows(f"select distinct id from ({query}) order by 1")]
 
 
 def _first_service(file: Staging) -> int | None:

@@ -15,10 +15,10 @@ from typing import Any
 from connectors.chargebee.encoding import in_list
 from meterbridge.ledger import intents, mappings
 from meterbridge.rules.booked import Wish
-from meterbridge.rules.finals import Final, GoneDraft, OurLine, Several, find_final
+from meterbridge.rules.finals import Final, GoneDraft, OurLine, Several, find_billed, find_final
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Invoice, Key
-from meterbridge.rules.standing import GONE
+from meterbridge.rules.standing import GONE, UNBILLED
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import instant
 from tasks.bill_cases import invoice_of
@@ -28,6 +28,7 @@ from tasks.extract import IDS_PER_LIST
 from tasks.extract_bills import land_by_id
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.unbilled import land_billed
 
 logger = logging.getLogger(__name__)
 
@@ -75,16 +76,18 @@ def follow_invoices(run: Run) -> int:
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in file.rows("select * from ref_charges where line_id <> '' and carried is null"):
             rows[row["invoice_id"]].append(row)
+        unbilled = [row for place in list(rows) if place.startswith(UNBILLED) for row in rows.pop(place)]
         trail = _Trail(work, run, file, rows, _unproven(work), {}, {})
-        if not trail.rows and not trail.unproven:
+        if not (trail.rows or trail.unproven or unbilled):
             return 0
         _land_lists(trail)
         trail.look()
         _land_doubtful(trail)
         trail.look()
         _land_finals(trail)
+        billed = land_billed(work, file, unbilled)
         trail.look()
-        moved = list(_follow(trail))
+        moved = [*_follow(trail), *_follow_billed(trail, billed)]
         _land_moves(trail, moved)
     logger.info("followed", extra={"run_id": run.run_id, "resource": "invoices", "count": len(moved)})
     return len(moved)
@@ -96,7 +99,7 @@ def repoint(run: Run) -> int:
     with opened(run.path) as file, work.ledger.write() as tx:
         rows = list(file.rows("select * from map_moved_charges"))
         for row in rows:
-            if row["draft_id"] != row["invoice_id"]:
+            if row["draft_id"] != row["invoice_id"] and not row["draft_id"].startswith(UNBILLED):
                 final = mappings.Mapping(
                     "invoice", (row["draft_id"],), row["invoice_id"], "", "", {}, run_id=run.run_id
                 )
@@ -186,6 +189,19 @@ def _follow(trail: _Trail) -> Iterator[Row]:
             candidates = [invoice] if invoice is not None else _of_customer(trail, draft)
             found = find_final(_gone(draft, trail), candidates, known=trail.rows, taken=taken)
             yield from _moved(trail, draft, rows, found)
+
+
+def _follow_billed(trail: _Trail, rows: Sequence[Row]) -> Iterator[Row]:
+    """Where charges that are unbilled no more stand now: on an invoice, or in no place that is in sight."""
+    taken = {row["line_id"] for held in trail.rows.values() for row in held}
+    for row in rows:
+        found = find_billed(_wish(row), row["customer_id"], trail.seen.values(), taken)
+        if found is None:
+            yield from _moved(trail, row["invoice_id"], [row], None)
+        else:
+            invoice, line_id = found
+            taken.add(line_id)
+            yield _learned(row, invoice, line_id)
 
 
 def _of_customer(trail: _Trail, draft: str) -> list[Invoice]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meterbridge.catalog import load_catalog
-from meterbridge.ledger import bills, mappings
+from meterbridge.ledger import bills, intents, mappings
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.keys import canonical, key_text
 from meterbridge.staging.database import opened
@@ -17,7 +17,7 @@ from tasks.runs import Run
 from tasks.services import services
 
 TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_external_mappings")
-BILL_TABLES = ("ref_charges", "ref_settled", "ref_portions", "ref_bill_states")
+BILL_TABLES = ("ref_charges", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
 
 
 @task(name="copy the ledger's slice")
@@ -37,6 +37,7 @@ def refer(run: Run, *, bills_too: bool = False) -> int:
             copied += file.land_rows("ref_settled", _settled(rx))
             copied += file.land_rows("ref_portions", _portions(rx))
             copied += file.land_rows("ref_bill_states", _bill_states(rx))
+            copied += file.land_rows("ref_unproven", _unproven(rx))
         return copied
 
 
@@ -126,6 +127,13 @@ def _portions(rx: Reader) -> Iterator[dict[str, Any]]:
     for row in bills.portions(rx):
         since = None if row.since is None else datetime.fromtimestamp(row.since, UTC).isoformat()
         yield {"bill_id": row.bill_id, "subscription_id": row.subscription_id, "state": row.state, "since": since}
+
+
+def _unproven(rx: Reader) -> Iterator[dict[str, Any]]:
+    """Portions for which a write was begun whose outcome nobody knows."""
+    for row in intents.open_rows(rx, ("charge", "charge_set")):
+        if row.state in ("sending", "unknown"):
+            yield {"kind": row.kind, "bill_id": row.key[0], "subscription_id": row.key[1]}
 
 
 def _bill_states(rx: Reader) -> Iterator[dict[str, Any]]:

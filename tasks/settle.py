@@ -21,7 +21,7 @@ from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-CHARGES = ("charge", "charge_removal", "credit")
+CHARGES = ("charge", "charge_set", "charge_removal", "credit")
 Standing = dict[tuple[str, str], tuple[int, str, str | None]]
 
 
@@ -66,7 +66,9 @@ def settle_bills(run: Run) -> int:
         for key, row in aside.items():
             if len(key) > 1:
                 _put(tx, _aside(row, key))
-        sent = file.rows("select kind, key from out_intents where kind in ('charge', 'charge_removal', 'credit')")
+        sent = file.rows(
+            "select kind, key from out_intents where kind in ('charge', 'charge_set', 'charge_removal', 'credit')"
+        )
         names = [(row["kind"], key_from_text(row["key"])) for row in sent]
         touched = {key[:2] for _, key in names}
         standing = _standing(tx)

@@ -154,6 +154,11 @@ def create_unbilled_charges(
     )
 
 
+def delete_unbilled_charge(charge_id: str) -> Request:
+    """Take an unbilled charge back."""
+    return _post(path("unbilled_charges", charge_id, "delete"), {})
+
+
 def create_credit_note(
     *,
     reference_invoice_id: str,

@@ -17,7 +17,7 @@ from meterbridge.rules.charge_intents import remove_charge
 from meterbridge.rules.money import exact_sum, exponent, plain, to_minor
 from meterbridge.rules.portion_desk import Desk
 from meterbridge.rules.portions import reckon
-from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged
+from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged, Waiting
 from meterbridge.rules.standing import take_stock
 
 __all__ = ["BillPolicy", "decide_bill", "decide_vanished", "match_charge"]
@@ -33,7 +33,7 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     if bill.bill_date < policy.since and not case.standing and not case.settled:
         return [OutOfScope("charge", (bill.id,), _too_early(case, policy))]
     if bill.status != "APPROVED":
-        if case.standing:
+        if case.standing or case.unproven_sets:
             return list(_withdrawn(case, "MB-BILL-UNAPPROVED", remove=policy.on_unapproved == "remove"))
         return [OutOfScope("charge", (bill.id,), f"bill {bill.id} is {bill.status}, only approved ones are charged")]
     amount = None
@@ -70,7 +70,12 @@ def _withdrawn(case: BillCase, code: str, *, remove: bool) -> Iterator[Decision]
     """Take a bill's lines off its pending invoices, and say what stands where nothing can be taken off."""
     bill = case.bill
     what = "was deleted in m3ter" if code == "MB-BILL-DELETED" else f"is {bill.status}"
+    for subscription_id in sorted(case.unproven_sets):
+        why = f"bill {bill.id} {what}; what became of a call for subscription {subscription_id} is found out first"
+        yield Waiting("charge", (bill.id, subscription_id), why, 0, bill.currency)
     for subscription_id in dict.fromkeys(line.subscription_id for line in case.standing):
+        if subscription_id in case.unproven_sets:
+            continue
         key = (bill.id, subscription_id)
         stand = take_stock(case, subscription_id)
         currency = next(line.currency for line in case.standing if line.subscription_id == subscription_id)

@@ -33,15 +33,11 @@ def create_charge(
     ``remarks`` go into the reason and, as warnings, to the operator; ``after`` are
     the removals that must be done first.
     """
-    facts = _facts(bill, wanted.charge, wanted.amount)
+    facts = facts_of(bill, wanted.charge, wanted.amount)
     mark = reference(wanted.key)
     payload: dict[str, Any] = {"invoice_id": invoice.id, **facts, **_provenance(bill, wanted.charge), "reference": mark}
     if payload["method"] == "add_charge":
-        payload["description"] = (
-            describe_correction(wanted.charge, mark)
-            if is_correction(wanted.charge.identity)
-            else describe(wanted.charge, policy.description_template, mark)
-        )
+        payload["description"] = words_of(wanted.charge, policy, mark)
     payload["price_type"] = invoice.price_type
     amount = f"{major_text(wanted.amount, exponent)} {bill.currency}"
     where = f"of bill {bill.id} for subscription {wanted.charge.subscription_id}"
@@ -56,7 +52,7 @@ def create_charge(
         reason="; ".join([reason, *wanted.notes, *remarks]),
         scope=f"invoice:{invoice.id}",
         depends_on=after,
-        state=_state(bill, wanted.charge, invoice, facts, mark),
+        state={**state_of(bill, wanted.charge, facts, mark), **_on(invoice)},
         amount=wanted.amount,
         currency=bill.currency,
         source_version=bill.version,
@@ -67,7 +63,7 @@ def create_charge(
 def adopt_charge(bill: Bill, adopted: Adopted, exponent: int) -> Intent:
     """Take over a line that stands at Chargebee, at its own amount; nothing is written there."""
     charge, line, invoice = adopted.target.charge, adopted.line, adopted.invoice
-    facts = _facts(bill, charge, line.amount)
+    facts = facts_of(bill, charge, line.amount)
     mark = reference(adopted.target.key)
     amount = f"{major_text(line.amount, exponent)} {bill.currency}"
     where = f"of bill {bill.id} for subscription {charge.subscription_id}"
@@ -87,7 +83,7 @@ def adopt_charge(bill: Bill, adopted: Adopted, exponent: int) -> Intent:
         fingerprint=fingerprint(facts),
         reason=f"{name_charge(charge)} {where}: {amount} stands already as line {line.id} of invoice {invoice.id}",
         scope=f"invoice:{invoice.id}",
-        state={**_state(bill, charge, invoice, facts, mark), "line_id": line.id, "adopted": True},
+        state={**state_of(bill, charge, facts, mark), **_on(invoice), "line_id": line.id, "adopted": True},
         amount=line.amount,
         currency=bill.currency,
         source_version=bill.version,
@@ -96,15 +92,8 @@ def adopt_charge(bill: Bill, adopted: Adopted, exponent: int) -> Intent:
 
 def remove_charge(bill: Bill, line: StandingLine, why: str) -> Intent:
     """Take one of our lines off its pending invoice; the ledger keeps it as history."""
-    payload = {
-        "invoice_id": line.invoice_id,
-        "line_ids": [line.line_id],
-        "charge": list(line.key),
-        "bill_id": bill.id,
-        "bill_version": bill.version,
-        "bill_status": bill.status,
-        "bill_last_calculated": bill.last_calculated,
-    }
+    here = {"invoice_id": line.invoice_id, "line_ids": [line.line_id], "charge": list(line.key)}
+    payload = {**here, **decided_on(bill)}
     return Intent(
         kind="charge_removal",
         key=(*line.key, line.line_id),
@@ -120,7 +109,7 @@ def remove_charge(bill: Bill, line: StandingLine, why: str) -> Intent:
     )
 
 
-def _facts(bill: Bill, charge: Charge, amount: int) -> dict[str, Any]:
+def facts_of(bill: Bill, charge: Charge, amount: int) -> dict[str, Any]:
     """What must be true of the line; neither the draft's passing id nor the wording is."""
     first, last = booked_dates(charge)
     facts: dict[str, Any] = {
@@ -134,14 +123,25 @@ def _facts(bill: Bill, charge: Charge, amount: int) -> dict[str, Any]:
     return {**facts, "item_price_id": charge.item_price_id} if charge.item_price_id else facts
 
 
-def _provenance(bill: Bill, charge: Charge) -> dict[str, Any]:
+def words_of(charge: Charge, policy: BillPolicy, mark: str) -> str:
+    """What the customer reads on the line, with our reference at its end."""
+    if is_correction(charge.identity):
+        return describe_correction(charge, mark)
+    return describe(charge, policy.description_template, mark)
+
+
+def decided_on(bill: Bill) -> dict[str, Any]:
+    """The state of the bill that a write was decided on; read again right before it."""
     return {
         "bill_id": bill.id,
         "bill_version": bill.version,
         "bill_status": bill.status,
         "bill_last_calculated": bill.last_calculated,
-        "line_ids": _bill_lines(charge),
     }
+
+
+def _provenance(bill: Bill, charge: Charge) -> dict[str, Any]:
+    return {**decided_on(bill), "line_ids": _bill_lines(charge)}
 
 
 def _bill_lines(charge: Charge) -> list[str]:
@@ -149,14 +149,11 @@ def _bill_lines(charge: Charge) -> list[str]:
     return [] if is_correction(charge.identity) else [line.id for line in charge.lines]
 
 
-def _state(bill: Bill, charge: Charge, invoice: Invoice, facts: Mapping[str, Any], mark: str) -> dict[str, Any]:
+def state_of(bill: Bill, charge: Charge, facts: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """What the ledger shall know of the line, wherever it stands."""
     return {
         "bill_id": bill.id,
         "subscription_id": charge.subscription_id,
-        "invoice_id": invoice.id,
-        "invoice_status": invoice.status,
-        "invoice_date": None if invoice.date is None else _epoch(invoice.date),
-        "customer_id": invoice.customer_id,
         "amount": facts["amount"],
         "currency": bill.currency,
         "date_from": facts["date_from"],
@@ -165,6 +162,16 @@ def _state(bill: Bill, charge: Charge, invoice: Invoice, facts: Mapping[str, Any
         "entity_type": "charge_item_price" if charge.item_price_id else "adhoc",
         "entity_id": charge.item_price_id,
         "bill_line_ids": _bill_lines(charge),
+    }
+
+
+def _on(invoice: Invoice) -> dict[str, Any]:
+    """Where the line stands."""
+    return {
+        "invoice_id": invoice.id,
+        "invoice_status": invoice.status,
+        "invoice_date": None if invoice.date is None else _epoch(invoice.date),
+        "customer_id": invoice.customer_id,
     }
 
 

@@ -10,8 +10,13 @@ from typing import Any, Literal
 Key = tuple[str, ...]
 """A natural key: source ids in a fixed order."""
 
-Kind = Literal["account", "account_plan", "external_mapping", "charge", "charge_removal", "credit", "usage"]
-"""What an intent is about; with the natural key it names one thing at the target."""
+Kind = Literal[
+    "account", "account_plan", "external_mapping", "charge", "charge_set", "charge_removal", "credit", "usage"
+]
+"""What an intent is about; with the natural key it names one thing at the target.
+
+A ``charge_set`` is the lines of a portion that one call books together.
+"""
 
 Action = Literal["create", "update", "replace", "delete", "adopt", "net"]
 """How: ``adopt`` takes over a thing that already stands and writes only what differs.

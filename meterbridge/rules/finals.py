@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from meterbridge.rules.booked import Wish, is_alike
 from meterbridge.rules.records import Invoice, Key
+from meterbridge.rules.standing import UNBILLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,26 @@ def find_final(
         return _one([one for one, _ in dated], [pairs for _, pairs in dated])
     same = [one for one in closed if one.id not in known and one.date == draft.date and _has_subscription(one, draft)]
     return _one(same, [{} for _ in same]) if same else None
+
+
+def find_billed(
+    wish: Wish, customer_id: str | None, invoices: Iterable[Invoice], taken: Collection[str]
+) -> tuple[Invoice, str] | None:
+    """Find the invoice line that an unbilled charge became: by its reference, else by its looks; it kept its amount.
+
+    Args:
+        invoices: All that are in sight; those that were voided since count, too: that is where it went.
+        taken: Invoice lines that the ledger gives to other charges.
+    """
+    fitting = [
+        (invoice, line)
+        for invoice in invoices
+        if customer_id in (None, "", invoice.customer_id) and invoice.status != UNBILLED
+        for line in invoice.lines
+        if line.id not in taken and line.amount == wish.amount and is_alike(wish, line)
+    ]
+    named = [one for one in fitting if one[1].description.endswith(f"[{wish.reference}]")] or fitting
+    return next(((invoice, line.id) for invoice, line in named), None)
 
 
 def _one(invoices: Sequence[Invoice], pairs: Sequence[dict[Key, str]]) -> Final | Several:

@@ -12,9 +12,11 @@ from meterbridge.rules.adoption import Adopted, Target, adopt
 from meterbridge.rules.bill_lines import in_arrears, service_period
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import adopt_charge, create_charge, remove_charge
+from meterbridge.rules.charge_sets import Method, create_set
 from meterbridge.rules.credits import credit_of
 from meterbridge.rules.deltas import Plan, corrections_that_stand, replan
 from meterbridge.rules.invoices import (
+    LIVING,
     Ambiguous,
     Chosen,
     Demand,
@@ -29,6 +31,7 @@ from meterbridge.rules.portions import Portion
 from meterbridge.rules.records import (
     BillCase,
     Decision,
+    Intent,
     Invoice,
     Key,
     Quarantined,
@@ -38,10 +41,13 @@ from meterbridge.rules.records import (
     Unchanged,
     Waiting,
 )
-from meterbridge.rules.standing import Stand, Stood, take_stock
+from meterbridge.rules.standing import UNBILLED, Stand, Stood, take_stock
 
 BEFORE_SETTLED = "sent before settled: the draft closes sooner"
 LATE = "a late bill: no draft is dated at or after its service end"
+ENDED = "the subscription has ended: nothing but you will invoice its unbilled charges"
+APART: dict[str, Method] = {"create": "create_invoice", "unbilled": "unbilled"}
+"""What is done without a pending invoice, by the setting ``no_pending_invoice``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Desk:
 
     def decide(self, portion: Portion, booked: Counter[str]) -> list[Decision]:
         """Adoptions first, then what is to be done about the rest."""
+        if portion.subscription_id in self.case.unproven_sets:
+            return [self._unproven(portion, take_stock(self.case, portion.subscription_id))]
         adopted: list[Adopted] = []
         if not self.case.known:
             stands = {line.key for line in self.case.standing}
@@ -104,7 +112,7 @@ class Desk:
             return self._written(portion, stand, plan, None, remarks)
         match choice:
             case NoInvoice():
-                return [self._without_invoice(portion, subscription, delta)]
+                return self._without_invoice(portion, subscription, stand, plan=plan, remarks=remarks)
             case Ambiguous(invoices):
                 named = ", ".join(invoice.id for invoice in invoices)
                 message = f"{self._money(delta)} of subscription {subscription.id} could go on drafts {named}"
@@ -213,16 +221,58 @@ class Desk:
             return None, (BEFORE_SETTLED,)
         return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, send), ()
 
-    def _without_invoice(self, portion: Portion, subscription: SubscriptionFacts, delta: int) -> Decision:
+    def _without_invoice(
+        self, portion: Portion, subscription: SubscriptionFacts, stand: Stand, *, plan: Plan, remarks: tuple[str, ...]
+    ) -> list[Decision]:
+        delta = portion.total - stand.total
         since = self.case.waiting_since.get(subscription.id)
         ahead = outlook(subscription, self.case.now, max_wait_days=self.policy.max_wait_days, waiting_since=since)
         if ahead.waits:
             why = f"no pending invoice {ahead.reason}"
-            return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, ahead.until)
-        message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
-        if self.policy.no_pending_invoice != "quarantine":
-            message = f"{message} (no_pending_invoice={self.policy.no_pending_invoice} is not available)"
-        return self._quarantine(portion, "MB-NO-INVOICE", message, delta)
+            return [Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, ahead.until)]
+        method = APART.get(self.policy.no_pending_invoice)
+        if method is None:
+            message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
+            return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]
+        if portion.subscription_id in self.case.unproven_charges:
+            return [self._unproven(portion, stand)]
+        if len(plan.creations) > self.policy.max_invoice_lines:
+            message = f"{len(plan.creations)} lines for one invoice; the most is {self.policy.max_invoice_lines}"
+            return [self._quarantine(portion, "MB-INVOICE-FULL", message, delta)]
+        ended = method == "unbilled" and subscription.status not in LIVING
+        said = (*remarks, f"no pending invoice: {ahead.reason}", *([ENDED] if ended else []))
+        return self._apart(portion, subscription, stand, plan=plan, method=method, remarks=said)
+
+    def _apart(
+        self,
+        portion: Portion,
+        subscription: SubscriptionFacts,
+        stand: Stand,
+        *,
+        plan: Plan,
+        method: Method,
+        remarks: tuple[str, ...],
+    ) -> list[Decision]:
+        """All new lines in one call of their own, once what must go is gone."""
+        written = self._written(portion, stand, plan, None, ())
+        removals = (one for one in written if isinstance(one, Intent))
+        lines = create_set(
+            self.case.bill,
+            plan.creations,
+            subscription,
+            self.policy,
+            self.exponent,
+            method=method,
+            remarks=remarks,
+            after=tuple(Ref(one.kind, one.key) for one in removals),
+        )
+        return [*written, lines]
+
+    def _unproven(self, portion: Portion, stand: Stand) -> Waiting:
+        """Nothing is decided about a portion while a call that may have booked all of it has no answer."""
+        why = f"a call for subscription {portion.subscription_id} has no answer yet; its outcome is found out first"
+        delta = portion.total - stand.total
+        return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency)
 
     def _left_over(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What no line can take: a credit that nothing was charged for, or too much on a closed invoice."""
@@ -230,7 +280,10 @@ class Desk:
             message = f"after netting, {self._money(rest)} are left for subscription {portion.subscription_id}"
             return self._quarantine(portion, "MB-BILL-NEGATIVE", message, rest)
         statuses = {invoice.id: invoice.status for invoice in self.case.invoices}
-        named = [f"{invoice} ({statuses.get(invoice, 'closed or gone')})" for invoice in sorted(stand.invoices)]
+        named = [
+            invoice if invoice.startswith(UNBILLED) else f"{invoice} ({statuses.get(invoice, 'closed or gone')})"
+            for invoice in sorted(stand.invoices)
+        ]
         settled = f", {self._money(stand.settled)} settled by hand" if stand.settled else ""
         message = (
             f"bill {self.case.bill.id} now wants {self._money(portion.total)} for subscription "

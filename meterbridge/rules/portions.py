@@ -42,7 +42,7 @@ class Portion:
 
 
 def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
-    """Reckon every portion of a bill, those that only stand or were settled included.
+    """Reckon every portion of a bill, those that only stand, were settled or are under way included.
 
     Raises:
         RecordRefused: MB-BILL-LINE when a line cannot be placed, MB-BILL-TOTAL when
@@ -60,7 +60,7 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
     owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
     return [
         Portion(owner, tuple(one for one in wanted if one.charge.subscription_id == owner))
-        for owner in dict.fromkeys([*owners, *case.settled])
+        for owner in dict.fromkeys([*owners, *case.settled, *sorted(case.unproven_sets)])
     ]
 
 

@@ -371,7 +371,8 @@ class BillCase:
     ``mapped_invoice_lines`` maps m3ter bill line ids to invoice line ids.
     ``owned_lines`` are the invoice lines that the ledger gives to other bills:
     never adopted. ``waiting_since`` tells since when a subscription's portion
-    of this bill waits for an invoice.
+    of this bill waits for an invoice. ``unproven_sets`` and ``unproven_charges`` are the
+    subscriptions with a call for several lines, or for one, whose answer never came.
     """
 
     bill: Bill
@@ -385,3 +386,5 @@ class BillCase:
     now: datetime
     owned_lines: frozenset[str] = frozenset()
     waiting_since: Mapping[str, datetime] = field(default_factory=dict)
+    unproven_sets: frozenset[str] = frozenset()
+    unproven_charges: frozenset[str] = frozenset()

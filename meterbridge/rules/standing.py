@@ -19,6 +19,14 @@ Place = Literal["open", "fixed", "transit", "lost", "ambiguous", "voided", "chan
 GONE = ("voided", "deleted")
 """Invoice statuses under which nothing stands."""
 
+UNBILLED = "unbilled"
+"""Status of what stands on no invoice yet, but as unbilled charges that the next one takes up."""
+
+
+def unbilled_place(subscription_id: str) -> str:
+    """What stands for an invoice id while a subscription's charges are unbilled."""
+    return f"{UNBILLED}:{subscription_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Stood:

@@ -54,7 +54,7 @@ class BillSettings(BaseSettings):
         ge=0,
         about="How much earlier than the service end a fitting invoice may be dated, hours.",
     )
-    no_pending_invoice: Literal["quarantine"] = own(
+    no_pending_invoice: Literal["quarantine", "create", "unbilled"] = own(
         "no_pending_invoice", "quarantine", about="What happens to money for which no pending invoice will come."
     )
     net_across_subscriptions: bool = own(

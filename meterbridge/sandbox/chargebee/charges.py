@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meterbridge.sandbox.chargebee.call import Call, invalid_state, refusal, wrong_value
 from meterbridge.sandbox.chargebee.invoice_rows import InvoiceDraft, new_invoice, with_totals
-from meterbridge.sandbox.chargebee.invoices import charge_item_price
+from meterbridge.sandbox.chargebee.invoices import charge_item_price, currency_mismatched, item_amount
 from meterbridge.sandbox.chargebee.lists import Listing
 from meterbridge.sandbox.chargebee.renewals import charge_line
 from meterbridge.sandbox.table import Row
@@ -55,6 +55,9 @@ routes.add("GET", "/promotional_credits", PROMOTIONAL_CREDITS.known(), None, PRO
 def create_unbilled(call: Call) -> Row:
     subscription_id = call.required("subscription_id", longest=50)
     subscription = call.existing(call.state.subscriptions, subscription_id, "subscription_id")
+    currency = call.text("currency_code", longest=3)
+    if currency is not None and currency != subscription["currency_code"]:
+        raise currency_mismatched(subscription["currency_code"], "currency_code")
     made = [_unbilled_charge(call, group, subscription) for group in call.groups("charges")]
     made += [_unbilled_item(call, group, subscription) for group in call.groups("item_prices")]
     if not made:
@@ -77,12 +80,11 @@ def _unbilled_charge(call: Call, group: Call, subscription: Row) -> Row:
 
 def _unbilled_item(call: Call, group: Call, subscription: Row) -> Row:
     price = charge_item_price(call, group.required("item_price_id"), subscription["currency_code"])
-    unit_price = group.integer("unit_price", least=0)
     own = {
         "entity_type": "charge_item_price",
         "entity_id": price["id"],
         "description": price["external_name"],
-        "unit_amount": price["price"] if unit_price is None else unit_price,
+        "unit_amount": item_amount(call, price, group.integer("unit_price", least=0)),
         "quantity": group.integer("quantity", least=1) or 1,
     }
     return _unbilled(call, group, subscription, own)

@@ -192,12 +192,11 @@ def _item(call: Call, group: Call, subscription_id: str | None, currency: str) -
     price = charge_item_price(call, group.required("item_price_id", longest=100), currency)
     date_from, date_to = group.period("date_from", "date_to")
     now = call.world.clock.now()
-    unit_price = group.integer("unit_price", least=0)
     return LineDraft(
         entity_type="charge_item_price",
         entity_id=price["id"],
         description=group.text("description", longest=250) or price["external_name"],
-        unit_amount=price["price"] if unit_price is None else unit_price,
+        unit_amount=item_amount(call, price, group.integer("unit_price", least=0)),
         quantity=group.integer("quantity", least=1) or 1,
         date_from=now if date_from is None else date_from,
         date_to=now if date_to is None else date_to,
@@ -217,6 +216,15 @@ def charge_item_price(call: Call, price_id: str, currency: str) -> Row:
     if price["currency_code"] != currency:
         raise currency_mismatched(currency, param)
     return price
+
+
+def item_amount(call: Call, price: Row, unit_price: int | None) -> int:
+    """The price asked for where the site allows an override; else it is ignored without a word."""
+    if unit_price is None or not call.world.switches.price_override:
+        return int(price["price"])
+    if unit_price == 0 and not call.world.switches.zero_price_charge_item:
+        raise wrong_value("item_price[unit_price]", "should be greater than 0")
+    return unit_price
 
 
 def currency_mismatched(expected: str, param: str) -> Exception:

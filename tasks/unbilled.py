@@ -1,0 +1,95 @@
+"""Unbilled charges: they belong to a subscription, stand on no invoice yet, and only a list shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from connectors.chargebee.encoding import in_list
+from connectors.chargebee.models import Invoice, LineItem, UnbilledCharge
+from connectors.records import read_record
+from meterbridge.rules.standing import UNBILLED, unbilled_place
+from meterbridge.staging.database import Staging
+from tasks.extract import IDS_PER_LIST
+from tasks.services import Services
+
+NET = "tax_exclusive"
+DAY = 86_400
+
+
+def living(work: Services, subscription_ids: Iterable[str]) -> Iterator[UnbilledCharge]:
+    """The subscriptions' unbilled charges that still wait for an invoice; lists lag."""
+    wanted = sorted(set(subscription_ids))
+    for start in range(0, len(wanted), IDS_PER_LIST):
+        some = {"subscription_id[in]": in_list(wanted[start : start + IDS_PER_LIST])}
+        for entry in work.chargebee.rows("unbilled_charges", some):
+            charge = read_record(UnbilledCharge, entry.get("unbilled_charge"), resource="unbilled charge")
+            if not (charge.deleted or charge.is_voided):
+                yield charge
+
+
+def as_lines(charges: Iterable[UnbilledCharge]) -> tuple[LineItem, ...]:
+    """The charges as the invoice lines that they will be."""
+    return tuple(
+        LineItem(
+            id=one.id,
+            entity_type=one.entity_type,
+            entity_id=one.entity_id,
+            description=one.description,
+            date_from=one.date_from or 0,
+            date_to=one.date_to or 0,
+            unit_amount=one.amount,
+            amount=one.amount,
+            subscription_id=one.subscription_id,
+            customer_id=one.customer_id,
+        )
+        for one in charges
+    )
+
+
+def in_place_of_invoices(charges: Sequence[UnbilledCharge]) -> Iterator[Invoice]:
+    """One for each subscription: what stands for it off the invoices, in an invoice's form."""
+    for subscription_id in dict.fromkeys(one.subscription_id for one in charges if one.subscription_id):
+        own = [one for one in charges if one.subscription_id == subscription_id]
+        total = sum(one.amount for one in own)
+        yield Invoice(
+            id=unbilled_place(subscription_id),
+            status=UNBILLED,
+            customer_id=own[0].customer_id or "",
+            subscription_id=subscription_id,
+            currency_code=own[0].currency_code,
+            price_type=NET,
+            date=0,
+            total=total,
+            sub_total=total,
+            line_items=as_lines(own),
+        )
+
+
+def in_place_of_invoice(work: Services, place: str) -> Invoice | None:
+    """What stands for one subscription off the invoices; None when nothing does."""
+    subscription_id = place.removeprefix(f"{UNBILLED}:")
+    return next(in_place_of_invoices(list(living(work, [subscription_id]))), None)
+
+
+def land_unbilled(work: Services, file: Staging, subscription_ids: Sequence[str]) -> int:
+    """Land the subscriptions' unbilled charges beside the invoices; returns how many subscriptions have some."""
+    places = in_place_of_invoices(list(living(work, subscription_ids)))
+    entries = [{"invoice": {**place.model_dump(mode="json"), "date": None}} for place in places]
+    return file.land_pages("invoices", [json.dumps({"list": entries}).encode()]) if entries else 0
+
+
+def land_billed(work: Services, file: Staging, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ledger's unbilled charges that are unbilled no more; lands their customers' invoices since the earliest."""
+    if not rows:
+        return []
+    waiting = {one.id for one in living(work, (row["subscription_id"] for row in rows))}
+    gone = [row for row in rows if row["line_id"] not in waiting]
+    customers = sorted({row["customer_id"] for row in gone if row["customer_id"]})
+    since = min((int(row["invoice_date"] or 0) for row in gone), default=0) - DAY
+    for start in range(0, len(customers), IDS_PER_LIST):
+        some = {"customer_id[in]": in_list(customers[start : start + IDS_PER_LIST]), "date[after]": str(max(0, since))}
+        pages = work.chargebee.pages("invoices", {**some, "include_deleted": "true"}, sort_by="date")
+        file.land_pages("invoices", (page.body for page in pages))
+    return gone
