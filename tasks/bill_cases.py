@@ -25,8 +25,12 @@ from meterbridge.staging.moments import instant, moment, required
 
 
 def decide_row(row: Mapping[str, Any], policy: BillPolicy, now: datetime) -> list[Decision]:
-    """Decide one row of ``int_bills``; a bill that m3ter no longer has is one, too."""
-    case = case_of(row, now)
+    """Decide one row of ``int_bills``."""
+    return decide_case(case_of(row, now), policy)
+
+
+def decide_case(case: BillCase, policy: BillPolicy) -> list[Decision]:
+    """Decide one bill; one that m3ter no longer has is one, too."""
     return decide_vanished(case) if case.bill.status == "DELETED" else decide_bill(case, policy)
 
 
@@ -106,6 +110,8 @@ def _facts(row: Mapping[str, Any]) -> SubscriptionFacts:
         current_term_end=instant(row["current_term_end"]),
         consolidated=row["consolidated"],
         item_price_ids=tuple(row["item_price_ids"]),
+        auto_close=row["auto_close"],
+        customer_auto_close=row["customer_auto_close"],
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from meterbridge.errors import BrokenInvariant
 from meterbridge.ledger import facts
 from meterbridge.rules.bills import BillPolicy
 from meterbridge.rules.carry import carry_over
+from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import (
     ChargeRule,
@@ -22,7 +23,7 @@ from meterbridge.rules.records import (
 )
 from meterbridge.rules.standing import UNBILLED
 from meterbridge.staging.database import Staging, opened
-from tasks.bill_cases import decide_row
+from tasks.bill_cases import case_of, decide_case
 from tasks.change_set import ChangeSet, Tray, land, refused_before
 from tasks.charge_mappings import Held, Moved, Names, mapping_intents
 from tasks.engine import task
@@ -49,13 +50,18 @@ def decide_bills(run: Run) -> ChangeSet:
     tray = Tray(refused)
     subjects: set[str] = set()
     decisions: list[Decision] = []
+    ahead: list[Deadline] = []
     now = datetime.fromtimestamp(run.started_at, UTC)
     with opened(run.path) as file:
         for row in file.rows("select * from int_bills order by bill_date, id"):
             subjects.add(row["id"])
-            decisions += decide_row(row, policy, now)
-        for decision in carry_over(decisions) if policy.negative_delta == "net" else decisions:
+            case = case_of(row, now)
+            decisions += decide_case(case, policy)
+            ahead += deadlines(case, policy.auto_close_days)
+        closings = {one.invoice_id: one.closes_at for one in ahead}
+        for decision in by_risk(carry_over(decisions) if policy.negative_delta == "net" else decisions, closings):
             tray.put(decision)
+        _land_deadlines(file, ahead)
         _follow_mappings(file, tray, names, subjects)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
@@ -119,6 +125,11 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
 
 def _held(row: Mapping[str, Any], invoice_id: str, line_id: str) -> Held:
     return Held(key_from_text(row["key"]), invoice_id, line_id, tuple(json.loads(row["bill_line_ids"] or "[]")))
+
+
+def _land_deadlines(file: Staging, ahead: Iterable[Deadline]) -> None:
+    file.clear("map_deadlines")
+    file.land_rows("map_deadlines", ({**asdict(one), "closes_at": one.closes_at.isoformat()} for one in ahead))
 
 
 def _land_mapped(file: Staging, intents: list[Intent]) -> None:

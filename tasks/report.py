@@ -16,6 +16,7 @@ from meterbridge.rules.keys import key_from_text, shown
 from meterbridge.rules.money import amount_text
 from meterbridge.staging.database import Staging, opened
 from tasks.change_set import ChangeSet
+from tasks.closing_soon import announce_closing, closing_soon
 from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.runs import Run
@@ -42,6 +43,7 @@ class RunReport(BaseModel):
     out_of_scope: int = 0
     waiting: list[dict[str, Any]] = Field(default_factory=list)
     awaiting_approval: list[dict[str, Any]] = Field(default_factory=list)
+    closing_soon: list[dict[str, Any]] = Field(default_factory=list)
     held: int = 0
     quarantined: list[dict[str, Any]] = Field(default_factory=list)
     recovered: int = 0
@@ -76,6 +78,7 @@ def build(
     with opened(run.path) as file:
         extracted = _extracted(file)
         aside = list(file.rows("select * from out_set_aside where decision <> 'out_of_scope' order by rowid"))
+        soon = list(closing_soon(work, run, file))
     refused = [] if delivered is None else delivered.refused
     return RunReport(
         flow=run.flow,
@@ -87,6 +90,7 @@ def build(
         unchanged=change_set.unchanged,
         out_of_scope=change_set.out_of_scope,
         waiting=_waiting(work, aside, run),
+        closing_soon=soon,
         held=delivered.held if delivered else 0,
         quarantined=[*_quarantined(aside), *refused],
         recovered=recovered[0],
@@ -162,6 +166,8 @@ def publish(run: Run, report: RunReport) -> None:
         name = f"{run.flow}-{run.connection}".replace("_", "-")
         create_markdown_artifact(summary(report), key=f"{name}-report", description=f"What {run.flow} did.")
         create_table_artifact(_table(run), key=f"{name}-change-set", description=_caption(report))
+        if report.closing_soon:
+            announce_closing(run, report.closing_soon)
     logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
 
 
@@ -179,6 +185,17 @@ def summary(report: RunReport) -> str:
         f"| quarantined | {len(report.quarantined)} |",
         f"| held by another run | {report.held} |",
     ]
+    if report.closing_soon:
+        lines += [
+            "",
+            "## Drafts that close soon, without this money",
+            "",
+            "| closes | amount | record | what holds it |",
+        ]
+        lines += ["|---|---:|---|---|"]
+        for row in report.closing_soon[:SHOWN_ROWS]:
+            held = f"{row['state']} {row['code']}".strip()
+            lines.append(f"| {row['closes_at']} | {money(row)} | `{shown(row['key'])}` | {held} |")
     if report.quarantined:
         lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]
         for row in report.quarantined[:SHOWN_ROWS]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from meterbridge.ledger import bills, facts, intents, mappings, watermarks
 from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Key
-from meterbridge.staging.database import opened
+from meterbridge.staging.database import Staging, opened
+from tasks.closing_soon import closings_of
 from tasks.engine import task
 from tasks.extract_bills import SINCE, since
 from tasks.runs import Run
@@ -86,8 +88,18 @@ def settle_bills(run: Run) -> int:
             _rest(tx, run, row["id"], touched | set(aside), standing)
             bills.put(tx, _state(row, unsettled))
         _sent_before(tx, run, {row["id"] for row in staged}, touched | set(aside), standing)
+        _remember_closings(tx, file)
         tx.commit()
     return len(staged)
+
+
+def _remember_closings(tx: Writer, file: Staging) -> None:
+    """Beside each portion of this run, when the draft that it is meant for closes."""
+    closings = closings_of(file)
+    for row in bills.portions(tx):
+        closes = closings.get((row.bill_id, row.subscription_id))
+        if closes is not None and closes != row.until:
+            bills.put_portion(tx, replace(row, until=closes))
 
 
 def _put(tx: Writer, portion: bills.Portion) -> None:

@@ -14,6 +14,7 @@ from meterbridge.settings import Settings
 
 FLOWS = ("sync_subscriptions", "sync_bills")
 SHOWN_RUNS = 8
+HOUR = 3_600
 
 
 def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "runs": [_run(row) for row in runs.recent(rx, limit=SHOWN_RUNS)],
             "open_intents": dict(sorted(open_intents.items())),
             "waiting": waiting,
+            "closing_soon": _closing_soon(rx, settings, vendors_now),
             "overdue": sum(1 for row in waiting if row["overdue"]),
             "quarantined": _by_code(aside, now),
             "quarantined_records": len(aside),
@@ -90,6 +92,29 @@ def _waiting(rx: Reader, settings: Settings, vendors_now: float) -> list[dict[st
             }
         )
     return rows
+
+
+def _closing_soon(rx: Reader, settings: Settings, vendors_now: float) -> list[dict[str, Any]]:
+    """Money that is not on its draft yet although that closes soon, the soonest first."""
+    last = vendors_now + settings.close_warning_hours * HOUR
+    rows = [
+        portion
+        for portion in bills.portions(rx)
+        if portion.state in ("waiting", "proposed", "quarantined") and portion.until is not None
+    ]
+    return [
+        {
+            "bill_id": portion.bill_id,
+            "subscription_id": portion.subscription_id,
+            "amount": portion.wanted,
+            "currency": portion.currency,
+            "state": portion.state,
+            "closes_at": words.instant(portion.until),
+            "closes_in_seconds": round(portion.until - vendors_now),
+        }
+        for portion in sorted(rows, key=lambda one: (one.until, -one.wanted))
+        if portion.until is not None and vendors_now <= portion.until <= last
+    ]
 
 
 def _by_code(aside: Iterable[quarantine.QuarantineRow], now: float) -> list[dict[str, Any]]:

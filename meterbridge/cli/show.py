@@ -76,6 +76,10 @@ def report_table(report: RunReport) -> None:
         rows.append(("held by another run", "", report.held))
     rows += [("requests", name, count) for name, count in report.requests.items()]
     table(title, ("what", "of", "count"), rows, right=("count",))
+    if report.closing_soon:
+        soon = [(r["closes_at"], shown(r["key"]), money(r), f"{r['state']} {r['code']}") for r in report.closing_soon]
+        columns = ("closes", "record", "amount", "held")
+        table("Drafts that close soon, without this money", columns, soon, right=("amount",))
     if report.waiting:
         cells = [(shown(r["key"]), money(r), r["reason"]) for r in report.waiting]
         table("Waiting", ("record", "amount", "why"), cells, right=("amount",))

@@ -43,6 +43,8 @@ class BillState:
 class Portion:
     """A bill's share of one subscription; ``wanted`` in minor units, ``since`` and ``until`` in epoch seconds.
 
+    ``until``: when the draft that it is meant for closes by itself; None where none is known to.
+
     ``since`` tells since when it is in this state, None means now; a portion that
     already was in it keeps the earlier instant, so that the age of waiting money counts on.
     """

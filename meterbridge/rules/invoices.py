@@ -73,19 +73,24 @@ def choose_invoice(invoices: Sequence[Invoice], demand: Demand) -> Chosen | NoIn
     newest: a late bill still goes on the open draft. Among invoices of one
     instant, the subscription's own, then one with a line of it, decides.
     """
-    candidates = sorted((one for one in invoices if _takes(one, demand)), key=lambda one: (_dated(one), one.id))
-    if not candidates:
+    able = candidates(invoices, demand)
+    if not able:
         return NoInvoice()
-    begun = [one for one in candidates if one.id in demand.standing_on]
+    begun = [one for one in able if one.id in demand.standing_on]
     earliest = demand.due - demand.tolerance if demand.due else NEVER
-    fitting = [one for one in candidates if _dated(one) >= earliest]
+    fitting = [one for one in able if _dated(one) >= earliest]
     late = not fitting
-    pool = begun or fitting or candidates
+    pool = begun or fitting or able
     wanted = _dated(pool[-1] if late else pool[0])
     rivals = [one for one in pool if _dated(one) == wanted]
     nearest = max(_nearness(one, demand.subscription.id) for one in rivals)
     rivals = [one for one in rivals if _nearness(one, demand.subscription.id) == nearest]
     return Chosen(rivals[0], late) if len(rivals) == 1 else Ambiguous(tuple(rivals))
+
+
+def candidates(invoices: Sequence[Invoice], demand: Demand) -> list[Invoice]:
+    """The pending invoices that could take the portion, the earliest first."""
+    return sorted((one for one in invoices if _takes(one, demand)), key=lambda one: (_dated(one), one.id))
 
 
 def _takes(invoice: Invoice, demand: Demand) -> bool:

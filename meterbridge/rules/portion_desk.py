@@ -14,6 +14,7 @@ from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import adopt_charge, create_charge, remove_charge
 from meterbridge.rules.charge_sets import Method, create_set
 from meterbridge.rules.credits import credit_of
+from meterbridge.rules.deadlines import closing
 from meterbridge.rules.deltas import Plan, corrections_that_stand, replan
 from meterbridge.rules.invoices import (
     LIVING,
@@ -212,9 +213,13 @@ class Desk:
         if settled is None or self.case.now >= settled:
             return None, ()
         send, why = settled, f"bill {self.case.bill.id} may be recalculated until {settled:%Y-%m-%d %H:%M} UTC"
-        if isinstance(choice, Chosen) and choice.invoice.date and self.policy.auto_close_days is not None:
+        subscription = self.case.subscriptions.get(portion.subscription_id)
+        closes = (
+            closing(choice.invoice, subscription, self.policy.auto_close_days) if isinstance(choice, Chosen) else None
+        )
+        if isinstance(choice, Chosen) and closes is not None:
             guard = max(timedelta(hours=1), timedelta(seconds=2 * self.policy.schedule_interval_seconds))
-            last = choice.invoice.date + timedelta(days=self.policy.auto_close_days) - guard
+            last = closes - guard
             if last < settled:
                 send, why = last, f"{why}; draft {choice.invoice.id} closes soon after {last:%Y-%m-%d %H:%M} UTC"
         if self.case.now >= send:

@@ -269,7 +269,10 @@ class PlacedPlan:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionFacts:
-    """What the bill rule needs of a Chargebee subscription."""
+    """What the bill rule needs of a Chargebee subscription.
+
+    ``auto_close`` and ``customer_auto_close`` override the site's rule for closing drafts, where they are set.
+    """
 
     id: str
     customer_id: str
@@ -281,6 +284,8 @@ class SubscriptionFacts:
     current_term_end: datetime | None
     consolidated: bool
     item_price_ids: tuple[str, ...] = ()
+    auto_close: bool | None = None
+    customer_auto_close: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,12 @@ class BillSettings(BaseSettings):
         le=50,
         about="Days after which the site closes pending invoices by itself; unset = by hand.",
     )
+    close_warning_hours: float = own(
+        "close_warning_hours",
+        24,
+        ge=0,
+        about="Hours before a draft closes by itself from which on money that is not on it yet is warned of.",
+    )
     schedule_interval_seconds: int = own(
         "schedule_interval_seconds", 3600, ge=60, about="How often sync_bills is scheduled, seconds."
     )

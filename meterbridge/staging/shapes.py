@@ -16,7 +16,8 @@ _CUSTOMER = (
     "STRUCT(id VARCHAR, company VARCHAR, first_name VARCHAR, last_name VARCHAR, email VARCHAR, "
     f"preferred_currency_code VARCHAR, billing_address {_ADDRESS}, "
     "relationship STRUCT(parent_id VARCHAR, payment_owner_id VARCHAR, invoice_owner_id VARCHAR), "
-    "consolidated_invoicing VARCHAR, deleted VARCHAR, updated_at VARCHAR, resource_version VARCHAR)"
+    "consolidated_invoicing VARCHAR, auto_close_invoices VARCHAR, deleted VARCHAR, updated_at VARCHAR, "
+    "resource_version VARCHAR)"
 )
 
 _ITEM = (
@@ -28,7 +29,8 @@ _SUBSCRIPTION = (
     "STRUCT(id VARCHAR, customer_id VARCHAR, status VARCHAR, currency_code VARCHAR, billing_period VARCHAR, "
     "billing_period_unit VARCHAR, start_date VARCHAR, trial_end VARCHAR, started_at VARCHAR, activated_at VARCHAR, "
     "current_term_start VARCHAR, current_term_end VARCHAR, next_billing_at VARCHAR, cancelled_at VARCHAR, "
-    "pause_date VARCHAR, resume_date VARCHAR, created_at VARCHAR, updated_at VARCHAR, resource_version VARCHAR, "
+    "pause_date VARCHAR, resume_date VARCHAR, auto_close_invoices VARCHAR, "
+    "created_at VARCHAR, updated_at VARCHAR, resource_version VARCHAR, "
     f"deleted VARCHAR, has_scheduled_changes VARCHAR, subscription_items {_ITEM}[], item_tiers JSON)"
 )
 
@@ -154,6 +156,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "carried",
         "bill_line_ids",
     ),
+    "map_deadlines": ("bill_id", "subscription_id", "invoice_id", "closes_at"),
     "map_moved_charges": (
         "key",
         "draft_id",

@@ -15,6 +15,7 @@ select
     c.billing_address as address,
     c.relationship.invoice_owner_id as invoice_owner_id,
     coalesce(c.consolidated_invoicing = 'true', false) as consolidated,
+    c.auto_close_invoices = 'true' as auto_close,
     coalesce(c.deleted = 'true', false) as deleted,
     coalesce(try_cast(c.resource_version as bigint), 0) as resource_version
 from seen

@@ -23,6 +23,7 @@ select
     try_cast(entry.subscription.updated_at as bigint) as updated_at,
     coalesce(try_cast(entry.subscription.resource_version as bigint), 0) as resource_version,
     coalesce(entry.subscription.deleted = 'true', false) as deleted,
+    entry.subscription.auto_close_invoices = 'true' as auto_close,
     entry.subscription.subscription_items as items,
     entry.subscription.item_tiers as item_tiers,
     entry.customer.id is not null as has_customer
