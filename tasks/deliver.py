@@ -136,7 +136,7 @@ def _set_dependents_aside(run: Run, waves: Sequence[Wave], done: Delivered) -> N
         tx.commit()
 
 
-@task(name="probe open {wave.kind}", tags=("probe",))
+@task(name="probe open {wave.kind}")
 def probe_open(run: Run, wave: Wave) -> Receipt:
     """Find out what became of writes that were left without an answer, before anything is sent again."""
     work = services(run.run_id)
@@ -146,7 +146,7 @@ def probe_open(run: Run, wave: Wave) -> Receipt:
     return _send(run, wave, rows) if rows else Receipt()
 
 
-@task(name="deliver {wave.kind} {number}", tags=("deliver",))
+@task(name="deliver {wave.kind} {number}")
 def deliver_batch(run: Run, wave: Wave, number: int, size: int) -> Receipt:
     """Claim up to ``size`` intents of the wave, send them, record every outcome."""
     del number  # names the task run

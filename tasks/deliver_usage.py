@@ -50,7 +50,7 @@ class UsageDelivered:
     throttled: int = 0
 
 
-@task(name="deliver usage", tags=("m3ter-ingest",))
+@task(name="deliver usage")
 def deliver_usage(run: Run, given: UsageInput, sendable: int) -> UsageDelivered:
     """Send every batch that the ledger does not know as sent. Killed anywhere, the next run goes on from there."""
     work = services(run.run_id)

@@ -1,6 +1,6 @@
 """Where Prefect stops: ``task`` makes a Prefect task that is a plain function outside a flow run.
 
-Inside a flow run each call is a task run with retries, a name and tags. Outside
+Inside a flow run each call is a task run with retries and a name. Outside
 (``sync_bills.fn(...)``: tests, crash drills) the same functions run bare, so that
 nothing of ours depends on what Prefect records.
 """
@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import prefect
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TagsContext
 
 from meterbridge.errors import RetriableError
 
@@ -55,14 +55,17 @@ def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
     return False
 
 
-def task(*, name: str, tags: tuple[str, ...] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a stage or a batch a Prefect task; ``name`` may hold the function's parameters in braces."""
+def task(*, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a stage or a batch a Prefect task; ``name`` may hold the function's parameters in braces.
+
+    Task runs carry no tags, not even those of the flow run: for each tagged one Prefect asks its server
+    for a concurrency slot, whether a limit exists or not. That was a third to a whole second a task.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         inside: Callable[P, R] = prefect.task(
             name=function.__name__,
             task_run_name=name,
-            tags=list(tags),
             retries=len(RETRY_DELAYS_SECONDS),
             retry_delay_seconds=list(RETRY_DELAYS_SECONDS),
             retry_condition_fn=is_retriable,
@@ -74,7 +77,8 @@ def task(*, name: str, tags: tuple[str, ...] = ()) -> Callable[[Callable[P, R]],
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if FlowRunContext.get() is None or _plain.get():
                 return function(*args, **kwargs)
-            return inside(*args, **kwargs)
+            with TagsContext(current_tags=set()):
+                return inside(*args, **kwargs)
 
         return call
 

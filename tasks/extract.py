@@ -41,7 +41,7 @@ CHANGE_EVENTS = (
 )
 
 
-@task(name="extract customers", tags=("chargebee",))
+@task(name="extract customers")
 def extract_customers(run: Run) -> int:
     """Customers changed in the window; in a full read all of them, because old rows may lack updated_at."""
     if run.request.ids:
@@ -54,7 +54,7 @@ def extract_customers(run: Run) -> int:
     return landed
 
 
-@task(name="extract subscriptions", tags=("chargebee",))
+@task(name="extract subscriptions")
 def extract_subscriptions(run: Run) -> int:
     """Subscriptions changed in the window, deleted ones too, and those that a quarantine waits for."""
     work = services(run.run_id)
@@ -72,7 +72,7 @@ def extract_subscriptions(run: Run) -> int:
     return landed
 
 
-@task(name="recover missed subscriptions", tags=("chargebee",))
+@task(name="recover missed subscriptions")
 def recover_missed(run: Run) -> tuple[int, int]:
     """Compare the window's events with what was listed, and read by id what the list missed.
 
@@ -106,7 +106,7 @@ def recover_missed(run: Run) -> tuple[int, int]:
     return len(missed) - missing, missing
 
 
-@task(name="extract m3ter plans", tags=("m3ter",))
+@task(name="extract m3ter plans")
 def extract_plans(run: Run) -> int:
     """m3ter's plans and their templates, which hold currency and product."""
     work = services(run.run_id)
@@ -116,7 +116,7 @@ def extract_plans(run: Run) -> int:
         return file.land_rows("raw_m3ter__plans", work.m3ter.plans())
 
 
-@task(name="extract invoice owners", tags=("chargebee",))
+@task(name="extract invoice owners")
 def extract_owners(run: Run) -> int:
     """Customers whom staged customers name as invoice owner and that neither this run nor the ledger has."""
     work = services(run.run_id)
@@ -136,7 +136,7 @@ def extract_owners(run: Run) -> int:
         return file.make("subscriptions", "stg_customers") if missing else 0
 
 
-@task(name="find what m3ter has already", tags=("m3ter",))
+@task(name="find what m3ter has already")
 def find_existing(run: Run) -> int:
     """Accounts, account plans and mappings in m3ter of customers that the ledger does not know.
 

@@ -30,7 +30,7 @@ FEW_BILLS = 20
 """Up to this many bills new to the ledger their mappings are looked up one by one, beyond that by the whole list."""
 
 
-@task(name="extract bills", tags=("m3ter",))
+@task(name="extract bills")
 def extract_bills(run: Run) -> int:
     """Bills of the window whose version, calculation, status or lock differs from the ledger, with their lines."""
     work = services(run.run_id)
@@ -148,7 +148,7 @@ def _land_codes(work: Services, file: Staging) -> None:
                 file.land_rows("raw_m3ter__codes", ({**row, "kind": kind} for row in page))
 
 
-@task(name="find where bills belong", tags=("chargebee", "m3ter"))
+@task(name="find where bills belong")
 def find_placements(run: Run) -> int:
     """Account plans of accounts the ledger does not know, the subscriptions concerned, mappings of new bills."""
     work = services(run.run_id)
@@ -200,7 +200,7 @@ def _land_mappings(work: Services, file: Staging, entity: str, m3ter_id: str) ->
     file.land_rows("raw_m3ter__external_mappings", ours)
 
 
-@task(name="extract invoices", tags=("chargebee",))
+@task(name="extract invoices")
 def extract_invoices(run: Run) -> int:
     """All pending invoices; of customers with bills new to the ledger every invoice since the first service start.
 

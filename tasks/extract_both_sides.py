@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 DAY_SECONDS = 86_400
 
 
-@task(name="look for known account plans", tags=("m3ter",))
+@task(name="look for known account plans")
 def find_known_plans(run: Run) -> int:
     """Account plans that the ledger knows and no list showed, by id; returns how many were there after all."""
     work = services(run.run_id)
@@ -47,7 +47,7 @@ def _account_plan(work: Services, account_plan_id: str) -> Mapping[str, Any] | N
         raise
 
 
-@task(name="extract every bill", tags=("m3ter",))
+@task(name="extract every bill")
 def extract_every_bill(run: Run) -> int:
     """All bills since the first bill date, with their lines, and every earlier one that has a charge of ours."""
     work = services(run.run_id)
@@ -84,7 +84,7 @@ def _land(file: Staging, bill: Mapping[str, Any]) -> None:
     file.land_rows("raw_m3ter__bill_lines", ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ()))
 
 
-@task(name="extract every invoice", tags=("chargebee",))
+@task(name="extract every invoice")
 def extract_every_invoice(run: Run) -> int:
     """All pending invoices, and all invoices dated since the bills' first service start."""
     work = services(run.run_id)

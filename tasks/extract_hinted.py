@@ -33,7 +33,7 @@ def extract_asked(run: Run) -> int:
     return extract_hinted(run) if run.request.hints else extract_subscriptions(run)
 
 
-@task(name="extract what events name", tags=("chargebee",))
+@task(name="extract what events name")
 def extract_hinted(run: Run) -> int:
     """Subscriptions and customers that events name, at least in the version that the event told of.
 

@@ -62,7 +62,7 @@ class _Trail:
         self.seen = {row["id"]: invoice_of(row) for row in self.file.rows("select * from stg_invoices")}
 
 
-@task(name="follow invoices", tags=("chargebee",))
+@task(name="follow invoices")
 def follow_invoices(run: Run) -> int:
     """Find where the ledger's charges stand now; returns how many stand elsewhere or otherwise than it knows.
 

@@ -13,7 +13,7 @@ from tasks.services import services
 logger = logging.getLogger(__name__)
 
 
-@task(name="look for m3ter's own integration", tags=("m3ter",))
+@task(name="look for m3ter's own integration")
 def refuse_native(run: Run) -> list[str]:
     """Stop a run that would write while m3ter sends the same bills; a dry run goes on and says so.
 

@@ -53,7 +53,7 @@ def by_file(run: Run, request: UsageRequest, preflight: Preflight) -> bool:
     return request.via == "file"
 
 
-@task(name="upload usage", tags=("m3ter",))
+@task(name="upload usage")
 def upload_usage(run: Run, given: UsageInput, sendable: int) -> UsageDelivered:
     """Send what the ledger does not know as sent, file by file. Killed anywhere, the next run goes on from there."""
     work = services(run.run_id)

@@ -27,7 +27,7 @@ MOST_RECORDS = 1_000
 RUNS_SEARCHED = 100
 
 
-@task(name="collect late usage failures", tags=("m3ter",))
+@task(name="collect late usage failures")
 def collect_failures(run: Run) -> tuple[Quarantined, ...]:
     """Read m3ter's ingest events since the last look, and set the measurements aside that they are about.
 

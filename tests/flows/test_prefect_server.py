@@ -105,6 +105,10 @@ def test_deployments_run_on_a_server_with_a_process_worker(world: dict[str, str]
             assert json.loads(again)["applied"] == {}
         names = [row["name"] for row in httpx.post(f"{api}/flow_runs/filter", json={}).raise_for_status().json()]
         assert {"sync_subscriptions", "sync_bills", "sync_bills dry run"} <= set(names)
+        tasks = httpx.post(f"{api}/task_runs/filter", json={}).raise_for_status().json()
+        # A tagged task run would ask the server for a slot per tag: a third of a second and more each.
+        assert len(tasks) > 20
+        assert not [task["name"] for task in tasks if task["tags"]]
         artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}).raise_for_status().json()
         by_key = {row["key"]: row for row in artifacts}
         assert "# Run of sync_bills" in by_key["sync-bills-default-report"]["data"]
