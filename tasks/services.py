@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
 from meterbridge import log
 from meterbridge.clock import Clock, boottime
-from meterbridge.errors import SetupError
 from meterbridge.ledger import allowances
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings, load_settings
@@ -161,13 +159,6 @@ def serving(overrides: Mapping[str, Any] | None = None) -> Iterator[Services]:
         yield built
     finally:
         built.close()
-
-
-def refuse_all_but_loopback(settings: Settings) -> None:
-    """Raise SetupError MB-LOOPBACK unless every vendor URL is on this machine."""
-    for url in (settings.chargebee_url, settings.m3ter_base_url, settings.m3ter_ingest_url):
-        if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
-            raise SetupError("MB-LOOPBACK", f"{url} is not a loopback address")
 
 
 def staging_path(settings: Settings, flow: str, run_id: str) -> Path:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meterbridge.cli import show
+from meterbridge.cli.prefect_ready import using
+from meterbridge.cli.short_lived import ShortLivedServer
 from meterbridge.errors import BrokenInvariant
 from meterbridge.rules.keys import shown
 from meterbridge.rules.money import amount_text
-from meterbridge.settings import load_settings, use_environment
+from meterbridge.settings import load_settings, refuse_all_but_loopback, use_environment
 
 if TYPE_CHECKING:
     from meterbridge.sandbox import Sandbox
@@ -34,9 +36,11 @@ def demo(
 
     with Sandbox(build("demo", seed=seed)) as sandbox:
         isolate(home, sandbox)
+        server = ShortLivedServer()
         _say("The sandbox of both vendors listens on", sandbox.url)
         _say("Starting Prefect's ephemeral server …", "10–20 s")
-        reports = _walk(sandbox)
+        with using(server):
+            reports = _walk(sandbox)
     _conclude(home, reports, time.monotonic() - started)
 
 
@@ -53,8 +57,6 @@ def isolate(home: Path, sandbox: Sandbox) -> None:
             "METERBRIDGE_M3TER_REQUESTS_PER_SECOND": "1000",
             "METERBRIDGE_LOG_LEVEL": "ERROR",
             "PREFECT_HOME": str(home / "prefect"),
-            "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_LEVEL": "ERROR",
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -62,8 +64,6 @@ def isolate(home: Path, sandbox: Sandbox) -> None:
         }
     )
     os.chdir(home)  # Prefect reads prefect.toml, pyproject.toml and .env where it stands
-    from tasks.services import refuse_all_but_loopback
-
     refuse_all_but_loopback(load_settings())
 
 

@@ -9,8 +9,8 @@ import typer
 from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
+from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import console, table, write
-from meterbridge.cli.sync import prepare_prefect
 from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents
 from meterbridge.ledger import quarantine as records
@@ -161,10 +161,10 @@ def dismiss(
 
 def reconcile(as_json: AsJson = False) -> None:
     """Read both sides anew and compare: account plans item by item, charges to the minor unit. Writes nothing there."""
-    prepare_prefect()
-    from flows.reconcile import reconcile as compare
+    with prefect_ready("reconcile"):
+        from flows.reconcile import reconcile as compare
 
-    report = compare()
+        report = compare()
     if as_json:
         write(report.model_dump(mode="json"))
     else:

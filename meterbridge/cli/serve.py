@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -15,9 +14,10 @@ import typer
 
 from meterbridge.cli.draining import DrainLoop, drain_by_prefect
 from meterbridge.cli.ledger_here import ledger_here
+from meterbridge.cli.prefect_ready import prefect_defaults
 from meterbridge.cli.schedules import run_schedules
-from meterbridge.cli.sync import prepare_prefect
-from meterbridge.errors import RetriableError, SetupError
+from meterbridge.cli.sockets import bound
+from meterbridge.errors import SetupError
 from meterbridge.receiver import Receiver
 from meterbridge.settings import Settings, load_settings
 
@@ -42,7 +42,7 @@ def serve(
     settings = load_settings()
     _check(settings, drain=drain, schedules=schedules)
     if drain and os.environ.get("PREFECT_API_URL"):
-        prepare_prefect()
+        prefect_defaults()
     with ledger_here() as (_, ledger), _scheduling(schedules):
         loop = DrainLoop(ledger, drain_by_prefect(), limit=limit) if drain else None
         app = Receiver(settings, ledger, loop.arrived if loop else lambda: None)
@@ -72,28 +72,11 @@ def _listen(app: Receiver, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; by then the drain has still to end its batch.
         signal.signal(number, lambda _number, _frame: None)
-    with _bound(host, port) as bound:
+    with bound(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"listening on http://{shown}:{bound.getsockname()[1]}", err=True)
+        typer.echo(f"listening on http://{shown}:{listening.getsockname()[1]}", err=True)
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False)
-        uvicorn.Server(config).run(sockets=[bound])
-
-
-@contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named: else asyncio takes it for no TCP socket, and every answer waits 40 ms for an ACK.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind((host, port))
-        except OSError as failure:
-            message = f"port {port} on {host} cannot be used: {failure.strerror or failure}"
-            raise RetriableError(
-                "MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one."
-            ) from failure
-        bound.listen(2048)
-        yield bound
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 @contextmanager

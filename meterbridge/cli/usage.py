@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import report_table, table, write
 from meterbridge.errors import SetupError
 
@@ -38,12 +39,10 @@ def usage(
     """Usage files, tables and queries → m3ter measurements."""
     if preview < 0:
         raise SetupError("MB-USAGE-ERROR", "--preview takes a count of rows")
-    from meterbridge.cli.sync import prepare_prefect
+    with prefect_ready("usage"):
+        from flows.sync_usage import sync_usage
 
-    prepare_prefect()
-    from flows.sync_usage import sync_usage
-
-    report = sync_usage(mapping, sources, via, strict=strict, allow_old=allow_old, preview=preview, dry_run=dry_run)
+        report = sync_usage(mapping, sources, via, strict=strict, allow_old=allow_old, preview=preview, dry_run=dry_run)
     if as_json:
         write(report.model_dump(mode="json"))
     elif report.preview:

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
@@ -35,6 +36,7 @@ __all__ = [
     "PREFIXES",
     "Settings",
     "load_settings",
+    "refuse_all_but_loopback",
     "state_directory",
     "stripped_environment",
     "use_environment",
@@ -156,3 +158,10 @@ def use_environment(values: Mapping[str, str]) -> None:
     for name in set(os.environ) - set(kept):
         del os.environ[name]
     os.environ.update(values)
+
+
+def refuse_all_but_loopback(settings: Settings) -> None:
+    """Raise SetupError MB-LOOPBACK unless every vendor URL is on this machine."""
+    for url in (settings.chargebee_url, settings.m3ter_base_url, settings.m3ter_ingest_url):
+        if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise SetupError("MB-LOOPBACK", f"{url} is not a loopback address")

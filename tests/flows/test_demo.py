@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from meterbridge.errors import SetupError
-from meterbridge.settings import Settings, load_settings, stripped_environment, use_environment
-from tasks.services import refuse_all_but_loopback
+from meterbridge.settings import Settings, load_settings, refuse_all_but_loopback, stripped_environment, use_environment
 
 HOSTILE = {
     "CHARGEBEE_SITE": "real-company",

@@ -1,0 +1,93 @@
+"""What a command needs around a flow: Prefect's settings for one run, and a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+import typer
+
+from meterbridge import log
+from meterbridge.cli.short_lived import ShortLivedServer
+from meterbridge.errors import SetupError
+from meterbridge.settings import load_settings
+
+DEFAULTS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,meterbridge,connectors",
+}
+WITHOUT_SERVER = {
+    # What stops a run is told once, by us; Prefect would tell it twice more, with a traceback.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    # Nobody will look there for the log of a run that ends with its server.
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+}
+
+
+def prefect_defaults() -> None:
+    """Settings for Prefect where the caller has none; checks ours first."""
+    settings = load_settings()
+    settings.require_vendors()
+    log.configure(settings.log_level, settings.log_format)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def prefect_ready(*tags: str) -> Iterator[None]:
+    """Inside the block flows can run: on the server that Prefect's settings name, else on a short-lived one of ours.
+
+    Args:
+        tags: What the flow runs carry besides ``meterbridge``.
+    """
+    prefect_defaults()
+    if _is_server_named():
+        with tagged(*tags):
+            yield
+        return
+    typer.echo("No PREFECT_API_URL: starting Prefect's ephemeral server (10–20 s) …", err=True)
+    for name, value in WITHOUT_SERVER.items():
+        os.environ.setdefault(name, value)
+    with using(ShortLivedServer()), tagged(*tags):
+        yield
+
+
+@contextmanager
+def using(server: ShortLivedServer) -> Iterator[None]:
+    """Run the block's flows on a server that has been begun. Imports the flows while it comes up."""
+    for module in ("flows.sync_subscriptions", "flows.sync_bills"):
+        import_module(module)
+    server.wait()
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    os.environ["PREFECT_API_URL"] = server.url
+    refresh_global_settings_context()
+    # Heartbeats tell a server that outlives its runs which of them died; each flow would wait a second for their end.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+@contextmanager
+def tagged(*tags: str) -> Iterator[None]:
+    """The flow runs of the block carry these tags."""
+    import prefect
+
+    with prefect.tags("meterbridge", *tags):
+        yield
+
+
+def _is_server_named() -> bool:
+    """Whether the environment, Prefect's profile or its files name a server."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    from prefect.settings import get_current_settings
+
+    found = get_current_settings()
+    if not found.api.url and not found.server.ephemeral.enabled:
+        message = "PREFECT_API_URL is not set, and PREFECT_SERVER_EPHEMERAL_ENABLED forbids a server of our own"
+        raise SetupError("MB-SETTING", message)
+    return bool(found.api.url)
