@@ -12,6 +12,9 @@ from meterbridge.errors import SetupError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where PyYAML has it: three times in each run the pure one took 17 ms of CPU for a map of 13 rows."""
+
 
 def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) -> tuple[ModelT | None, yaml.Node | None]:
     """The file's content as ``model``, and its syntax tree for :func:`line_of`; (None, None) for an empty file.
@@ -25,8 +28,9 @@ def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) ->
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        loader = LOADER(text)
+        root = loader.get_single_node()
+        content = None if root is None else loader.construct_document(root)
     except FileNotFoundError as failure:
         raise SetupError(code, f"{path} does not exist", remedy=missing) from failure
     except (OSError, UnicodeDecodeError) as failure:
