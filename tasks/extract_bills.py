@@ -97,9 +97,9 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
         listed.add(bill["id"])
         if bill["id"] in again or _differs(bill, known.get(bill["id"])):
             wanted.append(bill["id"])
-    vanished = [
-        s.bill_id for s in known.values() if s.bill_id not in listed and (_in_sight(s, start) or s.bill_id in unproven)
-    ]
+    gone = [s for s in known.values() if s.bill_id not in listed]
+    # One known to be deleted is decided again like any other while something of it is set aside or under way.
+    vanished = [s.bill_id for s in gone if _in_sight(s, start) or s.bill_id in unproven | again]
     return tuple(dict.fromkeys([*reversed(wanted), *vanished]))
 
 

@@ -201,7 +201,13 @@ def _children(case: CustomerCase, steps: Iterable[Step], accounts: AccountPolicy
         child = f"{case.customer.id}~{subscription.id}"
         known = any(one.customer_id == child and one.account_id in held for one in case.known_children)
         if (child,) in used or known:
-            yield decide_child_account(case, subscription, accounts)
+            yield decide_child_account(case, subscription.id, subscription.currency, accounts)
+    # A customer that changed alone comes without its subscriptions: its accounts carry its name all the same.
+    read = {f"{case.customer.id}~{subscription.id}" for subscription in case.subscriptions}
+    for one in case.known_children:
+        if one.customer_id not in read and one.account_id in held:
+            subscription_id = one.customer_id.removeprefix(f"{case.customer.id}~")
+            yield decide_child_account(case, subscription_id, one.currency, accounts)
 
 
 def _pending(accounts: Iterable[Decision]) -> frozenset[Ref]:

@@ -264,15 +264,17 @@ def child_code(key: Key) -> str:
     return f"{key[0][: CODE_LENGTH - 13].rstrip()}~{tail}"
 
 
-def decide_child_account(case: CustomerCase, subscription: Subscription, policy: AccountPolicy) -> Decision:
-    """Decide the account under the customer's that holds ``subscription``."""
-    key = child_key(case.customer.id, subscription.id)
+def decide_child_account(
+    case: CustomerCase, subscription_id: str, currency: str | None, policy: AccountPolicy
+) -> Decision:
+    """Decide the account under the customer's that holds one subscription, in that one's currency."""
+    key = child_key(case.customer.id, subscription_id)
     wanted, warnings = fields_of(case.customer, policy)
-    suffix = f" · {subscription.id}"
+    suffix = f" · {subscription_id}"
     wanted |= {
         "code": child_code(key),
         "name": wanted["name"][: NAME_LENGTH - len(suffix)] + suffix,
-        "currency": subscription.currency,
+        "currency": currency,
         "parentAccountId": Ref("account", (case.customer.id,)),
     }
     known = next((child for child in case.known_children if child.customer_id == key[0]), None)
@@ -286,9 +288,9 @@ def decide_child_account(case: CustomerCase, subscription: Subscription, policy:
             key, "update", {"id": known.account_id, **wanted}, reason, customer=case.customer, warnings=warnings
         )
     if standing is not None:
-        reason = f"account {standing.id} carries the code for subscription {subscription.id} already"
+        reason = f"account {standing.id} carries the code for subscription {subscription_id} already"
         return account_intent(
             key, "adopt", {"id": standing.id, **wanted}, reason, customer=case.customer, warnings=warnings
         )
-    reason = f"subscription {subscription.id} cannot share the account of customer {case.customer.id}"
+    reason = f"subscription {subscription_id} cannot share the account of customer {case.customer.id}"
     return account_intent(key, "create", wanted, reason, customer=case.customer, warnings=warnings)

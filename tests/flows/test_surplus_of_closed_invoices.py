@@ -49,3 +49,17 @@ def test_by_setting_it_stays_with_a_person(open_sandbox):
     month, may = too_much_in_april(open_sandbox, 5, METERBRIDGE_NEGATIVE_DELTA="quarantine")
     assert asides(month.charge()) == [("MB-BILL-CHANGED", -500)]
     assert sum(month.ours(month.draft)) == month.total(may)
+
+
+def test_a_bill_that_was_deleted_stays_set_aside_until_a_later_month_takes_it(open_sandbox):
+    month = BilledMonth(open_sandbox)
+    charged = month.total()
+    month.close()
+    month.delete_bill()
+    assert [asides(month.charge()) for _ in range(2)] == [[("MB-BILL-DELETED", charged)]] * 2
+    use_and_bill(month.world)
+    month.recalculate("90", "7")
+    month.charge()
+    assert sum(month.ours()) == 9_700
+    again = month.charge()
+    assert (asides(again), again.waiting, again.intended) == ([], [], {})

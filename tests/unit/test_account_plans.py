@@ -832,6 +832,14 @@ def test_one_on_an_account_of_its_own_stays_there_when_the_other_has_ended():
     assert writes(decisions) == []
 
 
+def test_a_changed_customer_reaches_the_account_of_a_subscription_that_did_not_change():
+    child = (KnownAccount("acme~s2", "A2", "f", "EUR"),)
+    plans = [known("api.1", FEB, owner=NEWER, account_id="A2")]
+    decisions = decide_customer(case(plans=plans, known_children=child), ACCOUNTS, CHILDREN)
+    update = next(one for one in of_kind(decisions, "account", Intent) if one.key == ("acme~s2",))
+    assert (update.action, update.payload["id"], update.payload["currency"]) == ("update", "A2", "EUR")
+
+
 def test_another_currency_gets_an_account_of_its_own():
     dollars = sub(name="s2", items=("sms",), currency="USD", created_at=FEB)
     decisions = decide_customer(case(OLDER, dollars), ACCOUNTS, CHILDREN)

@@ -254,7 +254,7 @@ def test_without_any_currency_the_account_says_so():
 
 
 def test_account_of_one_subscription_stands_under_the_customer_s():
-    decision = decide_child_account(case(), USD_NEW, POLICY)
+    decision = decide_child_account(case(), USD_NEW.id, USD_NEW.currency, POLICY)
     assert isinstance(decision, Intent)
     assert decision.key == ("acme~s2",)
     assert decision.payload == {
@@ -266,7 +266,7 @@ def test_account_of_one_subscription_stands_under_the_customer_s():
     }
     assert decision.depends_on == (Ref("account", ("acme",)),)
     known = (KnownAccount("acme~s2", "A2", decision.fingerprint, "USD"),)
-    assert decide_child_account(case(known_children=known), USD_NEW, POLICY) == Unchanged("account", ("acme~s2",))
+    assert decide_child_account(case(known_children=known), USD_NEW.id, USD_NEW.currency, POLICY) == Unchanged("account", ("acme~s2",))
 
 
 def test_long_ids_make_a_code_of_at_most_80_and_stay_apart():

@@ -1,0 +1,147 @@
+"""The bridge as a history drives it: flows run bare in this process, struck, killed, or with their ledger lost."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from connectors.chargebee import webhooks
+from flows.drain_inbox import drain_inbox
+from flows.sync_bills import sync_bills
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.errors import BrokenInvariant, MeterbridgeError
+from meterbridge.ledger import inbox
+from meterbridge.ledger.ledger import Ledger
+from meterbridge.sandbox import Sandbox
+from meterbridge.sandbox.exact_json import dumps
+from meterbridge.settings import use_environment
+from tests.flows.conftest import environment
+
+EXPIRE = "UPDATE intents SET lease_until = 1 WHERE lease_until IS NOT NULL"
+WRITES = ("POST", "PUT", "DELETE")
+
+FLOWS: Mapping[str, Callable[..., Any]] = {
+    "subscriptions": sync_subscriptions.fn,
+    "bills": sync_bills.fn,
+    "inbox": drain_inbox.fn,
+}
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing of ours catches it."""
+
+
+class Bridge:
+    """One ledger and one environment; ``runs`` counts."""
+
+    def __init__(self, sandbox: Sandbox, home: Path, settings: Mapping[str, str]) -> None:
+        self.world = sandbox.world
+        self.home = home
+        self.runs = 0
+        self._ledgers = 0
+        self._told: set[str] = set()
+        use_environment(environment(sandbox, home, **settings))
+        self.lose_ledger()
+
+    def run(self, flow: str, **how: Any) -> Any:
+        """The report of a run that nothing happens to."""
+        self.runs += 1
+        self.world.log.clear()
+        return FLOWS[flow](**how)
+
+    def struck(self, flow: str, fault: Mapping[str, Any]) -> str:
+        """Run while a vendor answers badly; how it ended, in words."""
+        self.world.faults.add([dict(fault)])
+        try:
+            self.run(flow)
+        except BrokenInvariant:
+            raise
+        except MeterbridgeError as failure:
+            return f"{failure.code}: {failure.message}"
+        finally:
+            self.world.faults.clear()
+        return "done"
+
+    def killed(self, flow: str, at: int, *, after: bool) -> str:
+        """Run and die at the ``at``-th request, before it leaves or after the vendor has answered."""
+        try:
+            with dying(at, after=after):
+                self.run(flow)
+        except Killed:
+            self._expire_leases()
+            return "killed"
+        except BrokenInvariant:
+            raise
+        except MeterbridgeError as failure:
+            self._expire_leases()
+            return f"{failure.code}: {failure.message}"
+        return "done"
+
+    def _expire_leases(self) -> None:
+        with sqlite3.connect(self.home / f"ledger-{self._ledgers}.sqlite3", timeout=10) as database:
+            database.execute(EXPIRE)
+        database.close()
+
+    def lose_ledger(self) -> None:
+        """Everything that the bridge knew is gone: another, empty ledger."""
+        self._ledgers += 1
+        os.environ["METERBRIDGE_LEDGER_URL"] = f"sqlite:///{self.home}/ledger-{self._ledgers}.sqlite3"
+
+    def hear(self, chooses: Callable[[Mapping[str, Any]], int]) -> int:
+        """Put events of Chargebee in the inbox, each as often as ``chooses`` says (0: lost); how many came."""
+        came = 0
+        with self.ledger() as ledger, ledger.write() as tx:
+            for event in list(self.world.chargebee.events.rows()):
+                if event["id"] in self._told:
+                    continue
+                self._told.add(event["id"])
+                hint = webhooks.parse(dumps(event))
+                came += sum(inbox.put(tx, inbox.Event("chargebee", **asdict(hint))) for _ in range(chooses(event)))
+            tx.commit()
+        return came
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The ledger, to look into."""
+        opened = Ledger.open(os.environ.get("METERBRIDGE_LEDGER_URL"), home=self.home, connection="default")
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def writes(self) -> list[str]:
+        """What the last run wrote at the vendors."""
+        log = [one for one in self.world.log if one.method in WRITES and one.path != "/oauth/token"]
+        return [f"{one.vendor} {one.method} {one.path}" for one in log]
+
+
+@contextmanager
+def dying(at: int, *, after: bool) -> Iterator[None]:
+    """Inside the block the ``at``-th request and all that follow raise: the process is gone."""
+    original = httpx.HTTPTransport.handle_request
+    lock, sent = threading.Lock(), 0
+
+    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        with lock:
+            sent += 1
+            number = sent
+        if number < at:
+            return original(self, request)
+        if number == at and after:
+            original(self, request).read()
+        raise Killed
+
+    httpx.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        httpx.HTTPTransport.handle_request = original  # type: ignore[method-assign]
