@@ -40,7 +40,10 @@ def main() -> int:
             used = time.process_time() - began
             if given.v:
                 print("\n".join(history.story))
-            print(f"seed {seed}: {history.runs} runs, {used:.1f} CPU s, {'WRONG' if history.wrong else 'well'}", flush=True)
+            print(
+                f"seed {seed}: {history.runs} runs, {used:.1f} CPU s, {'WRONG' if history.wrong else 'well'}",
+                flush=True,
+            )
             if history.wrong:
                 bad += 1
                 print("    " + "\n    ".join(history.wrong))

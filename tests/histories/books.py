@@ -9,9 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from meterbridge.ledger import bills, intents, mappings
+from meterbridge.sandbox.clock import parse_rfc3339
 from meterbridge.sandbox.table import Row
 from meterbridge.sandbox.world import World
 from tests.histories.bridge import Bridge
@@ -92,7 +94,9 @@ def _twice(world: World, known: Ledgered) -> Iterator[str]:
     for place, line in standing.items():
         if owners[place] == 0:
             yield f"nobody's line: {line}"
-        elif owners[place] > 1 and not all(row.state.get("carried") for row in known.charges if row.remote_id == place[1]):
+        elif owners[place] > 1 and not all(
+            row.state.get("carried") for row in known.charges if row.remote_id == place[1]
+        ):
             claims = [(row.key, row.state["amount"]) for row in known.charges if row.remote_id == place[1]]
             yield f"one line, {len(claims)} charges: {line} {claims}"
 
@@ -136,7 +140,9 @@ def _sums(world: World, known: Ledgered, report: Any) -> Iterator[str]:
         told[place].append(f"credit {credit}")
     for place in sorted({*wanted, *stands}):
         if wanted[place] != stands[place]:
-            yield f"{place}: {stands[place]} stand, {wanted[place]} should:\n      " + "\n      ".join(sorted(told[place]))
+            yield f"{place}: {stands[place]} stand, {wanted[place]} should:\n      " + "\n      ".join(
+                sorted(told[place])
+            )
 
 
 def _credits(world: World) -> Iterator[tuple[int, tuple[str, str]]]:
@@ -154,7 +160,9 @@ def plan_complaints(world: World, report: Any) -> Iterator[str]:
     plans = list(world.m3ter.account_plans.rows())
     yield from _overlaps(plans)
     mapped = defaultdict(list)
-    external = {row["m3terId"]: row["externalId"] for row in world.m3ter.mappings.rows() if row["m3terEntity"] == "AccountPlan"}
+    external = {
+        row["m3terId"]: row["externalId"] for row in world.m3ter.mappings.rows() if row["m3terEntity"] == "AccountPlan"
+    }
     for plan in plans:
         if plan["id"] in external:
             mapped[external[plan["id"]]].append(plan)
@@ -191,12 +199,10 @@ def _overlaps(plans: list[Row]) -> Iterator[str]:
         by_place[plan["accountId"], plan.get("productId")].append(plan)
     for place, rows in by_place.items():
         rows.sort(key=lambda row: row["startDate"])
-        for before, after in zip(rows, rows[1:], strict=False):
+        for before, after in pairwise(rows):
             if not before.get("endDate") or before["endDate"] > after["startDate"]:
                 yield f"two account plans overlap on {place}: {before['code']} and {after['code']}"
 
 
 def _epoch(text: str) -> int:
-    from meterbridge.sandbox.clock import parse_rfc3339
-
     return parse_rfc3339(text) // 1000

@@ -138,7 +138,7 @@ class History:
                 end = bridge.killed(flow, at, after=after)
                 self._say(bridge, f"{flow} to be killed at request {at}, {'after' if after else 'before'}: {end}")
             elif kind == "hint" and flow == "subscriptions":
-                came = bridge.hear(lambda event: random.Random(f"{lost} {event['id']}").choice((0, 1, 1, 2)))
+                came = bridge.hear(lambda event, lost=lost: random.Random(f"{lost} {event['id']}").choice((0, 1, 1, 2)))
                 report = bridge.run("inbox")
                 self._say(bridge, f"inbox of {came}: applied {report and report.applied}")
 
@@ -177,7 +177,11 @@ class History:
                 report = bridge.run(flow)
                 self._say(bridge, f"{flow} with a new ledger: {report.applied}, wrote {bridge.writes()}")
         after = self._counted(bridge)
-        self.wrong += [f"a lost ledger: {before[name]} {name} became {after[name]}" for name in before if before[name] != after[name]]
+        self.wrong += [
+            f"a lost ledger: {before[name]} {name} became {after[name]}"
+            for name in before
+            if before[name] != after[name]
+        ]
 
     @staticmethod
     def _counted(bridge: Bridge) -> dict[str, int]:
@@ -187,7 +191,8 @@ class History:
             "minor units": sum(line.amount for line in lines),
             "accounts": len(m3ter.accounts),
             "account plans": len(m3ter.account_plans),
-            "mappings that another one repeats": len(m3ter.mappings) - len({_place(row) for row in m3ter.mappings.rows()}),
+            "mappings that another one repeats": len(m3ter.mappings)
+            - len({_place(row) for row in m3ter.mappings.rows()}),
         }
 
     def _say(self, bridge: Bridge, words: str) -> None:

@@ -83,7 +83,9 @@ class Life:
     def accounts(self) -> list[Row]:
         rows = self.world.m3ter.accounts.rows()
         code = self.customer_id
-        return sorted((r for r in rows if r["code"] == code or r["code"].startswith(f"{code}~")), key=lambda r: r["code"])
+        return sorted(
+            (r for r in rows if r["code"] == code or r["code"].startswith(f"{code}~")), key=lambda r: r["code"]
+        )
 
     @property
     def bills(self) -> list[Row]:

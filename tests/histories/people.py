@@ -33,7 +33,9 @@ class People:
     def chargebee(self, path: str, **form: Any) -> dict[str, Any] | None:
         """POST ``/api/v2/<path>``; a name's double underscore opens a bracket: ``subscription_items__quantity__0``."""
         names = {name: _bracketed(name) for name in form}
-        sent = {names[name]: str(value).lower() if isinstance(value, bool) else str(value) for name, value in form.items()}
+        sent = {
+            names[name]: str(value).lower() if isinstance(value, bool) else str(value) for name, value in form.items()
+        }
         return self._answer(self._client.post(f"/api/v2/{path}", data=sent, auth=(CHARGEBEE_API_KEY, "")))
 
     def m3ter(self, method: str, path: str, body: Any = None) -> dict[str, Any] | None:

@@ -266,7 +266,9 @@ def test_account_of_one_subscription_stands_under_the_customer_s():
     }
     assert decision.depends_on == (Ref("account", ("acme",)),)
     known = (KnownAccount("acme~s2", "A2", decision.fingerprint, "USD"),)
-    assert decide_child_account(case(known_children=known), USD_NEW.id, USD_NEW.currency, POLICY) == Unchanged("account", ("acme~s2",))
+    assert decide_child_account(case(known_children=known), USD_NEW.id, USD_NEW.currency, POLICY) == Unchanged(
+        "account", ("acme~s2",)
+    )
 
 
 def test_long_ids_make_a_code_of_at_most_80_and_stay_apart():

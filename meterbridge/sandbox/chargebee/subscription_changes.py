@@ -116,6 +116,8 @@ def change_term_end(call: Call, subscription_id: str) -> Row:
 
 def _schedule(call: Call, before: Row, items: list[Row], at: int | None) -> Row:
     """Only one change can wait; the subscription shows its old items until then."""
+    if at is None and "current_term_end" not in before:
+        raise invalid_state(f"the subscription {before['id']} has no term yet")
     due = at if at is not None else int(before["current_term_end"])
     call.state.scheduled[before["id"]] = ScheduledChange(due, items)
     # The instant is shown only when it is not the end of the term.
