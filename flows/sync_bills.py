@@ -33,12 +33,12 @@ def sync_bills(dry_run: bool = False, full: bool = False, ids: list[str] | None 
 def sync(request: Request) -> RunReport:
     """The stages, for whatever was asked for."""
     with running("sync_bills", request) as run:
-        refuse_native(run)
         refer(run, bills_too=True)
         follow_invoices(run)
         extract_bills(run)
         extract_plans(run)
         stage(run, BILLS)
+        refuse_native(run)
         find_placements(run)
         stage(run, SUBSCRIPTIONS)
         extract_invoices(run)

@@ -51,7 +51,7 @@ CODES: dict[str, Code] = {
     ),
     "MB-NATIVE": Code(
         "m3ter's own Chargebee integration is enabled for the same accounts.",
-        "Disable it in the m3ter console; until then `meterbridge sync bills --dry-run` shows what would be charged.",
+        "Compare with `meterbridge sync bills --shadow`, then disable it in m3ter or take these accounts off it.",
     ),
     "MB-ORIGIN": Code(
         "A foreign package named flows, tasks or connectors comes first on the path.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from meterbridge.catalog import load_catalog
@@ -68,10 +68,10 @@ def decide_bills(run: Run) -> ChangeSet:
     return change_set
 
 
-def policy_of(work: Services) -> BillPolicy:
-    """The settings as the bill rules take them."""
+def policy_of(work: Services, first: date | None = None) -> BillPolicy:
+    """The settings as the bill rules take them; ``first`` is the first bill date where the kept one does not count."""
     settings = work.settings
-    first = since(work)
+    first = first or since(work)
     if first is None:
         raise BrokenInvariant("MB-INVARIANT", "bills are decided without a first bill date")
     catalog = load_catalog(settings.catalog_path)

@@ -37,7 +37,8 @@ def extract_bills(run: Run) -> int:
     with opened(run.path) as file:
         file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
         touched = _column(file, "select bill_id from ref_touched_bills order by 1")
-        wanted = run.request.ids or tuple(dict.fromkeys([*_changed(work, run), *touched]))
+        changed = _approved if run.request.shadow else _changed
+        wanted = run.request.ids or tuple(dict.fromkeys([*changed(work, run), *touched]))
         with work.ledger.read() as rx:
             known = {state.bill_id: state for state in bills.all(rx)}
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
@@ -77,6 +78,21 @@ def _read(work: Services, bill_id: str, known: bills.BillState | None = None) ->
             "billDate": known.bill_date if known else "1970-01-01",
             "lineItems": [],
         }
+
+
+def shadow_since(work: Services, run: Run) -> date:
+    """The first bill date that a shadow run compares: asked for, set, or the window's."""
+    if run.request.since is not None:
+        return datetime.fromtimestamp(run.request.since, UTC).date()
+    today = datetime.fromtimestamp(run.started_at, UTC).date()
+    return since(work) or today - timedelta(days=work.settings.bill_window_days)
+
+
+def _approved(work: Services, run: Run) -> tuple[str, ...]:
+    """Every approved bill, whatever the ledger knows of it."""
+    first = shadow_since(work, run)
+    listed = work.m3ter.bills(bill_date_start=first, status="APPROVED", exclude_line_items=True)
+    return tuple(reversed([bill["id"] for bill in listed]))
 
 
 def _changed(work: Services, run: Run) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def refer(run: Run, *, bills_too: bool = False) -> int:
     work = services(run.run_id)
     catalog = load_catalog(work.settings.catalog_path)
     with opened(run.path) as file, work.ledger.read() as rx:
-        file.clear(*TABLES, *(BILL_TABLES if bills_too else ()))
+        file.clear(*TABLES, *BILL_TABLES)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))
         copied += file.land_rows("ref_accounts", _accounts(rx))
         copied += file.land_rows("ref_account_plans", _account_plans(rx))

@@ -35,6 +35,7 @@ class Request:
     """How a flow was called: the parameters that every flow shares.
 
     ``since`` is epoch seconds; ``ids`` are subscription ids, customer ids or bill ids, by flow.
+    A ``shadow`` run compares every bill as if the ledger knew none.
     ``hints`` are the events that made somebody ask for these ids, if it was no person.
     """
 
@@ -43,6 +44,7 @@ class Request:
     ids: tuple[str, ...] = ()
     since: float | None = None
     hints: tuple[inbox.Event, ...] = ()
+    shadow: bool = False
 
     @property
     def by_name(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from meterbridge.cli import usage as usage_command
 from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import report_table, write
+from meterbridge.cli.show_shadow import shadow_table
 from meterbridge.errors import SetupError
 
 if TYPE_CHECKING:
@@ -49,13 +50,36 @@ def bills(
     as_json: AsJson = False,
     full: Full = False,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only this bill; repeatable.")] = None,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Compare what would be charged with what is on the invoices; no writes."),
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(help="With --shadow: bills dated from this day on (ISO 8601, UTC if no zone).")
+    ] = None,
 ) -> None:
     """Approved m3ter bills → charges on the customer's pending Chargebee invoice."""
+    if since is not None and not shadow:
+        raise SetupError("MB-USAGE-ERROR", "--since goes with --shadow; METERBRIDGE_BILLS_SINCE says what is charged")
+    if shadow:
+        _compare(ids, _instant(since), as_json=as_json)
     with prefect_ready("bills"):
         from flows.sync_bills import sync_bills
 
         report = sync_bills(dry_run=dry_run, full=full, ids=ids)
     _end(report, as_json)
+
+
+def _compare(ids: list[str] | None, since: float | None, *, as_json: bool) -> NoReturn:
+    with prefect_ready("bills"):
+        from flows.shadow_bills import shadow_bills
+
+        report = shadow_bills(ids=ids, since=since)
+    if as_json:
+        write({**report.model_dump(mode="json"), "differences": report.differences})
+    else:
+        shadow_table(report)
+    raise typer.Exit(report.exit_code)
 
 
 app.command("usage")(usage_command.usage)

@@ -192,7 +192,7 @@ def _names(clients: Clients) -> Iterator[Finding]:
 
 
 def _native(clients: Clients) -> Iterator[Finding]:
-    active = sending_bills(clients.m3ter.integration_configs())
+    active = sending_bills(clients.m3ter.integration_configs(), ())
     if active:
         found = f"MB-NATIVE: enabled: {', '.join(active)}; bills would be invoiced twice"
         yield failure("native integration", found, CODES["MB-NATIVE"].remedy)

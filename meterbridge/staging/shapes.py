@@ -204,6 +204,18 @@ TEXT: dict[str, tuple[str, ...]] = {
         "warnings",
     ),
     "out_set_aside": ("decision", "kind", "key", "code", "message", "amount", "currency", "until", "source_version"),
+    "out_shadow": (
+        "bill_id",
+        "subscription_id",
+        "currency",
+        "verdict",
+        "what",
+        "wanted",
+        "found",
+        "invoice_id",
+        "line_id",
+        "evidence",
+    ),
     "run_facts": ("name", "value"),
 }
 """Columns of the tables that land as text, in order. Money lands as text and stays it."""
