@@ -7,6 +7,7 @@ from typing import Literal
 from prefect import flow
 
 from tasks.deliver_usage import deliver_usage
+from tasks.metered_usage import sync_metered_usage
 from tasks.report_usage import UsageReport, preview_usage, report_usage
 from tasks.runs import Request, run_name, running
 from tasks.settle_usage import settle_usage
@@ -25,8 +26,9 @@ def sync_usage(
     allow_old: bool = False,
     preview: int = 0,
     dry_run: bool = False,
+    to: Literal["m3ter", "chargebee"] = "m3ter",
 ) -> UsageReport:
-    """Usage files and tables become m3ter measurements.
+    """Usage files and tables become m3ter measurements, or Chargebee usages.
 
     Args:
         mapping: The usage mapping's path; a relative one may start at METERBRIDGE_ROOT.
@@ -36,10 +38,13 @@ def sync_usage(
         allow_old: A backfill: rows older than 34 days go too, once.
         preview: Only show the first so many measurements as they would be sent.
         dry_run: Only judge the input; send nothing.
+        to: m3ter, or Chargebee's own metered billing.
     """
-    request = UsageRequest(mapping, tuple(sources or ()), via, strict, allow_old, dry_run or preview > 0)
+    request = UsageRequest(mapping, tuple(sources or ()), via, strict, allow_old, dry_run or preview > 0, to)
     with running("sync_usage", Request(request.dry_run), keep_open=False) as run:
         given = open_input(run, request)
+        if to == "chargebee":
+            return sync_metered_usage(run, given, request, preview)
         preflight = stage_usage(run, given, request)
         if request.dry_run:
             return report_usage(run, given, preflight, preview=preview_usage(run, preview))

@@ -233,6 +233,30 @@ CODES: dict[str, Code] = {
         "A measurement was sent before with other content; m3ter keeps the first.",
         "Send the difference as a row with a key of its own.",
     ),
+    "MB-USAGE-PERIOD": Code(
+        "Usage lies where Chargebee bills none: its subscription was not active, or the period is invoiced.",
+        "Bill it by hand, or correct the rows; nothing was sent.",
+    ),
+    "MB-USAGE-QUANTITY": Code(
+        "A period's usage cannot be said in Chargebee: below 1, negative, or too long.",
+        "Correct the rows, or widen the period in the mapping; run again.",
+    ),
+    "MB-USAGE-PART": Code(
+        "Rows that a usage record counted before are missing from this input.",
+        "Put all rows of a period into one input, those that came before included; run again.",
+    ),
+    "MB-USAGE-INVOICED": Code(
+        "Usage changed after Chargebee had invoiced it.",
+        "Bill or credit the difference by hand; the message has both quantities.",
+    ),
+    "MB-USAGE-LIMIT": Code(
+        "A subscription is at the end of the usage records that Chargebee takes in its life.",
+        "Widen the period in the mapping, or ask Chargebee for a higher limit.",
+    ),
+    "MB-USAGE-CLASH": Code(
+        "Another usage record stands where ours should, or ours does not stand as it was sent.",
+        "Compare the record that the message names with the input; delete what is wrong, then say quarantine retry.",
+    ),
     "MB-USAGE-INGEST": Code(
         "m3ter took a measurement and could not ingest it afterwards.",
         "Correct what m3ter's message names, then send the rows again under another key.",

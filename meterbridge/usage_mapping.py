@@ -120,8 +120,28 @@ class Query(_Part):
     hold_back_seconds: int = Field(300, ge=0)
 
 
+class MeteredItem(_Part):
+    """How rows become usage records of Chargebee's own metered billing.
+
+    Rows of one subscription, item price and ``period`` (UTC) make one record, as the item's calculation says.
+    """
+
+    subscription: Value
+    item_price: Value
+    quantity: Value
+    period: Literal["hour", "day", "month"] = "day"
+    when: str | None = None
+
+    @field_validator("item_price", mode="before")
+    @classmethod
+    def _id(cls, given: Any) -> Any:
+        return {"constant": given} if isinstance(given, str) else given
+
+
 class UsageMapping(_Part):
-    """The whole file. ``name`` and ``key`` are part of every uid: do not change them once usage was sent.
+    """The whole file, with ``account`` and ``meters`` for m3ter, ``chargebee`` for Chargebee, or both.
+
+    ``name`` and ``key`` are part of every uid: do not change them once usage was sent.
 
     ``missing`` are texts that stand for an empty value in a CSV file, such as NA.
     """
@@ -132,17 +152,28 @@ class UsageMapping(_Part):
     missing: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     query: Query | None = None
-    account: Account
+    account: Account = Account(constant="none")
     ts: Moment
     ets: Moment | None = None
     key: tuple[str, ...] = Field(min_length=1)
-    meters: tuple[Meter, ...] = Field(min_length=1, max_length=MOST_METERS)
+    meters: tuple[Meter, ...] = Field(default=(), max_length=MOST_METERS)
+    chargebee: MeteredItem | None = None
+
+    @model_validator(mode="after")
+    def _has_target(self) -> UsageMapping:
+        if not self.meters and self.chargebee is None:
+            raise ValueError("name meters for m3ter, or chargebee")
+        if self.meters and "account" not in self.model_fields_set:
+            raise ValueError("meters need an account")
+        return self
 
     def column_names(self) -> list[str]:
         """Every column that the file names, and those under ``columns``; SQL expressions may use these."""
         values: list[Value | None] = [self.account, self.ts, self.ets]
         for meter in self.meters:
             values += [meter.meter, *(value for _, _, value in meter.fields())]
+        if self.chargebee is not None:
+            values += [self.chargebee.subscription, self.chargebee.item_price, self.chargebee.quantity]
         named = [value.column for value in values if value is not None and value.column is not None]
         return list(dict.fromkeys([*named, *self.key, *self.columns]))
 

@@ -15,7 +15,14 @@ from meterbridge.ledger.transaction import Writer
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
-from tasks import charge_corrections, deliver_charge_sets, deliver_charges, deliver_credits, deliver_m3ter
+from tasks import (
+    charge_corrections,
+    deliver_charge_sets,
+    deliver_charges,
+    deliver_credits,
+    deliver_m3ter,
+    deliver_metered_usage,
+)
 from tasks.change_set import waits_for
 from tasks.engine import task
 from tasks.receipts import Receipt, as_shown
@@ -47,6 +54,8 @@ BILL_WAVES = (
     Wave("chargebee", "credit"),
     Wave("m3ter", "external_mapping"),
 )
+
+USAGE_WAVES = (Wave("chargebee", "usage_removal"), Wave("chargebee", "usage"))
 
 
 @dataclass(slots=True)
@@ -179,6 +188,8 @@ def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
         return charge_corrections.send(work, run, rows)
     if wave.kind == "charge_set":
         return deliver_charge_sets.send(work, run, rows)
+    if wave.kind in ("usage", "usage_removal"):
+        return deliver_metered_usage.send(work, run, rows)
     if wave.kind == "credit":
         return deliver_credits.send(work, run, rows)
     if wave.target == "chargebee":

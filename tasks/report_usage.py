@@ -35,6 +35,7 @@ class UsageReport(RunReport):
     accounts: list[dict[str, Any]] = Field(default_factory=list)
     rejects: str = ""
     preview: list[str] = Field(default_factory=list)
+    to: str = "m3ter"
 
 
 @task(name="preview usage")
@@ -87,8 +88,7 @@ def report_usage(
     aside = set_aside(given, preflight, delivered)
     if delivered is not None:
         quarantine_usage(run, given, aside)
-    with usage_opened(run.path) as file:
-        accounts = [{name: _plain(value) for name, value in row.items()} for row in file.summary(SHOWN_ROWS)]
+    accounts = accounts_of(run)
     report = UsageReport(
         flow=run.flow,
         flow_run_id=run.run_id,
@@ -111,11 +111,18 @@ def report_usage(
         rejects=preflight.rejects_file,
         preview=list(preview),
     )
-    _publish(run, report)
+    publish_usage(run, report)
     return report
 
 
-def _publish(run: Run, report: UsageReport) -> None:
+def accounts_of(run: Run) -> list[dict[str, Any]]:
+    """The run's counts per meter and account, the largest first."""
+    with usage_opened(run.path) as file:
+        return [{name: _plain(value) for name, value in row.items()} for row in file.summary(SHOWN_ROWS)]
+
+
+def publish_usage(run: Run, report: UsageReport) -> None:
+    """Close the run in the ledger and show its summary in Prefect's UI."""
     work = services(run.run_id)
     counts = report.model_dump(mode="json", include={"extracted", "intended", "applied", "unchanged", "seconds"})
     with work.ledger.write() as tx:

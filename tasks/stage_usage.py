@@ -48,8 +48,10 @@ def open_input(run: Run, request: UsageRequest) -> UsageInput:
     work = services(run.run_id)
     mapping = open_mapping(request.mapping, work.settings.root)
     spool = run.path.with_name(f"{run.run_id}-input")
+    if request.to == "m3ter" and not mapping.meters:
+        raise SetupError("MB-USAGE-MAPPING", f"{mapping.name} has no meters: say --to chargebee, or name some")
     if mapping.query is not None and not request.sources:
-        return open_query(work, mapping, spool)
+        return open_query(work, mapping, spool, whole=request.to == "chargebee")
     return open_files(mapping, request.sources, spool)
 
 
@@ -69,19 +71,30 @@ def stage_usage(run: Run, given: UsageInput, request: UsageRequest) -> Preflight
         file.refer("ref_usage_meters", _meter_troubles(work, given, file))
         file.refer("ref_usage_accounts", _account_troubles(work, given, file))
         file.refer("ref_usage_closed", _closed_days(work, given) if request.allow_old else [])
-        rejected = file.judge()
-        file.summarise()
-        reasons = tuple((reason, count, tuple(first), str(shown)) for reason, count, first, shown in file.reasons())
-        rejects = _rejects_path(run, rejected)
-        if rejected:
-            file.write_rejects(rejects)
+        file.judge()
+        preflight = judgement(run, file, rows, measurements)
+    refuse_if_strict(preflight, request)
+    return preflight
+
+
+def judgement(run: Run, file: UsageFile, rows: int, measurements: int) -> Preflight:
+    """What a judged file's rows came to; rejected ones are listed beside it."""
+    file.summarise()
+    reasons = tuple((reason, count, tuple(first), str(shown)) for reason, count, first, shown in file.reasons())
+    rejected = sum(count for _, count, *_ in reasons)
+    rejects = _rejects_path(run, rejected)
+    if rejected:
+        file.write_rejects(rejects)
     logger.info("usage judged", extra={"run_id": run.run_id, "count": measurements, "rejected": rejected})
-    if rejected and request.strict:
-        shown = "; ".join(f"{count} × {REASONS[reason].words}" for reason, count, *_ in reasons)
-        raise SetupError(
-            "MB-USAGE-INPUT", f"{rejected} of {measurements} measurements are rejected ({shown}): {rejects}"
-        )
     return Preflight(rows, measurements, rejected, reasons, str(rejects) if rejected else "")
+
+
+def refuse_if_strict(preflight: Preflight, request: UsageRequest) -> None:
+    """Raise SetupError if a row is rejected and none may be."""
+    if preflight.rejected and request.strict:
+        shown = "; ".join(f"{count} × {REASONS[reason].words}" for reason, count, *_ in preflight.reasons)
+        words = f"{preflight.rejected} of {preflight.measurements} measurements are rejected ({shown})"
+        raise SetupError("MB-USAGE-INPUT", f"{words}: {preflight.rejects_file}")
 
 
 @task(name="declare backfill")

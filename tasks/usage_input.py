@@ -22,7 +22,7 @@ from meterbridge.staging.usage_shape import (
     identifier,
     literal,
 )
-from meterbridge.usage_mapping import NUMBERS, Moment, UsageMapping, Value, load_usage_mapping
+from meterbridge.usage_mapping import NUMBERS, MeteredItem, Moment, UsageMapping, Value, load_usage_mapping
 
 STDIN = "-"
 _ENDINGS: dict[str, InputFormat] = {
@@ -37,7 +37,7 @@ _COMPRESSED = (".gz", ".zst")
 
 @dataclass(frozen=True, slots=True)
 class UsageRequest:
-    """How a usage run was called. ``mapping`` is a path; ``sources`` are paths, globs or ``-``."""
+    """How a usage run was called. ``mapping`` is a path; ``sources`` are paths, globs or ``-``; ``to`` a vendor."""
 
     mapping: str
     sources: tuple[str, ...] = ()
@@ -45,6 +45,7 @@ class UsageRequest:
     strict: bool = False
     allow_old: bool = False
     dry_run: bool = False
+    to: str = "m3ter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +121,9 @@ def shape_of(given: UsageInput, now: float, *, allow_old: bool) -> UsageShape:
         )
         for meter in mapping.meters
     )
-    columns = tuple(mapping.column_names())
-    delimiter = "\t" if given.files[0].name.removesuffix(".gz").endswith(".tsv") else mapping.delimiter
     return UsageShape(
         name=mapping.name,
-        source=InputShape(given.files, given.format, columns, delimiter, mapping.missing),
+        source=_source(given),
         account_sql=expression(mapping.account),
         ts=_moment(mapping.ts),
         ets=None if mapping.ets is None else _moment(mapping.ets),
@@ -133,6 +132,32 @@ def shape_of(given: UsageInput, now: float, *, allow_old: bool) -> UsageShape:
         oldest=None if allow_old else now - UID_DAYS * 86_400,
         newest=now + AHEAD_SECONDS,
     )
+
+
+def metered_shape_of(given: UsageInput, metered: MeteredItem, now: float) -> UsageShape:
+    """The mapping's ``chargebee`` as staging takes it: item price in the place of meter, subscription of account.
+
+    Chargebee forgets no record, so that no row is too old for it.
+    """
+    quantity = FieldShape("measure", "quantity", expression(metered.quantity), numeric=True, required=True)
+    return UsageShape(
+        name=given.mapping.name,
+        source=_source(given),
+        account_sql=expression(metered.subscription),
+        ts=_moment(given.mapping.ts),
+        ets=None,
+        key_sql=tuple(identifier(column) for column in given.mapping.key),
+        meters=(MeterShape(expression(metered.item_price), metered.when, (quantity,)),),
+        oldest=None,
+        newest=now + AHEAD_SECONDS,
+        longest_codes=(100, 50),
+    )
+
+
+def _source(given: UsageInput) -> InputShape:
+    mapping = given.mapping
+    delimiter = "\t" if given.files[0].name.removesuffix(".gz").endswith(".tsv") else mapping.delimiter
+    return InputShape(given.files, given.format, tuple(mapping.column_names()), delimiter, mapping.missing)
 
 
 def expression(value: Value) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from meterbridge.errors import SetupError
 from meterbridge.ledger import facts, watermarks
 from meterbridge.ledger.ledger import Writer
 from meterbridge.staging.usage_query import WatermarkQuery, spool_query
-from meterbridge.usage_mapping import UsageMapping
+from meterbridge.usage_mapping import Query, UsageMapping
 from tasks.services import Services
 from tasks.usage_input import UsageInput, content_hash
 
 
-def open_query(work: Services, mapping: UsageMapping, spool: Path) -> UsageInput:
-    """Fetch the window's rows into a file.
+def open_query(work: Services, mapping: UsageMapping, spool: Path, *, whole: bool = False) -> UsageInput:
+    """Fetch the window's rows into a file; ``whole``: all rows since the query's start, and no watermark.
 
     The window is written down before it is read: a run that was killed must be repeated over
     the same rows, or they would be cut into other batches.
@@ -30,6 +33,9 @@ def open_query(work: Services, mapping: UsageMapping, spool: Path) -> UsageInput
     except ValueError:
         raise SetupError("MB-USAGE-MAPPING", f"query.start {query.start!r} is no ISO 8601 instant") from None
     start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    if whole:
+        until = float(int(work.clock.epoch()) - query.hold_back_seconds)
+        return replace(_fetched(mapping, query, url, (start.timestamp(), until), spool), until=None)
     with work.ledger.write() as tx:
         mark = watermarks.get(tx, resource(mapping))
         open_window = facts.get(tx, window_name(mapping))
@@ -40,6 +46,13 @@ def open_query(work: Services, mapping: UsageMapping, spool: Path) -> UsageInput
         until = max(since, until)
         facts.put(tx, window_name(mapping), json.dumps({"since": since, "until": until}))
         tx.commit()
+    return _fetched(mapping, query, url, (since, until), spool)
+
+
+def _fetched(
+    mapping: UsageMapping, query: Query, url: SecretStr, window: tuple[float, float], spool: Path
+) -> UsageInput:
+    since, until = window
     path = spool.with_suffix(".csv")
     asked = WatermarkQuery(query.sql, query.watermark, mapping.key)
     spool_query(url.get_secret_value(), asked, _instant(since), _instant(until), path)

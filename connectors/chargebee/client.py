@@ -124,6 +124,16 @@ class ChargebeeClient:
         """One entry as in the list: ``{"customer": {...}}``, read strongly."""
         return self._entry(path("customers", customer_id), "customer")
 
+    def usage_or_none(self, subscription_id: str, usage_id: str) -> dict[str, Any] | None:
+        """One usage record, read strongly; None when there is none of this id."""
+        address = path("subscriptions", subscription_id, "usages")
+        try:
+            return self._single(f"{address}?{query({'id': usage_id})}", "usage")
+        except RecordRefused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
     def event(self, event_id: str) -> dict[str, Any]:
         """One entry as in the list: ``{"event": {...}}``, read strongly."""
         return self._entry(path("events", event_id), "event")

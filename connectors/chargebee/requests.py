@@ -202,6 +202,27 @@ def add_promotional_credit(
     )
 
 
+def create_usage(
+    *, subscription_id: str, usage_id: str, item_price_id: str, quantity: str, usage_date: int, note: str | None = None
+) -> Request:
+    """Record usage of a metered item under an id of ours; a second record of its second is refused."""
+    return _post(
+        path("subscriptions", subscription_id, "usages"),
+        {
+            "id": usage_id,
+            "item_price_id": item_price_id,
+            "quantity": quantity,
+            "usage_date": usage_date,
+            "note": note,
+        },
+    )
+
+
+def delete_usage(*, subscription_id: str, usage_id: str) -> Request:
+    """Take a usage record away; refused once it is invoiced."""
+    return _post(path("subscriptions", subscription_id, "delete_usage"), {"id": usage_id})
+
+
 def _post(address: str, parameters: Mapping[str, Parameter]) -> Request:
     return Request("POST", address, form(parameters), FORM)
 

@@ -17,6 +17,7 @@ SHOWN_ACCOUNTS = 20
 
 
 Via = Literal["auto", "api", "file"]
+Target = Literal["m3ter", "chargebee"]
 
 
 def usage(
@@ -33,16 +34,19 @@ def usage(
     allow_old: Annotated[
         bool, typer.Option("--allow-old", help="A backfill: rows older than 34 days go too, once.")
     ] = False,
+    to: Annotated[Target, typer.Option(help="m3ter, or Chargebee's own metered billing.")] = "m3ter",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the input; send nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Usage files, tables and queries → m3ter measurements."""
+    """Usage files, tables and queries → m3ter measurements, or Chargebee usages."""
     if preview < 0:
         raise SetupError("MB-USAGE-ERROR", "--preview takes a count of rows")
     with prefect_ready("usage"):
         from flows.sync_usage import sync_usage
 
-        report = sync_usage(mapping, sources, via, strict=strict, allow_old=allow_old, preview=preview, dry_run=dry_run)
+        report = sync_usage(
+            mapping, sources, via, strict=strict, allow_old=allow_old, preview=preview, dry_run=dry_run, to=to
+        )
     if as_json:
         write(report.model_dump(mode="json"))
     elif report.preview:
@@ -58,7 +62,8 @@ def _show(report: UsageReport) -> None:
     columns = ("meter", "account", "measurements", "rejected", "first_day", "last_day")
     rows = [[row[column] for column in columns] for row in report.accounts[:SHOWN_ACCOUNTS]]
     more = len(report.accounts) - SHOWN_ACCOUNTS
-    title = "Per meter and account" + (f" (the {SHOWN_ACCOUNTS} largest; {more} more in --json)" if more > 0 else "")
+    what = "meter and account" if report.to == "m3ter" else "item price and subscription"
+    title = f"Per {what}" + (f" (the {SHOWN_ACCOUNTS} largest; {more} more in --json)" if more > 0 else "")
     table(title, columns, rows, right=("measurements", "rejected"))
     if report.rejects:
         typer.echo(f"rejected rows: {report.rejects}")

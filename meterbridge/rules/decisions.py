@@ -11,7 +11,15 @@ Key = tuple[str, ...]
 """A natural key: source ids in a fixed order."""
 
 Kind = Literal[
-    "account", "account_plan", "external_mapping", "charge", "charge_set", "charge_removal", "credit", "usage"
+    "account",
+    "account_plan",
+    "external_mapping",
+    "charge",
+    "charge_set",
+    "charge_removal",
+    "credit",
+    "usage",
+    "usage_removal",
 ]
 """What an intent is about; with the natural key it names one thing at the target.
 

@@ -42,6 +42,10 @@ REFERENCES = {
     "ref_usage_accounts": ("code", "reason", "subject"),
     "ref_usage_meters": ("code", "reason", "subject"),
     "ref_usage_closed": ("meter", "account", "day", "reason"),
+    "ref_usage_spans": ("subscription_id", "begin_at", "reason"),
+    "ref_usage_records": ("subscription_id", "item_price_id", "begin_at", "sketch"),
+    "ref_usage_items": ("item_price_id", "calculation"),
+    "ref_usage_held": ("subscription_id", "item_price_id"),
 }
 
 

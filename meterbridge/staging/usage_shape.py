@@ -66,7 +66,10 @@ class InputShape:
 
 @dataclass(frozen=True, slots=True)
 class UsageShape:
-    """A whole mapping over one input. Bounds are epoch seconds: ``oldest`` None lets any age pass."""
+    """A whole mapping over one input. Bounds are epoch seconds: ``oldest`` None lets any age pass.
+
+    ``longest_codes`` are the characters that meter and account may have.
+    """
 
     name: str
     source: InputShape
@@ -77,6 +80,7 @@ class UsageShape:
     meters: tuple[MeterShape, ...]
     oldest: float | None
     newest: float
+    longest_codes: tuple[int, int] = (80, 80)
 
 
 def identifier(name: str) -> str:

@@ -25,8 +25,6 @@ NUMBER_LENGTH = 256
 FIELDS_BYTES = 500_000
 """With uid, codes and timestamps around them, such fields fill m3ter's largest request alone."""
 
-CODE_LENGTH = 80
-
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%gZ"
 
@@ -144,7 +142,7 @@ def _uid(shape: UsageShape) -> str:
 def _judgement(shape: UsageShape, meter: MeterShape) -> str:
     """The first reason against a row, with the value that gave it; NULL for a sound one."""
     cases = [("unreadable", "unreadable_line", "NULL")]
-    cases += _code_cases("meter") + _code_cases("account")
+    cases += _code_cases("meter", shape.longest_codes[0]) + _code_cases("account", shape.longest_codes[1])
     cases += [(f"coalesce(k{n}, '') = ''", "key_missing", literal(sql)) for n, sql in enumerate(shape.key_sql)]
     cases += _moment_cases(shape)
     for place, field in enumerate(meter.fields):
@@ -161,10 +159,10 @@ def _judgement(shape: UsageShape, meter: MeterShape) -> str:
     return f"case {chain} end"
 
 
-def _code_cases(name: str) -> list[tuple[str, str, str]]:
+def _code_cases(name: str, longest: int) -> list[tuple[str, str, str]]:
     return [
         (f"coalesce(trim(cast({name} as VARCHAR)), '') = ''", f"{name}_missing", "NULL"),
-        (f"length(cast({name} as VARCHAR)) > {CODE_LENGTH}", f"{name}_too_long", name),
+        (f"length(cast({name} as VARCHAR)) > {longest}", f"{name}_too_long", name),
         (f"regexp_matches(cast({name} as VARCHAR), '[[:cntrl:]]')", f"{name}_unprintable", name),
     ]
 
