@@ -27,7 +27,7 @@ Row = dict[str, Any]
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-@task(name="land and judge metered usage", tags=("chargebee",))
+@task(name="land and judge metered usage")
 def stage_metered_usage(run: Run, given: UsageInput, request: UsageRequest) -> Preflight:
     """Pre-flight over the whole input, then its rows gathered into the records that Chargebee is to hold.
 
