@@ -7,8 +7,9 @@ from prefect import flow
 from tasks.change_set import record
 from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
 from tasks.deliver import SUBSCRIPTION_WAVES, deliver
-from tasks.extract import extract_customers, extract_owners, extract_plans, find_existing, recover_missed
+from tasks.extract import extract_customers, extract_owners, extract_plans, find_existing
 from tasks.extract_hinted import extract_asked
+from tasks.recover import recover_missed
 from tasks.refer import refer
 from tasks.report import RunReport, build, publish
 from tasks.runs import Request, run_name, running

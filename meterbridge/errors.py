@@ -101,6 +101,10 @@ CODES: dict[str, Code] = {
         "A record from a vendor misses a field the bridge needs.",
         "Complete the record at the vendor, then `meterbridge quarantine retry`.",
     ),
+    "MB-MISSING": Code(
+        "Chargebee's events tell of a record that neither its list nor its id shows.",
+        "Wait: each run asks again. If it is gone for good, `meterbridge quarantine dismiss`.",
+    ),
     "MB-ACCOUNT-CLASH": Code(
         "An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere.",
         "Rename one, or correct the external mapping in m3ter, then retry.",

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meterbridge.ledger import facts
-from meterbridge.rules.account_plans import PlanPolicy, decide_customer
+from meterbridge.rules.account_plans import PlanPolicy
 from meterbridge.rules.accounts import AccountPolicy
+from meterbridge.rules.histories import Moment, decide_through
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import (
     Address,
@@ -69,13 +70,16 @@ def decide_subscriptions(run: Run) -> ChangeSet:
                     "account_plan", (broken["id"],), "MB-RECORD", message, source_version=broken["resource_version"]
                 )
             )
+        for gone in file.rows("select * from chk_missing order by id"):
+            message = f"subscription {gone['id']}: events tell of it, but Chargebee does not show it"
+            tray.put(Quarantined("account_plan", (gone["id"],), "MB-MISSING", message))
         targets = {row["item_price"]: _target(row) for row in file.rows("select * from ref_plan_targets")}
         owners = {row["id"] for row in file.rows(OWNERS)}
         for row in file.rows("select * from int_customers order by id"):
             case = _case(row, targets)
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
-            for decision in decide_customer(case, policy, plans):
+            for decision in decide_through(case, list(_moments(row["earlier"])), policy, plans):
                 tray.put(decision)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
@@ -130,7 +134,9 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget]) -> Customer
     subscriptions = tuple(_subscription(s) for s in row["subscriptions"])
     known = None
     if row["account_id"]:
-        known = KnownAccount(row["id"], row["account_id"], row["account_fingerprint"], row["account_currency"])
+        known = KnownAccount(
+            row["id"], row["account_id"], row["account_fingerprint"], row["account_currency"], row["account_parent"]
+        )
     return CustomerCase(
         customer=Customer(
             id=row["id"],
@@ -163,6 +169,11 @@ def _changes(rows: list[dict[str, Any]]) -> Iterator[tuple[str, datetime]]:
     for row in rows:
         if row["changed_at"] is not None:
             yield row["id"], datetime.fromtimestamp(row["changed_at"], UTC)
+
+
+def _moments(rows: list[dict[str, Any]]) -> Iterator[Moment]:
+    for row in rows:
+        yield Moment(_subscription(row), datetime.fromtimestamp(row["told_at"], UTC), instant(row["changed_at"]))
 
 
 def _subscription(row: Mapping[str, Any]) -> Subscription:
@@ -215,6 +226,7 @@ def _known_plan(row: Mapping[str, Any]) -> KnownPlan:
         end=moment(row["end"]),
         terms=row["terms"],
         items=tuple(json.loads(row["items"] or "[]")),
+        paused=row["paused"] == "true",
     )
 
 

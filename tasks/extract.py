@@ -19,27 +19,6 @@ logger = logging.getLogger(__name__)
 IDS_PER_LIST = 50
 """Ids in one ``id[in]`` filter; keeps the address well below 8 kB."""
 
-CHANGE_EVENTS = (
-    "subscription_created",
-    "subscription_created_with_backdating",
-    "subscription_started",
-    "subscription_activated",
-    "subscription_activated_with_backdating",
-    "subscription_changed",
-    "subscription_changed_with_backdating",
-    "subscription_trial_extended",
-    "subscription_renewed",
-    "subscription_cancelled",
-    "subscription_canceled_with_backdating",
-    "subscription_cancellation_scheduled",
-    "subscription_scheduled_cancellation_removed",
-    "subscription_reactivated",
-    "subscription_reactivated_with_backdating",
-    "subscription_paused",
-    "subscription_resumed",
-    "subscription_deleted",
-)
-
 
 @task(name="extract customers")
 def extract_customers(run: Run) -> int:
@@ -70,40 +49,6 @@ def extract_subscriptions(run: Run) -> int:
                 landed += land_subscriptions(work, file, customers, origin="retry", by="customer_id")
     logger.info("landed", extra={"run_id": run.run_id, "resource": "subscriptions", "count": landed})
     return landed
-
-
-@task(name="recover missed subscriptions")
-def recover_missed(run: Run) -> tuple[int, int]:
-    """Compare the window's events with what was listed, and read by id what the list missed.
-
-    Returns:
-        How many were recovered, and how many are known from an event but cannot be read at all.
-    """
-    if run.full or run.request.ids:
-        return 0, 0
-    work = services(run.run_id)
-    with opened(run.path) as file:
-        file.clear("raw_chargebee__events")
-        since, until = run.window.since or 0, run.window.until
-        wanted = {"occurred_at[between]": between(since, until), "event_type[in]": in_list(CHANGE_EVENTS)}
-        file.land_pages("events", (page.body for page in work.chargebee.pages("events", wanted, sort_by="occurred_at")))
-        missed = [
-            row["id"]
-            for row in file.rows(
-                "select distinct entry.event.content.subscription.id as id from raw_chargebee__events "
-                "where entry.event.content.subscription.id is not null except "
-                "select entry.subscription.id from raw_chargebee__subscriptions"
-            )
-        ]
-        land_subscriptions(work, file, missed, origin="recovered")
-        still = file.rows(
-            "select count(*) as missing from (select unnest($ids) as id except "
-            "select entry.subscription.id from raw_chargebee__subscriptions)",
-            {"ids": missed},
-        )
-        missing = int(next(still)["missing"])
-    logger.info("recovered", extra={"run_id": run.run_id, "count": len(missed) - missing, "missing": missing})
-    return len(missed) - missing, missing
 
 
 @task(name="extract m3ter plans")

@@ -43,12 +43,8 @@ def extract_hinted(run: Run) -> int:
     with opened(run.path) as file:
         file.clear("raw_chargebee__customers", "raw_chargebee__subscriptions")
         landed = 0
-        for one, many, read in (
-            ("customer", "customers", work.chargebee.customer),
-            ("subscription", "subscriptions", work.chargebee.subscription),
-        ):
-            wanted = newest(run.request.hints, one)
-            landed += _land(work, file, (one, many), wanted, read)
+        for one, many in (("customer", "customers"), ("subscription", "subscriptions")):
+            landed += read_again(work, file, (one, many), newest(run.request.hints, one), origin="hinted")
     logger.info("landed", extra={"run_id": run.run_id, "resource": "hinted", "count": landed})
     return landed
 
@@ -62,24 +58,25 @@ def newest(hints: Iterable[Event], resource: str) -> dict[str, int]:
     return wanted
 
 
-def _land(
-    work: Services,
-    file: Staging,
-    names: tuple[str, str],
-    wanted: dict[str, int],
-    read: Callable[[str], dict[str, Any]],
-) -> int:
+def versions(file: Staging, one: str, many: str) -> dict[str, int]:
+    """The newest version of each record that has landed, by id."""
+    return {row["id"]: row["version"] or 0 for row in file.rows(VERSIONS.format(one=one, many=many))}
+
+
+def read_again(work: Services, file: Staging, names: tuple[str, str], wanted: dict[str, int], *, origin: str) -> int:
+    """Land records by id, each at least in the version wanted where Chargebee has it; returns how many entries came."""
     one, many = names
-    landed = 0 if len(wanted) <= FEW else _land_lists(work, file, many, list(wanted))
-    versions = {row["id"]: row["version"] or 0 for row in file.rows(VERSIONS.format(one=one, many=many))}
-    late = [name for name, version in wanted.items() if name not in versions or versions[name] < version]
+    read = work.chargebee.customer if one == "customer" else work.chargebee.subscription
+    landed = 0 if len(wanted) <= FEW else _land_lists(work, file, many, list(wanted), origin)
+    listed = versions(file, one, many)
+    late = [name for name, version in wanted.items() if listed.get(name, -1) < version]
     with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
         entries = list(pool.map(lambda name: _entry(read, name), late))
     found = [entry for entry in entries if entry is not None]
-    landed += file.land_pages(many, [json.dumps({"list": found}).encode()], origin="hinted")
-    gone = [name for name, entry in zip(late, entries, strict=True) if entry is None and name not in versions]
+    landed += file.land_pages(many, [json.dumps({"list": found}).encode()], origin=origin)
+    gone = [name for name, entry in zip(late, entries, strict=True) if entry is None]
     # A deleted record answers 404 by id; the list still has it, in its last version.
-    return landed + _land_lists(work, file, many, gone)
+    return landed + _land_lists(work, file, many, gone, origin)
 
 
 def _entry(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any] | None:
@@ -91,10 +88,10 @@ def _entry(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any] |
         return None
 
 
-def _land_lists(work: Services, file: Staging, many: str, ids: list[str]) -> int:
+def _land_lists(work: Services, file: Staging, many: str, ids: list[str], origin: str) -> int:
     landed = 0
     for start in range(0, len(ids), IDS_PER_LIST):
         params = {"id[in]": in_list(ids[start : start + IDS_PER_LIST]), "include_deleted": "true"}
         pages = (page.body for page in work.chargebee.pages(many, params, sort_by="created_at"))
-        landed += file.land_pages(many, pages, origin="hinted")
+        landed += file.land_pages(many, pages, origin=origin)
     return landed

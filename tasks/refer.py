@@ -48,6 +48,7 @@ def _accounts(rx: Reader) -> Iterator[dict[str, Any]]:
             "account_id": row.remote_id,
             "fingerprint": row.fingerprint,
             "currency": row.state.get("currency"),
+            "parent": row.state.get("parent"),
         }
 
 

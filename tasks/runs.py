@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -62,6 +63,7 @@ class Run:
     staging: str
     request: Request
     window: Window
+    events_since: int
     full: bool
     full_reason: str
     started_at: float
@@ -121,32 +123,58 @@ def open_run(flow: str, run_id: str, request: Request) -> Run:
         connections.bind(tx, site, settings.m3ter_org_id)
         mark = watermarks.get(tx, flow)
         full, why = _full(request, mark, scope)
-        position = request.since if request.since is not None else (mark.position if mark else None)
-        window = reading_window(
-            position,
-            work.clock.epoch(),
-            overlap_seconds=settings.overlap_seconds,
-            hold_back_seconds=settings.hold_back_seconds,
-            full=full,
-        )
+        window, events_since = _windows(work, request, mark, full=full)
         runs.open_run(tx, runs.RunRow(run_id, flow, work.ledger.now(), _parameters(request), str(staging)))
         tx.commit()
-    with opened(staging) as file:
+    run = Run(
+        flow=flow,
+        run_id=run_id,
+        connection=settings.connection,
+        staging=str(staging),
+        request=request,
+        window=window,
+        events_since=events_since,
+        full=full,
+        full_reason=why,
+        started_at=work.clock.epoch(),
+        scope_fingerprint=scope,
+    )
+    _note_facts(run, settings)
+    logger.info("run opened", extra={"flow": flow, "run_id": run_id, "full": full, "reason": why})
+    return run
+
+
+def _windows(work: Services, request: Request, mark: watermarks.Watermark | None, *, full: bool) -> tuple[Window, int]:
+    """What lists are read for, and since when events are: those of the time since the last run, in a full read too."""
+    settings = work.settings
+    position = request.since if request.since is not None else (mark.position if mark else None)
+    window = reading_window(
+        position,
+        work.clock.epoch(),
+        overlap_seconds=settings.overlap_seconds,
+        hold_back_seconds=settings.hold_back_seconds,
+        full=full,
+    )
+    told = position if position is not None else window.until
+    return window, min(math.floor(told - settings.overlap_seconds), window.until - 1)
+
+
+def _note_facts(run: Run, settings: Settings) -> None:
+    """The settings in force and the run's own facts, for whoever opens the staging file."""
+    shown = {
+        **settings.model_dump(mode="json"),
+        "flow": run.flow,
+        "run_id": run.run_id,
+        "window": str(run.window),
+        "full": run.full,
+        "full_reason": run.full_reason,
+    }
+    with opened(run.path) as file:
         file.clear("run_facts")
-        shown = {
-            **settings.model_dump(mode="json"),
-            "flow": flow,
-            "run_id": run_id,
-            "window": str(window),
-            "full": full,
-            "full_reason": why,
-        }
         file.land_rows(
             "run_facts",
             ({"name": name, "value": value if value is None else str(value)} for name, value in shown.items()),
         )
-    logger.info("run opened", extra={"flow": flow, "run_id": run_id, "full": full, "reason": why})
-    return Run(flow, run_id, settings.connection, str(staging), request, window, full, why, work.clock.epoch(), scope)
 
 
 def scope_fingerprint(settings: Settings, work: Services) -> str:

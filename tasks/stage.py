@@ -26,16 +26,21 @@ SUBSCRIPTIONS = Stage(
     "subscriptions",
     (
         "chk_unidentified",
+        "stg_versions",
         "stg_subscriptions",
+        "stg_version_items",
         "stg_subscription_items",
         "stg_customers",
         "stg_changes",
         "chk_subscriptions",
+        "chk_missing",
     ),
     "subscriptions",
 )
 CUSTOMER_CASES = Stage(
-    "subscriptions", ("ref_plan_targets", "int_subscriptions", "int_families", "int_customers"), "customers"
+    "subscriptions",
+    ("ref_plan_targets", "int_subscriptions", "int_earlier", "int_families", "int_customers"),
+    "customers",
 )
 BILLS = Stage("bills", ("stg_bills", "stg_bill_lines"), "bills")
 INVOICES = Stage("bills", ("stg_invoices",), "invoices")

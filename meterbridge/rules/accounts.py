@@ -97,9 +97,10 @@ def _kept(case: CustomerCase, account_id: str, wanted: Mapping[str, Any], warnin
     if known is not None and known.fingerprint == fingerprint(wanted):
         return Unchanged("account", (customer.id,))
     reason = f"customer {customer.id} differs from what account {account_id} was given last"
-    return account_intent(
-        (customer.id,), "update", {"id": account_id, **wanted}, reason, customer=customer, warnings=warnings
-    )
+    # A parent that somebody else gave it stays.
+    orphaned = known is not None and known.parent is not None and "parentAccountId" not in wanted
+    payload = {"id": account_id, **({"parentAccountId": None} if orphaned else {}), **wanted}
+    return account_intent((customer.id,), "update", payload, reason, customer=customer, warnings=warnings)
 
 
 def account_intent(
@@ -112,7 +113,7 @@ def account_intent(
     warnings: tuple[str, ...],
 ) -> Intent:
     """One write to an account; its fingerprint leaves the account's id out."""
-    wanted = {name: value for name, value in payload.items() if name != "id"}
+    wanted = {name: value for name, value in payload.items() if name != "id" and value is not None}
     parent = wanted.get("parentAccountId")
     return Intent(
         kind="account",
@@ -124,7 +125,11 @@ def account_intent(
         reason=reason,
         scope=f"account:{customer.id}",
         depends_on=(parent,) if isinstance(parent, Ref) else (),
-        state={"currency": wanted.get("currency"), "customer_id": customer.id},
+        state={
+            "currency": wanted.get("currency"),
+            "customer_id": customer.id,
+            "parent": parent.key[0] if isinstance(parent, Ref) else None,
+        },
         source_version=customer.resource_version,
         warnings=warnings,
     )

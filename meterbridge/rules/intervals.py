@@ -50,6 +50,8 @@ def _start(subscription: Subscription, trial: Trial) -> datetime:
     if status == "future":
         begin = _needed(subscription, "start_date", subscription.start_date)
         return max(begin, subscription.trial_end or begin) if trial == "free" else begin
+    if status == "cancelled" and _never_began(subscription):
+        return _needed(subscription, "cancelled_at", subscription.cancelled_at)
     first = subscription.started_at or subscription.start_date or subscription.created_at or subscription.activated_at
     first = _needed(subscription, "started_at", first)
     if status == "in_trial":
@@ -63,6 +65,11 @@ def _start(subscription: Subscription, trial: Trial) -> datetime:
     if activated is not None and first <= activated < regular - SAME_MOMENT and status not in ENDED:
         return activated
     return regular
+
+
+def _never_began(subscription: Subscription) -> bool:
+    """Cancelled before its start: Chargebee then shows neither the start that was planned nor one that was."""
+    return not (subscription.started_at or subscription.activated_at or subscription.start_date)
 
 
 def _end(subscription: Subscription, known_end: datetime | None) -> datetime | None:
@@ -95,14 +102,13 @@ def _needed(subscription: Subscription, name: str, value: datetime | None) -> da
 def change_instant(subscription: Subscription, changed_at: datetime | None, now: datetime) -> datetime:
     """When the last change of a subscription took effect, never after ``now``.
 
-    The event's instant where one is known; the term's start where the record was
-    written within a minute of it, as a change at term end is; else the record's
-    ``updated_at``.
+    The event's instant where one is known, else the record's ``updated_at``; the
+    term's start where that is within a minute of it, as a change at term end is.
     """
     updated = subscription.updated_at
     term = subscription.current_term_start
     if changed_at is not None:
-        at = changed_at
+        at = term if term is not None and term <= changed_at <= term + SAME_MOMENT else changed_at
     elif updated is None:
         at = now
     elif term is not None and term <= updated <= term + SAME_MOMENT:

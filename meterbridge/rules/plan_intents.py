@@ -89,6 +89,7 @@ def _state(step: Step) -> dict[str, Any]:
         "end": None if interval.end is None else instant_text(interval.end),
         "terms": step.terms,
         "items": list(step.items),
+        "paused": step.paused,
         "subscription_id": subscription_id,
         "item_price_id": item_price_id,
         "period": int(period),

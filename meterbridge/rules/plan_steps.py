@@ -96,6 +96,13 @@ class Step:
     warnings: tuple[str, ...] = ()
 
     @property
+    def paused(self) -> bool:
+        """Whether it is the subscription's pause that ends the account plan."""
+        end = None if self.interval is None else self.interval.end
+        before = self.before is not None and self.before.plan.paused and end == self.before.plan.end
+        return before or (status_of(self.subscription) == "paused" and end == self.subscription.pause_date)
+
+    @property
     def ref(self) -> Ref:
         """How others depend on this step."""
         return Ref("account_plan", self.key)
@@ -239,6 +246,8 @@ def _resumed(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
     last = live.plan.end or view.policy.now
     status = status_of(view.subscription)
     again = _instant_after(view, last)
+    if status in ENDED and live.plan.paused:
+        return
     if status in ENDED or again is None:
         yield _adjusted(view, live, Interval(live.plan.start, end))
     elif end is None or again < end:

@@ -117,12 +117,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class KnownAccount:
-    """An account the ledger knows: its mapping row."""
+    """An account the ledger knows: its mapping row; ``parent`` is the customer under whose account we put it."""
 
     customer_id: str
     account_id: str
     fingerprint: str
     currency: str | None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ class KnownPlan:
 
     ``items`` are the item prices that the subscription had when these terms were
     written: one of them that has no account plan failed then, it was not added since.
+    ``paused`` says that a pause ended it: a cancellation later on is no later end.
     """
 
     subscription_id: str
@@ -156,6 +158,7 @@ class KnownPlan:
     end: datetime | None
     terms: str
     items: tuple[str, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,10 @@ _SUBSCRIPTION = (
     "STRUCT(id VARCHAR, customer_id VARCHAR, status VARCHAR, currency_code VARCHAR, billing_period VARCHAR, "
     "billing_period_unit VARCHAR, start_date VARCHAR, trial_end VARCHAR, started_at VARCHAR, activated_at VARCHAR, "
     "current_term_start VARCHAR, current_term_end VARCHAR, next_billing_at VARCHAR, cancelled_at VARCHAR, "
-    "pause_date VARCHAR, resume_date VARCHAR, auto_close_invoices VARCHAR, "
-    "created_at VARCHAR, updated_at VARCHAR, resource_version VARCHAR, "
-    f"deleted VARCHAR, has_scheduled_changes VARCHAR, subscription_items {_ITEM}[], item_tiers JSON)"
+    "pause_date VARCHAR, resume_date VARCHAR, changes_scheduled_at VARCHAR, auto_close_invoices VARCHAR, "
+    "created_at VARCHAR, updated_at VARCHAR, "
+    "resource_version VARCHAR, deleted VARCHAR, has_scheduled_changes VARCHAR, "
+    f"subscription_items {_ITEM}[], item_tiers JSON)"
 )
 
 _LINE = (
@@ -55,7 +56,7 @@ CHARGEBEE: dict[str, str] = {
     ),
     "events": (
         "STRUCT(event STRUCT(id VARCHAR, event_type VARCHAR, occurred_at VARCHAR, source VARCHAR, content STRUCT("
-        "subscription STRUCT(id VARCHAR, customer_id VARCHAR, resource_version VARCHAR, updated_at VARCHAR), "
+        f"subscription {_SUBSCRIPTION}, "
         "customer STRUCT(id VARCHAR, resource_version VARCHAR))))"
     ),
 }
@@ -112,7 +113,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "servicePeriodEndDate",
     ),
     "ref_catalog_plans": ("item_price", "plan"),
-    "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency"),
+    "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent"),
     "ref_account_plans": (
         "subscription_id",
         "item_price_id",
@@ -126,6 +127,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "end",
         "terms",
         "items",
+        "paused",
         "source_version",
         "active",
     ),

@@ -61,6 +61,8 @@ def test_every_table_with_a_decision_in_it_has_a_case() -> None:
         "chk_unidentified",
         "ref_plan_targets",
         "stg_changes",
+        "int_earlier",
+        "chk_missing",
         "stg_invoices",
         "stg_bill_lines",
         "int_placed_plans",

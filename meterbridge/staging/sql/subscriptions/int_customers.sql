@@ -1,11 +1,15 @@
 -- grain: one row per customer to decide: itself, its subscriptions of this run, what is known and what was found
--- reads: stg_customers, int_subscriptions, ref_accounts, ref_account_plans, ref_external_mappings,
+-- reads: stg_customers, int_subscriptions, int_earlier, ref_accounts, ref_account_plans, ref_external_mappings,
 --        int_families, raw_m3ter__accounts, raw_m3ter__account_plans, raw_m3ter__external_mappings
 -- why: overlap, currency and hierarchy are decisions on a whole customer
 create or replace table int_customers as
 with subscriptions as (
     select customer_id, list(s order by created_at, id) as subscriptions
     from int_subscriptions as s group by all
+),
+earlier as (
+    select present_customer_id as customer_id, list(e order by told_at, resource_version) as earlier
+    from int_earlier as e group by all
 ),
 owned as (
     select customer_id as id, k from ref_account_plans as k
@@ -59,13 +63,14 @@ mapped_elsewhere as (
     group by all
 )
 select
-    c.*, coalesce(s.subscriptions, []) as subscriptions, coalesce(k.known_plans, []) as known_plans,
-    r.account_id, r.fingerprint as account_fingerprint, r.currency as account_currency,
+    c.*, coalesce(s.subscriptions, []) as subscriptions, coalesce(l.earlier, []) as earlier, coalesce(k.known_plans, []) as known_plans,
+    r.account_id, r.fingerprint as account_fingerprint, r.currency as account_currency, r.parent as account_parent,
     coalesce(a.found, []) || coalesce(e.found, []) as found_accounts,
     coalesce(m.keys, []) as known_mappings,
     coalesce(p.found, []) as found_plans, coalesce(h.children, []) as children
 from stg_customers as c
 left join subscriptions as s on s.customer_id = c.id
+left join earlier as l on l.customer_id = c.id
 left join known as k on k.customer_id = c.id
 left join ref_accounts as r on r.customer_id = c.id
 left join accounts as a on a.folded = lower(c.id)

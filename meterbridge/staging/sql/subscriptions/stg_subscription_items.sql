@@ -1,23 +1,7 @@
--- grain: one row per (subscription id, item price id)
--- reads: stg_subscriptions
--- why: an item has no id of its own; tiers of the same item price belong to its terms
+-- grain: one row per (subscription id, item price id) of the subscription's present version
+-- reads: stg_version_items, stg_subscriptions
+-- why: what an event showed earlier is no item any more
 create or replace table stg_subscription_items as
-select
-    s.id as subscription_id,
-    i.item_price_id as item_price_id,
-    coalesce(i.item_type, 'plan') as item_type,
-    coalesce(i.quantity_in_decimal, i.quantity) as quantity,
-    try_cast(i.unit_price as bigint) as unit_price,
-    md5(concat_ws(
-        '|',
-        coalesce(i.quantity_in_decimal, i.quantity, '-'),
-        coalesce(i.unit_price_in_decimal, i.unit_price, '-'),
-        coalesce((
-            select string_agg(t::varchar, ',' order by t::varchar)
-            from unnest(from_json(s.item_tiers, '["json"]')) as tiers(t)
-            where t ->> 'item_price_id' = i.item_price_id
-        ), '-')
-    )) as terms
-from stg_subscriptions as s, unnest(s.items) as items(i)
-where i.item_price_id is not null
-qualify row_number() over (partition by s.id, i.item_price_id order by i.item_type) = 1
+select i.subscription_id, i.item_price_id, i.item_type, i.quantity, i.unit_price, i.terms
+from stg_version_items as i
+join stg_subscriptions as s on s.id = i.subscription_id and s.resource_version = i.resource_version

@@ -1,0 +1,400 @@
+"""Plays the lives of ``lives/*.yaml``: all lives of one world together, a sync after each day or only at the end.
+
+A life is a row: what happens to a customer's subscriptions on which day, in Chargebee's own
+operations, and which account plans m3ter holds in the end, written by hand. ``03-20`` is noon
+UTC of that day in 2026, ``04-01T00`` another hour.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import yaml
+
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.ledger import mappings
+from meterbridge.sandbox import Sandbox, World
+from meterbridge.sandbox.chargebee import entry
+from meterbridge.sandbox.credentials import CHARGEBEE_API_KEY
+from meterbridge.sandbox.scenarios import build, catalogue
+from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_price, put_subscription
+from meterbridge.sandbox.wire import HttpRequest
+from meterbridge.settings import load_settings, use_environment
+from tasks.report import RunReport
+from tasks.services import open_ledger
+from tests.flows.conftest import environment
+
+HERE = Path(__file__).with_name("lives")
+DAYS = ("03-18", "03-20", "03-24", "03-28", "04-02", "04-06", "05-03")
+FIRST_SYNC = "03-17T10"
+HOUR = 3_600
+ITEMS = {
+    "api": "api-pro-EUR-Monthly",
+    "plus": "api-plus-EUR-Monthly",
+    "yearly": "api-pro-EUR-Yearly",
+    "support": "support-EUR-Monthly",
+    "storage": "storage-EUR-Monthly",
+    "messages": "messages-EUR-Monthly",
+    "calls": "calls-EUR-Monthly",
+    "usd": "api-pro-USD-Monthly",
+    "storage-usd": "storage-USD-Monthly",
+    "gbp": "api-pro-GBP-Monthly",
+    "nowhere": "nowhere-EUR-Monthly",
+    "legacy": "legacy-EUR-Monthly",
+    "priority": "priority-EUR-Monthly",
+}
+PLANS = {
+    "api": "api-pro-eur",
+    "plus": "api-plus-eur",
+    "yearly": "api-pro-eur",
+    "support": "support-eur",
+    "storage": "storage-eur",
+    "messages": "messages-eur",
+    "calls": "api-plus-eur",
+    "usd": "api-pro-usd",
+    "storage-usd": "storage-usd",
+    "gbp": "api-pro-eur",
+    "nowhere": "no-such-plan",
+}
+NOT_MAPPED_YET = "messages"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+LOGIN = {"authorization": f"{CHARGEBEE_API_KEY}:"}
+
+
+def epoch(text: str) -> int:
+    """``03-20`` or ``03-20T07`` of 2026 as epoch seconds; noon where no hour is given."""
+    day, _, hour = text.partition("T")
+    moment = datetime.fromisoformat(f"2026-{day}T{hour or '12'}:00:00+00:00")
+    return int(moment.timestamp())
+
+
+def day(at: str | None) -> str:
+    """An instant of m3ter in the notation of the rows."""
+    if at is None:
+        return "open"
+    moment = datetime.fromisoformat(at).astimezone(UTC)
+    if moment.minute or moment.second or moment.microsecond:
+        return moment.isoformat()
+    return f"{moment:%m-%d}" if moment.hour == 12 else f"{moment:%m-%dT%H}"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One row; ``plans`` and ``set_aside`` are what is expected in the end."""
+
+    name: str
+    world: str
+    covers: tuple[str, ...]
+    seeds: Mapping[str, Mapping[str, Any]]
+    steps: Mapping[str, list[dict[str, Mapping[str, Any]]]]
+    plans: tuple[str, ...]
+    once: tuple[str, ...]
+    set_aside: tuple[str, ...]
+    set_aside_once: tuple[str, ...]
+
+
+def lives() -> list[Life]:
+    """All rows of all files."""
+    found = []
+    for path in sorted(HERE.glob("*.yaml")):
+        for name, row in yaml.safe_load(path.read_text()).items():
+            plans = tuple(row["plans"])
+            once = tuple(row.get("once", plans))
+            seeds = row.get("seeds", {"s": {}})
+            found.append(
+                Life(
+                    name,
+                    row.get("world", "plain"),
+                    tuple(row.get("covers", ())),
+                    seeds,
+                    row.get("steps", {}),
+                    plans,
+                    once,
+                    tuple(row.get("set_aside", ())),
+                    tuple(row.get("set_aside_once", row.get("set_aside", ()))),
+                )
+            )
+    assert len({life.name for life in found}) == len(found), "two lives of one name"
+    return found
+
+
+WORLDS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "other settings": {
+        "METERBRIDGE_TRIAL": "billed",
+        "METERBRIDGE_ON_PRODUCT_OVERLAP": "child_account",
+        "METERBRIDGE_HIERARCHY": "all_with_child_billing",
+    },
+    "any change, overlap allowed": {"METERBRIDGE_REPLACE_ON": "any_change"},
+    "the catalog changes": {"METERBRIDGE_REPLACE_ON": "mapped_plan"},
+}
+CATALOG_CHANGES_ON = "03-24"
+
+
+@dataclass(slots=True)
+class Played:
+    """A world after all its lives, and what was wrong on the way."""
+
+    plans: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    set_aside: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    syncs: int = 0
+
+
+def play(home: Path, name: str, rows: list[Life], *, watched: bool) -> Played:
+    """All lives of one world; ``watched`` syncs after each day, else only before the first and after the last."""
+    world = make_world(name, rows)
+    played = Played()
+    catalog = home / "catalog.yaml"
+    home.mkdir(parents=True)
+    write_catalog(catalog, changed=False)
+    with Sandbox(world) as sandbox:
+        settings = {**WORLDS[name], "METERBRIDGE_CATALOG": str(catalog)}
+        use_environment(environment(sandbox, home, **settings))
+        world.advance_to(epoch(FIRST_SYNC))
+        sync_and_check(world, played, rows)
+        for at in DAYS:
+            live(world, rows, at)
+            if name == "the catalog changes" and at == CATALOG_CHANGES_ON:
+                write_catalog(catalog, changed=True)
+            world.advance_to(epoch(at) + HOUR)
+            eventful = name == "plain" or any(at in life.steps for life in rows)
+            if (watched and eventful) or at == DAYS[-1]:
+                sync_and_check(world, played, rows)
+        look(world, played, rows)
+    return played
+
+
+def make_world(name: str, rows: list[Life]) -> World:
+    world = build("empty")
+    world.m3ter.organization["allowOverlappingPlans"] = "overlap allowed" in name
+    with world.clock.held((world.facts["start"] - 21 * HOUR) * 1000):
+        product = next(row for row in world.m3ter.products.rows() if row["code"] == "api")
+        catalogue._put_plan(world, "api-plus-eur", product, "EUR", Decimal(0))
+        for item, kind, unit in (
+            ("api-plus", "plan", "month"),
+            ("nowhere", "plan", "month"),
+            ("calls", "addon", "month"),
+        ):
+            catalogue.put_item(world, item, kind, item)
+            put_price(world, f"{item}-EUR-Monthly", item, "EUR", 900, unit=unit)
+        put_price(world, "api-pro-EUR-Yearly", "api-pro", "EUR", 50_000, unit="year")
+        for life in rows:
+            put_seeds(world, life)
+    return world
+
+
+def put_seeds(world: World, life: Life) -> None:
+    """The subscriptions that are there before the first sync; each says what is not usual about it."""
+    put_customer(world, life.name, f"{life.name} Ltd", "EUR")
+    for name, seed in life.seeds.items():
+        owner = identity(life, seed.get("customer", ""))
+        if owner not in world.chargebee.customers:
+            put_customer(world, owner, f"{owner} Ltd", "EUR")
+        prices = tuple(ITEMS[item] for item in seed.get("items", ["api"]))
+        times = {"started_at": epoch(seed.get("since", "01-01T00")), "status": seed.get("status", "active")}
+        ends = epoch(seed["ends"]) if "ends" in seed else None
+        put_subscription(
+            world, SubscriptionSeed(identity(life, name), owner, prices, ends_at=ends, **times), invoice=False
+        )
+
+
+def identity(life: Life, name: str) -> str:
+    """The id of a row's customer (no name), further customer, or subscription."""
+    return f"{life.name}.{name}" if name else life.name
+
+
+def live(world: World, rows: list[Life], at: str) -> None:
+    """Everything that happens on one day, at noon."""
+    world.advance_to(epoch(at))
+    with world.lock:
+        for number, life in enumerate(rows):
+            with world.clock.held(epoch(at) * 1000 + number % 900):
+                for step in life.steps.get(at, ()):
+                    for path, fields in step.items():
+                        act(world, life, path, dict(fields or {}))
+
+
+def act(world: World, life: Life, path: str, fields: dict[str, Any]) -> None:
+    """One operation: ``s/pause``, ``create s2``, ``customers/…``, or a row ``put`` as the vendor might."""
+    if path.startswith("put "):
+        put(world, identity(life, path[4:]), fields)
+        return
+    params: dict[str, Any] = {}
+    for number, (item, quantity) in enumerate(dict(fields.pop("items", {})).items()):
+        params[f"subscription_items[item_price_id][{number}]"] = ITEMS[item]
+        params[f"subscription_items[quantity][{number}]"] = quantity or 1
+    for name, value in fields.items():
+        params[name] = _value(life, name, value)
+    if path.startswith("create "):
+        owner = identity(life, str(params.pop("customer", "") or ""))
+        post(world, f"/customers/{owner}/subscription_for_items", {"id": identity(life, path[7:]), **params})
+    elif path.startswith("customers"):
+        post(world, "/" + path.replace("{c}", life.name), params)
+    else:
+        name, operation = path.split("/")
+        post(world, f"/subscriptions/{identity(life, name)}/{operation}", params)
+
+
+def _value(life: Life, name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and re.fullmatch(r"\d\d-\d\d(T\d\d)?", value):
+        return epoch(value)
+    if name.endswith("customer_id") or name == "invoice_owner_id" or (name == "id" and value):
+        return identity(life, value if value != "c" else "")
+    return value
+
+
+def put(world: World, name: str, fields: dict[str, Any]) -> None:
+    """Change a subscription's row without an operation, with the event that the vendor would send."""
+    state = world.chargebee
+    event = fields.pop("event", "subscription_changed")
+    changed = {key: _value(Life("", "", (), {}, {}, (), (), (), ()), key, value) for key, value in fields.items()}
+    row = state.save(state.subscriptions, (state.subscriptions.get(name) or {}) | changed)
+    state.emit(event, {"subscription": row, "customer": state.customers.get(row["customer_id"]) or {}})
+
+
+def post(world: World, path: str, params: Mapping[str, Any]) -> None:
+    reply = entry.answer(world, HttpRequest("POST", f"/api/v2{path}", "", FORM, urlencode(params).encode()))
+    assert reply.status == 200, f"{path}: {reply.body!r}"
+
+
+def write_catalog(path: Path, *, changed: bool) -> None:
+    """The catalog map; ``changed`` maps messages, api to another plan, yearly to another product, storage no more."""
+    plans = {item: plan for item, plan in PLANS.items() if item != NOT_MAPPED_YET}
+    if changed:
+        plans |= {NOT_MAPPED_YET: PLANS[NOT_MAPPED_YET], "api": "api-plus-eur", "yearly": "storage-eur"}
+        del plans["storage"]
+    rows = [{"item_price": ITEMS[item], "plan": plan} for item, plan in plans.items()]
+    path.write_text(yaml.safe_dump({"plans": rows}))
+
+
+# --- what must hold after every sync ------------------------------------------------------
+
+
+def sync_and_check(world: World, played: Played, rows: list[Life]) -> None:
+    """Sync, then sync again: nothing is missing, the second one writes nothing, and the invariants hold."""
+    first = sync_subscriptions.fn()
+    second = sync_subscriptions.fn()
+    played.syncs += 2
+    now = day_of_world(world)
+    for report in (first, second):
+        if report.missing or report.held:
+            played.problems.append(f"{now}: missing {report.missing}, held {report.held}")
+    if second.writes or second.intended:
+        played.problems.append(f"{now}: the second run intends {second.intended}, wrote {dict(second.applied)}")
+    played.problems += [f"{now}: {one}" for one in broken(world, second)]
+    played.set_aside.clear()
+    for row in second.quarantined:
+        played.set_aside[owner_of(rows, row["key"])].append(row["code"])
+
+
+def day_of_world(world: World) -> str:
+    return datetime.fromtimestamp(world.clock.now(), UTC).strftime("%m-%d")
+
+
+def owner_of(rows: list[Life], key: list[str]) -> str:
+    """Whose row a quarantined record belongs to: ids begin with the row's name."""
+    return next((life.name for life in rows if key[0] == life.name or key[0].startswith(f"{life.name}.")), str(key))
+
+
+def broken(world: World, report: RunReport) -> Iterator[str]:
+    """Overlaps, ends that are not Chargebee's, and account plans that the ledger and m3ter see differently."""
+    plans = list(world.m3ter.account_plans.rows())
+    if not world.m3ter.organization["allowOverlappingPlans"]:
+        yield from overlaps(plans)
+    yield from wrong_ends(world, {tuple(row["key"][:2]) for row in report.quarantined})
+    ledger = open_ledger(load_settings())
+    with ledger.read() as rx:
+        known = {row.remote_id: row.state for row in mappings.all(rx, "account_plan", active_only=True)}
+    ledger.close()
+    found = {plan["id"]: (day(plan["startDate"]), day(plan.get("endDate")), plan["accountId"]) for plan in plans}
+    ours = {one: (day(s["start"]), day(s["end"]), s["account_id"]) for one, s in known.items()}
+    for one in sorted({*found, *ours}):
+        if found.get(one) != ours.get(one):
+            yield f"account plan {one}: m3ter {found.get(one)}, ledger {ours.get(one)}"
+
+
+def overlaps(plans: list[dict[str, Any]]) -> Iterator[str]:
+    by_place: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for plan in plans:
+        by_place[plan["accountId"], plan["productId"]].append(plan)
+    for place in by_place.values():
+        ordered = sorted(place, key=lambda plan: plan["startDate"])
+        for one, other in pairwise(ordered):
+            if one.get("endDate", "9999") > other["startDate"]:
+                yield f"{one['code']} and {other['code']} overlap"
+
+
+def wrong_ends(world: World, quarantined: set[tuple[str, ...]]) -> Iterator[str]:
+    """The last account plan of each item that a subscription has ends when the subscription does."""
+    last: dict[str, dict[str, Any]] = {}
+    codes = {row["id"]: external for row, external in mapped(world)}
+    for plan in sorted(world.m3ter.account_plans.rows(), key=lambda plan: plan["startDate"]):
+        last[codes.get(plan["id"], "")] = plan
+    # A subscription that is cancelled while it pauses was metered until the pause.
+    told = [
+        event["content"]["subscription"] for event in world.chargebee.events.find("event_type", "subscription_paused")
+    ]
+    pauses = {(row["id"], day(datetime.fromtimestamp(row["pause_date"], UTC).isoformat())) for row in told}
+    for subscription in world.chargebee.subscriptions.rows():
+        never = subscription.get("activated_at") == subscription.get("cancelled_at")  # or for no time
+        if subscription["deleted"] or subscription["status"] == "transferred" or never:
+            continue
+        until = {"paused": "pause_date", "active": ""}.get(subscription["status"], "cancelled_at")
+        ends = subscription.get(until)
+        for item in subscription["subscription_items"]:
+            key = (subscription["id"], item["item_price_id"])
+            plan = last.get("-".join(key))
+            if plan is None or key in quarantined or item["item_price_id"] == ITEMS["storage"]:
+                continue
+            text = None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat()
+            if day(text) != day(plan.get("endDate")) and (key[0], day(plan.get("endDate"))) not in pauses:
+                yield f"{'-'.join(key)} ends {day(plan.get('endDate'))}, Chargebee says {day(text)}"
+
+
+def mapped(world: World) -> Iterator[tuple[dict[str, Any], str]]:
+    """Account plans with the external id that m3ter's mapping gives them; empty where there is none, or several."""
+    by_plan: dict[str, list[str]] = defaultdict(list)
+    for mapping in world.m3ter.mappings.rows():
+        if mapping["m3terEntity"] == "AccountPlan":
+            by_plan[mapping["m3terId"]].append(mapping["externalId"])
+    for plan in world.m3ter.account_plans.rows():
+        externals = by_plan.get(plan["id"], [])
+        yield plan, externals[0] if len(externals) == 1 else ""
+
+
+# --- what stands in the end ----------------------------------------------------------------
+
+
+def look(world: World, played: Played, rows: list[Life]) -> None:
+    """Every account plan as its row would write it: subscription, item, start, end, account and plan where unusual."""
+    accounts = {row["id"]: row for row in world.m3ter.accounts.rows()}
+    played.accounts = {row["code"]: row for row in accounts.values()}
+    codes = {row["id"]: row["code"] for row in world.m3ter.plans.rows()}
+    by_price = {price: item for item, price in ITEMS.items()}
+    for plan, external in sorted(mapped(world), key=lambda one: (one[1], one[0]["startDate"])):
+        price = next((price for price in by_price if external.endswith(f"-{price}")), "")
+        subscription = external.removesuffix(f"-{price}")
+        life = next((one for one in rows if subscription.startswith(f"{one.name}.")), None)
+        if life is None:
+            played.problems.append(f"account plan {plan['code']} is mapped to {external!r}")
+            continue
+        item, code = by_price[price], accounts[plan["accountId"]]["code"]
+        shown = [subscription.removeprefix(f"{life.name}."), item, day(plan["startDate"]), day(plan.get("endDate"))]
+        if code != life.name:
+            shown += ["on", code.removeprefix(f"{life.name}.").replace(f"{life.name}~{life.name}.", "~")]
+        if codes[plan["planId"]] != PLANS[item]:
+            shown += ["as", codes[plan["planId"]]]
+        played.plans[life.name].append(" ".join(shown))
