@@ -5,6 +5,7 @@ A YAML file that people edit, so that every mistake is told with its line number
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -57,6 +58,20 @@ def load_catalog(path: Path) -> Catalog:
     Raises:
         SetupError: MB-CATALOG with file, line and what is wrong there.
     """
+    try:
+        changed = path.stat()
+    except OSError:
+        return _read(path)
+    return _unchanged(path, changed.st_mtime_ns, changed.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _unchanged(path: Path, _changed_ns: int, _size: int) -> Catalog:
+    """The map as it was read when the file last changed: a run asks for it at several places."""
+    return _read(path)
+
+
+def _read(path: Path) -> Catalog:
     missing = "Copy catalog.example.yaml, fill it in, and name it in METERBRIDGE_CATALOG."
     catalog, root = load_checked(path, Catalog, "MB-CATALOG", missing=missing)
     if catalog is None or root is None:
