@@ -39,7 +39,7 @@ def sync(request: Request) -> RunReport:
         extract_asked(run)
         recovered = recover_missed(run)
         extract_plans(run)
-        refer(run)
+        refer(run, own_slice=True)
         stage(run, SUBSCRIPTIONS)
         extract_owners(run)
         find_existing(run)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from meterbridge.catalog import load_catalog
 from meterbridge.ledger import bills, intents, mappings
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.keys import canonical, key_text
-from meterbridge.staging.database import opened
+from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import services
@@ -20,17 +21,45 @@ TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_externa
 BILL_TABLES = ("ref_charges", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
 
 
+NAMED = (
+    "select entry.customer.id as customer, entry.customer.relationship.invoice_owner_id as owner, "
+    "null as holder, null as subscription from raw_chargebee__customers union all "
+    "select entry.customer.id, entry.customer.relationship.invoice_owner_id, "
+    "entry.subscription.customer_id, entry.subscription.id from raw_chargebee__subscriptions"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows: of everybody, or of these customers and subscriptions alone."""
+
+    rx: Reader
+    named: tuple[frozenset[str], frozenset[str]] | None = None
+
+    def mappings(self, kind: str) -> Iterable[mappings.Mapping]:
+        """Active mappings of a kind."""
+        if self.named is None:
+            return mappings.all(self.rx, kind, active_only=True)
+        customers, subscriptions = self.named
+        return mappings.of_customers(self.rx, kind, customers, subscriptions if kind == "account_plan" else ())
+
+
 @task(name="copy the ledger's slice")
-def refer(run: Run, *, bills_too: bool = False) -> int:
-    """Catalog map, known accounts, account plans and mappings; for bills also charges and bill states."""
+def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
+    """Catalog map, known accounts, account plans and mappings; for bills also charges and bill states.
+
+    ``own_slice``: in a run of named subscriptions their customers' rows alone. The ledger of a large site takes
+    seconds to copy, and a webhook should not wait for it.
+    """
     work = services(run.run_id)
     catalog = load_catalog(work.settings.catalog_path)
     with opened(run.path) as file, work.ledger.read() as rx:
         file.clear(*TABLES, *BILL_TABLES)
+        known = Known(rx, _named(file) if own_slice and run.request.ids else None)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))
-        copied += file.land_rows("ref_accounts", _accounts(rx))
-        copied += file.land_rows("ref_account_plans", _account_plans(rx))
-        copied += file.land_rows("ref_external_mappings", _external_mappings(rx))
+        copied += file.land_rows("ref_accounts", _accounts(known))
+        copied += file.land_rows("ref_account_plans", _account_plans(known))
+        copied += file.land_rows("ref_external_mappings", _external_mappings(known))
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))
             copied += file.land_rows("ref_charges", _credits(rx))
@@ -41,8 +70,18 @@ def refer(run: Run, *, bills_too: bool = False) -> int:
         return copied
 
 
-def _accounts(rx: Reader) -> Iterator[dict[str, Any]]:
-    for row in mappings.all(rx, "account", active_only=True):
+def _named(file: Staging) -> tuple[frozenset[str], frozenset[str]]:
+    """Customers that the landed records belong to, own invoices of or are, and subscriptions."""
+    customers: set[str | None] = set()
+    subscriptions: set[str | None] = set()
+    for row in file.rows(NAMED):
+        customers |= {row["customer"], row["owner"], row["holder"]}
+        subscriptions.add(row["subscription"])
+    return frozenset(filter(None, customers)), frozenset(filter(None, subscriptions))
+
+
+def _accounts(known: Known) -> Iterator[dict[str, Any]]:
+    for row in known.mappings("account"):
         yield {
             "customer_id": row.key[0],
             "account_id": row.remote_id,
@@ -52,8 +91,8 @@ def _accounts(rx: Reader) -> Iterator[dict[str, Any]]:
         }
 
 
-def _account_plans(rx: Reader) -> Iterator[dict[str, Any]]:
-    for row in mappings.all(rx, "account_plan", active_only=True):
+def _account_plans(known: Known) -> Iterator[dict[str, Any]]:
+    for row in known.mappings("account_plan"):
         yield {
             **row.state,
             "items": list(row.state.get("items", ())),
@@ -63,8 +102,8 @@ def _account_plans(rx: Reader) -> Iterator[dict[str, Any]]:
         }
 
 
-def _external_mappings(rx: Reader) -> Iterator[dict[str, Any]]:
-    for row in mappings.all(rx, "external_mapping", active_only=True):
+def _external_mappings(known: Known) -> Iterator[dict[str, Any]]:
+    for row in known.mappings("external_mapping"):
         yield {"entity": row.key[0], "customer_id": row.scope, "key": key_text(row.key)}
 
 

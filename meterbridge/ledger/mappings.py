@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,6 +98,23 @@ def all(rx: Reader, kind: str, active_only: bool = False) -> Iterator[Mapping]: 
         query = query.where(mappings.c.active.is_(True))
     for row in rx.stream(query.order_by(mappings.c.natural_key)):
         yield _mapping(row)
+
+
+def of_customers(
+    rx: Reader, kind: str, customers: Collection[str], subscriptions: Collection[str] = ()
+) -> builtins.list[Mapping]:
+    """Active mappings of these customers (their ``scope``), and those whose state names one of the subscriptions.
+
+    The second reads every mapping of the kind in the database, but brings only these here.
+    """
+    theirs: ColumnElement[bool] = mappings.c.scope.in_(sorted(customers))
+    if subscriptions:
+        named = JsonText(mappings.c.state, literal_column("'subscription_id'"))
+        theirs = theirs | named.in_(sorted(subscriptions))
+    query = _select().where(
+        mappings.c.connection == rx.connection, mappings.c.kind == kind, mappings.c.active.is_(True), theirs
+    )
+    return [_mapping(row) for row in rx.execute(query.order_by(mappings.c.natural_key))]
 
 
 def deactivate(tx: Writer, kind: str, key: Key) -> bool:
