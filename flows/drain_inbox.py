@@ -6,8 +6,9 @@ from prefect import flow
 
 from flows import sync_bills, sync_subscriptions
 from tasks.engine import plain_tasks
-from tasks.inbox import Source, ledger_of_inbox, settling, take
+from tasks.inbox import Source, settling, take
 from tasks.report import RunReport
+from tasks.services import ledger_in_use
 
 SYNCS = {"chargebee": sync_subscriptions.sync, "m3ter": sync_bills.sync}
 
@@ -23,7 +24,7 @@ def drain_inbox(source: Source = "chargebee", limit: int = 500) -> RunReport | N
     Returns:
         The sync's report; None when nothing waits, or nothing that concerns us.
     """
-    with ledger_of_inbox() as ledger:
+    with ledger_in_use() as ledger:
         batch = take(ledger, source, limit)
         if batch is None:
             return None

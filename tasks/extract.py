@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from connectors.chargebee.encoding import between, in_list
 from connectors.transport import path
@@ -57,8 +58,10 @@ def extract_plans(run: Run) -> int:
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_m3ter__plans", "raw_m3ter__plan_templates")
-        file.land_rows("raw_m3ter__plan_templates", work.m3ter.plan_templates())
-        return file.land_rows("raw_m3ter__plans", work.m3ter.plans())
+        with ThreadPoolExecutor(1) as pool:
+            plans = pool.submit(lambda: list(work.m3ter.plans()))
+            file.land_rows("raw_m3ter__plan_templates", work.m3ter.plan_templates())
+            return file.land_rows("raw_m3ter__plans", plans.result())
 
 
 @task(name="extract invoice owners")

@@ -17,10 +17,8 @@ from meterbridge.ledger import inbox, quarantine
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.ledger.transaction import Writer
 from meterbridge.rules.records import Kind, Quarantined
-from meterbridge.settings import load_settings
 from tasks.report import RunReport
 from tasks.runs import Request
-from tasks.services import open_ledger
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +58,6 @@ class Batch:
         if any(resource == "bills" for resource, _ in events):
             return Request()  # some bill: the window of an ordinary run has it
         return Request(ids=tuple(dict.fromkeys(name for _, name in events)), hints=tuple(events.values()))
-
-
-@contextmanager
-def ledger_of_inbox() -> Iterator[Ledger]:
-    """The ledger of this environment, for the length of a block; asks no vendor."""
-    ledger = open_ledger(load_settings())
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def take(ledger: Ledger, source: Source, limit: int) -> Batch | None:

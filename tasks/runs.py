@@ -7,7 +7,8 @@ import logging
 import math
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +95,9 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
     """
     run_id = str(flow_run.id or uuid.uuid4())
     try:
-        run = open_run(flow, run_id, request)
+        run = open_run(flow, run_id, request, keep_open=keep_open)
         try:
-            with kept_open(run.path) if keep_open else nullcontext():
-                yield run
+            yield run
         except BaseException as failure:
             _close(run, "failed", str(failure) if isinstance(failure, MeterbridgeError) else type(failure).__name__)
             raise
@@ -106,7 +106,7 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
 
 
 @task(name="open run")
-def open_run(flow: str, run_id: str, request: Request) -> Run:
+def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True) -> Run:
     """Fix the window and the staging file; bind the ledger to this site and organisation.
 
     The vendors' clock, told by the Date header of the first answers, is the clock of the run.
@@ -139,6 +139,8 @@ def open_run(flow: str, run_id: str, request: Request) -> Run:
         started_at=work.clock.epoch(),
         scope_fingerprint=scope,
     )
+    if keep_open:
+        work.held.enter_context(kept_open(run.path))
     _note_facts(run, settings)
     logger.info("run opened", extra={"flow": flow, "run_id": run_id, "full": full, "reason": why})
     return run
@@ -211,9 +213,11 @@ def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tu
 
 def _learn_vendors(work: Services) -> str:
     """Ask both vendors who they are and what they allow; returns the Chargebee site's name."""
-    site = work.chargebee.configuration()
-    organization = work.m3ter.organization_config()
-    names = mapping_names(work.m3ter.mapping_configuration())
+    with ThreadPoolExecutor(3) as pool:  # three answers in the time of one: a webhook waits for them
+        asked = pool.submit(work.chargebee.configuration)
+        permitted = pool.submit(work.m3ter.mapping_configuration)
+        organization = pool.submit(work.m3ter.organization_config).result()
+        site, names = asked.result(), mapping_names(permitted.result())
     with work.ledger.write() as tx:
         facts.put(tx, "m3ter_allow_overlapping_plans", "true" if organization.allow_overlapping_plans else "false")
         facts.put(tx, "m3ter_mapping_names", json.dumps(names))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
+from connectors.transport import Traffic
 from meterbridge import log
 from meterbridge.clock import Clock, boottime
 from meterbridge.ledger import allowances
@@ -73,30 +75,46 @@ class AllowancePacer:
 
 @dataclass(slots=True)
 class Services:
-    """Everything a task may need. Thread-safe; closed by :func:`release` or at the end of :func:`serving`."""
+    """Everything a task may need. Thread-safe; closed by :func:`release` or at the end of :func:`serving`.
+
+    ``before`` is the vendors' traffic when the run began, where it came to connections that others had used;
+    ``held`` is left when the run ends.
+    """
 
     settings: Settings
     ledger: Ledger
     chargebee: ChargebeeClient
     m3ter: M3terClient
     clock: Clock
+    before: tuple[Traffic, Traffic] = (Traffic(), Traffic())
+    held: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
         """Close connections and files."""
+        self.held.close()
         self.chargebee.transport.close()
         self.m3ter.transport.close()
         self.ledger.close()
 
     def requests(self) -> dict[str, int]:
         """Requests sent so far, per vendor."""
+        chargebee, m3ter = self._traffic()
         return {
-            "chargebee": self.chargebee.transport.traffic.requests,
-            "m3ter": self.m3ter.transport.traffic.requests,
+            "chargebee": chargebee.requests - self.before[0].requests,
+            "m3ter": m3ter.requests - self.before[1].requests,
         }
 
     def throttled(self) -> int:
         """Answers of 429 so far."""
-        return self.chargebee.transport.traffic.throttled + self.m3ter.transport.traffic.throttled
+        return sum(now.throttled - then.throttled for now, then in zip(self._traffic(), self.before, strict=True))
+
+    def for_run(self) -> Services:
+        """The same connections with counts and a clock of their own."""
+        chargebee, m3ter = self._traffic()
+        return replace(self, clock=Clock(), before=(replace(chargebee), replace(m3ter)), held=ExitStack())
+
+    def _traffic(self) -> tuple[Traffic, Traffic]:
+        return self.chargebee.transport.traffic, self.m3ter.transport.traffic
 
 
 def open_ledger(settings: Settings) -> Ledger:
@@ -135,20 +153,77 @@ _open: dict[str, Services] = {}
 _lock = threading.Lock()
 
 
+@dataclass(slots=True)
+class _Kept:
+    """Connections that outlive the runs of :func:`keeping_services`."""
+
+    services: Services | None = None
+
+    def under(self, settings: Settings) -> Services:
+        """Those of before while the settings are the same, else new ones."""
+        if self.services is None or self.services.settings != settings:
+            self.close()
+            self.services = build(settings)
+        return self.services
+
+    def close(self) -> None:
+        """Close what is kept."""
+        found, self.services = self.services, None
+        if found:
+            found.close()
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keeping_services() -> Iterator[None]:
+    """Runs of this thread inside the block share ledger and vendor connections, as long as the settings are the same.
+
+    For runs that must be quick: a new connection costs its TLS handshakes, a token, a second's worth of budget
+    and every prepared statement.
+    """
+    kept = _Kept()
+    before = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        kept.close()
+
+
 def services(run_id: str, overrides: Mapping[str, Any] | None = None) -> Services:
     """The run's services in this process, built at the first call."""
     with _lock:
         if run_id not in _open:
-            _open[run_id] = build(load_settings(overrides))
+            kept, settings = _kept.get(), load_settings(overrides)
+            _open[run_id] = build(settings) if kept is None else kept.under(settings).for_run()
         return _open[run_id]
 
 
 def release(run_id: str) -> None:
-    """Close the run's services in this process, if any."""
+    """Close the run's services in this process, if any and if they are not kept."""
+    kept = _kept.get()
     with _lock:
         found = _open.pop(run_id, None)
-    if found:
+    if found and kept and kept.services and found.ledger is kept.services.ledger:
+        found.held.close()
+    elif found:
         found.close()
+
+
+@contextmanager
+def ledger_in_use() -> Iterator[Ledger]:
+    """The ledger of this environment for the length of a block, the kept one if there is one; asks no vendor."""
+    kept = _kept.get()
+    if kept is not None:
+        yield kept.under(load_settings()).ledger
+        return
+    ledger = open_ledger(load_settings())
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 from meterbridge.errors import MeterbridgeError
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 Source = Literal["chargebee", "m3ter"]
 Drain = Callable[[Source, int], "RunReport | None"]
+Around = AbstractContextManager[None]
 
 SOURCES: tuple[Source, ...] = ("chargebee", "m3ter")
 POLL_SECONDS = 2.0
@@ -32,13 +34,17 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 class DrainLoop(threading.Thread):
-    """Drains until it is stopped; a batch that has begun is ended first."""
+    """Drains until it is stopped; a batch that has begun is ended first.
 
-    def __init__(self, ledger: Ledger, drain: Drain, *, limit: int) -> None:
+    ``around`` is entered by the thread for its whole life: what batches share.
+    """
+
+    def __init__(self, ledger: Ledger, drain: Drain, *, limit: int, around: Callable[[], Around] = nullcontext) -> None:
         super().__init__(name="drain", daemon=True)
         self._ledger = ledger
         self._drain = drain
         self._limit = limit
+        self._around = around
         self._arrived = threading.Event()
         self._stopped = threading.Event()
 
@@ -55,6 +61,10 @@ class DrainLoop(threading.Thread):
 
     def run(self) -> None:
         """The thread's work."""
+        with self._around():
+            self._loop()
+
+    def _loop(self) -> None:
         pause = 0.0
         while not self._stopped.is_set():
             if self._arrived.wait(POLL_SECONDS):

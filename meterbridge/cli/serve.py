@@ -18,6 +18,7 @@ from meterbridge.cli.prefect_ready import prefect_defaults
 from meterbridge.cli.schedules import run_schedules
 from meterbridge.cli.sockets import bound
 from meterbridge.errors import SetupError
+from meterbridge.ledger.ledger import Ledger
 from meterbridge.receiver import Receiver
 from meterbridge.settings import Settings, load_settings
 
@@ -44,7 +45,7 @@ def serve(
     if drain and os.environ.get("PREFECT_API_URL"):
         prefect_defaults()
     with ledger_here() as (_, ledger), _scheduling(schedules):
-        loop = DrainLoop(ledger, drain_by_prefect(), limit=limit) if drain else None
+        loop = _drain_loop(ledger, limit) if drain else None
         app = Receiver(settings, ledger, loop.arrived if loop else lambda: None)
         if loop:
             loop.start()
@@ -53,6 +54,13 @@ def serve(
         finally:
             if loop and not loop.stop(STOP_SECONDS):
                 logger.warning("stopped in the middle of a batch; its events wait in the inbox")
+
+
+def _drain_loop(ledger: Ledger, limit: int) -> DrainLoop:
+    drain = drain_by_prefect()
+    from tasks.services import keeping_services
+
+    return DrainLoop(ledger, drain, limit=limit, around=keeping_services)
 
 
 def _check(settings: Settings, *, drain: bool, schedules: bool) -> None:

@@ -58,13 +58,14 @@ class Staging:
         """Create every landing table that is not there yet, so that SQL finds empty ones instead of none."""
         # Asked once: every task opens the file, and thirty statements that do nothing cost more than a small run's SQL.
         here = {name for (name,) in self._run("select table_name from duckdb_tables()")}
-        for resource, entry in shapes.CHARGEBEE.items():
-            if f"raw_chargebee__{resource}" not in here:
-                self._run(f"create table raw_chargebee__{resource} (entry {entry}, origin VARCHAR)")
+        wanted = {
+            f"raw_chargebee__{name}": f"entry {entry}, origin VARCHAR" for name, entry in shapes.CHARGEBEE.items()
+        }
         for table, columns in shapes.TEXT.items():
-            if table not in here:
-                listed = ", ".join(f'"{column}" VARCHAR' for column in columns)
-                self._run(f"create table {table} ({listed})")
+            wanted[table] = ", ".join(f'"{column}" VARCHAR' for column in columns)
+        made = [f"create table {table} ({columns})" for table, columns in wanted.items() if table not in here]
+        if made:
+            self._run("; ".join(["begin", *made, "commit"]))  # in one transaction: each would be a flush
 
     def land_pages(self, resource: str, pages: Iterable[bytes], *, origin: str = "list") -> int:
         """Land Chargebee list pages as received; returns the number of entries.
