@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from meterbridge.errors import BrokenInvariant
+from meterbridge.ledger import proposals
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.intent_rows import is_latest
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, UNSENT_STATES, intent_dependencies, intents
+from meterbridge.ledger.schema import proposals as members
 from meterbridge.ledger.transaction import AnyRow, Writer, chunks
 from meterbridge.rules.keys import canonical, idempotency_key, key_text
-from meterbridge.rules.records import Intent, Key
+from meterbridge.rules.records import Intent, Key, Proposal, Proposed
 
 _Name = tuple[str, str]
 """Kind and natural key as text."""
@@ -45,9 +47,13 @@ class _Sheet:
     run_id: str
     change_set: str
     site: str
-    proposed: bool
+    proposed: Proposed
     recorded: Recorded = field(default_factory=Recorded)
     wanted: set[_Name] = field(default_factory=set)
+    gated: dict[_Name, Proposal] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gated = {(kind, key_text(key)): why for (kind, key), why in self.proposed.why.items()}
 
 
 def record(
@@ -57,7 +63,7 @@ def record(
     wanted: Iterable[Intent],
     site: str,
     *,
-    proposed: bool = False,
+    proposed: Proposed | None = None,
     kinds: Collection[str] = (),
     keys_decided: Iterable[Key] = (),
 ) -> Recorded:
@@ -65,12 +71,13 @@ def record(
 
     Per natural key: an equal unsent row is kept and now belongs to this run; another
     unsent one is superseded; a row in ``sending`` or ``unknown`` stays and blocks.
-    Rows are ``proposed`` instead of ``ready`` under a gate; one that was approved
-    before and is the same stays ready.
+    What is ``proposed`` is not ``ready``; a row that was approved before and is the
+    same stays ready.
 
     Args:
         wanted: Each natural key at most once; read once, in chunks.
         site: Chargebee site, part of every idempotency key.
+        proposed: What of ``wanted`` awaits approval, and the hash it is approved under.
         kinds: The kinds this run decides.
         keys_decided: Natural keys this run decided; unsent rows of ``kinds`` under
             them that are not among ``wanted`` are superseded.
@@ -79,7 +86,7 @@ def record(
         BrokenInvariant: A natural key comes twice.
     """
     tx.take_turn("record")
-    sheet = _Sheet(tx, run_id, change_set, site, proposed)
+    sheet = _Sheet(tx, run_id, change_set, site, proposed or Proposed())
     for some in chunks(wanted):
         _record_some(sheet, some)
     for keys in chunks({key_text(key) for key in keys_decided}):
@@ -87,12 +94,18 @@ def record(
     return sheet.recorded
 
 
-def approve(tx: Writer, change_set: str) -> int:
-    """Make a change set's proposed rows ready; returns how many."""
+def approve(tx: Writer, change_set: str, approval: str) -> int:
+    """Make what is still proposed of a proposed change set ready; returns how many rows.
+
+    Args:
+        approval: The name that the approval is written down under; the rows keep it.
+    """
+    tx.take_turn("record")
+    ours = select(members.c.intent_id).where(members.c.connection == tx.connection, members.c.change_set == change_set)
     return tx.execute(
         update(intents)
-        .where(intents.c.connection == tx.connection, intents.c.change_set == change_set, intents.c.state == "proposed")
-        .values(state="ready", approval=change_set, updated_at=EpochNow())
+        .where(intents.c.connection == tx.connection, intents.c.id.in_(ours), intents.c.state == "proposed")
+        .values(state="ready", approval=approval, updated_at=EpochNow())
     ).rowcount
 
 
@@ -140,6 +153,7 @@ def _record_some(sheet: _Sheet, some: Sequence[Intent]) -> None:
     _supersede(sheet, superseded)
     _keep(sheet, kept)
     _insert(sheet, fresh, {name: intent for name, intent in zip(names, some, strict=True) if intent.depends_on})
+    _propose(sheet, [name for name in names if name in sheet.gated])
 
 
 def _open_rows(tx: Writer, names: Collection[_Name]) -> dict[_Name, AnyRow]:
@@ -181,7 +195,7 @@ def _new_row(sheet: _Sheet, name: _Name, intent: Intent, generation: int) -> dic
         "generation": generation,
         "action": intent.action,
         "target": intent.target,
-        "state": "proposed" if sheet.proposed else "ready",
+        "state": "proposed" if name in sheet.gated else "ready",
         "fingerprint": intent.fingerprint,
         "payload": canonical(intent.payload),
         "wanted": canonical(intent.state),
@@ -228,14 +242,22 @@ def _keep(sheet: _Sheet, rows: Sequence[AnyRow]) -> None:
     """Unsent rows that are wanted again belong to this run now; the gate of this run holds for them too."""
     by_state: dict[str, list[int]] = {"proposed": [], "ready": []}
     for row in rows:
-        gated = sheet.proposed and row.approval is None
-        by_state["proposed" if gated else "ready" if not sheet.proposed else row.state].append(row.id)
+        gated = (row.kind, row.natural_key) in sheet.gated and row.approval is None
+        by_state["proposed" if gated else "ready"].append(row.id)
     for state, ids in by_state.items():
         if ids:
             changed = update(intents).where(intents.c.connection == sheet.tx.connection, intents.c.id.in_(ids))
             new = {"run_id": sheet.run_id, "change_set": sheet.change_set, "state": state, "updated_at": EpochNow()}
             sheet.tx.execute(changed.values(new))
             sheet.recorded.kept += len(ids)
+
+
+def _propose(sheet: _Sheet, names: Collection[_Name]) -> None:
+    """Note which rows a person approves with this proposal; one that was approved before is not asked for again."""
+    if names:
+        rows = _open_rows(sheet.tx, names)
+        waiting = {row.id: sheet.gated[name] for name, row in rows.items() if row.state == "proposed"}
+        proposals.put(sheet.tx, sheet.proposed.change_set, sheet.run_id, waiting)
 
 
 def _supersede(sheet: _Sheet, ids: Sequence[int]) -> None:

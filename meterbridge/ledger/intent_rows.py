@@ -67,7 +67,7 @@ class IntentRow:
 
 def decode(row: AnyRow) -> IntentRow:
     """A row of the table as an :class:`IntentRow`."""
-    values: dict[str, Any] = dict(row._mapping)
+    values: dict[str, Any] = {column.name: row._mapping[column.name] for column in intents.c}
     del values["connection"]
     values["key"] = key_from_text(values.pop("natural_key"))
     for name in ("payload", "wanted"):

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -204,6 +204,19 @@ intent_dependencies = Table(
     Column("intent_id", RowId, ForeignKey("intents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     _text("kind", key=True),
     _text("natural_key", key=True),
+)
+
+proposals = Table(
+    "proposals",
+    metadata,
+    _text("connection", key=True),
+    _text("change_set", key=True),
+    Column("intent_id", RowId, ForeignKey("intents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    _text("why"),
+    _text("words"),
+    _text("run_id"),
+    _instant("proposed_at"),
+    Index("proposals_by_intent", "connection", "intent_id", "proposed_at"),
 )
 
 quarantine = Table(

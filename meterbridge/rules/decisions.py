@@ -74,6 +74,22 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """Why an intent may not leave before a person has approved it: a short word, and a sentence."""
+
+    why: Literal["older", "approval", "max_per_bill", "max_total_per_run", "canary"]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What of a run awaits approval, by kind and key; ``change_set`` is the hash that a person approves."""
+
+    change_set: str = ""
+    why: Mapping[tuple[str, Key], Proposal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Unchanged:
     """Desired equals known."""
 

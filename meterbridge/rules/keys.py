@@ -96,6 +96,9 @@ def idempotency_key(connection: str, site: str, kind: str, key: Key, *, generati
 
 
 def change_set_hash(intents: Iterable[Intent]) -> str:
-    """Hash what a person approves: every intended write, whatever their order."""
-    rows = sorted(canonical([i.kind, i.key, i.action, i.fingerprint, i.amount, i.currency]) for i in intents)
+    """Hash what a person approves: every intended write, whatever their order.
+
+    The payload is in it: the same amount for another version of the bill, or on another invoice, is another thing.
+    """
+    rows = sorted(canonical([i.kind, i.key, i.action, i.fingerprint, i.amount, i.currency, i.payload]) for i in intents)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from typing import Any
 
 from meterbridge.ledger import intents
 from meterbridge.ledger.ledger import Ledger
-from meterbridge.rules.records import Intent, Key, Ref
+from meterbridge.rules.records import Intent, Key, Proposal, Proposed, Ref
 
 KINDS = ("account", "account_plan", "charge")
 
@@ -33,9 +33,19 @@ def after(name: str, kind: str = "account") -> tuple[Ref, ...]:
 
 
 def record(ledger: Ledger, wanted: Iterable[Intent], run_id: str = "run-1", **rest: Any) -> intents.Recorded:
-    """Record and commit."""
+    """Record and commit; what is ``proposed`` (names, or True for all) is so as ``set of <run>``."""
+    wanted = list(wanted)
+    change_set = rest.pop("change_set", f"set of {run_id}")
+    asked = rest.pop("proposed", ())
+    chosen = {
+        (one.kind, one.key): Proposal("approval", "asked for")
+        for one in wanted
+        if asked is True or (asked and one.key[0] in asked)
+    }
     with ledger.write() as tx:
-        done = intents.record(tx, run_id, rest.pop("change_set", f"set of {run_id}"), wanted, "acme-test", **rest)
+        done = intents.record(
+            tx, run_id, change_set, wanted, "acme-test", proposed=Proposed(change_set, chosen), **rest
+        )
         tx.commit()
     return done
 

@@ -131,6 +131,7 @@ def test_only_times_are_floating_point_numbers() -> None:
         "lease_until",
         "next_slot",
         "occurred_at",
+        "proposed_at",
         "position",
         "received_at",
         "since",
