@@ -8,7 +8,7 @@ from tasks.change_set import record
 from tasks.decide_bills import KINDS, decide_bills, subject
 from tasks.deliver import BILL_WAVES, deliver
 from tasks.extract import extract_plans
-from tasks.extract_bills import extract_bills, extract_invoices, find_placements
+from tasks.extract_bills import extract_bills, extract_invoices, find_placements, keep_since
 from tasks.follow_invoices import follow_invoices, repoint
 from tasks.native import refuse_native
 from tasks.refer import refer
@@ -48,6 +48,7 @@ def sync(request: Request) -> RunReport:
         if request.dry_run:
             report = build(run, change_set)
         else:
+            keep_since(run)
             record(run, change_set, KINDS, subject)
             repoint(run)
             delivered = deliver(run, BILL_WAVES)

@@ -61,6 +61,10 @@ CODES: dict[str, Code] = {
         "The ledger's schema does not fit this version.",
         "Run `meterbridge doctor`; upgrade meterbridge if the ledger is newer.",
     ),
+    "MB-APPROVAL": Code(
+        "There is nothing to approve under this hash.",
+        "`meterbridge status` shows what awaits approval, and under which hash.",
+    ),
     "MB-USAGE-ERROR": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
     "MB-USAGE-MAPPING": Code(
         "The usage mapping cannot be read, or does not fit m3ter's meters.", "Correct the file at the line named."

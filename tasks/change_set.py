@@ -13,7 +13,19 @@ from meterbridge.ledger import intents as ledger_intents
 from meterbridge.ledger import quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, key_text, shown
-from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
+from meterbridge.rules.records import (
+    Decision,
+    Intent,
+    Key,
+    Kind,
+    OutOfScope,
+    Proposal,
+    Proposed,
+    Quarantined,
+    Ref,
+    Unchanged,
+    Waiting,
+)
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.runs import Run
@@ -24,7 +36,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """All intents of one run, by hash, with counts; the rows themselves stay in the staging file."""
+    """All intents of one run, by hash, with counts; the rows themselves stay in the staging file.
+
+    ``proposal`` is the hash of those that await approval, empty when nothing does.
+    """
 
     hash: str
     intended: dict[str, int]
@@ -32,6 +47,7 @@ class ChangeSet:
     out_of_scope: int
     waiting: int
     quarantined: int
+    proposal: str = ""
     subjects: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -128,11 +144,18 @@ def waits_for(intent: Intent | ledger_intents.IntentRow, blocking: Ref) -> Quara
     )
 
 
-def land(file: Staging, tray: Tray, subjects: Iterable[str]) -> ChangeSet:
-    """Put all decisions into ``out_intents`` and ``out_set_aside``; returns the change set's summary."""
+Gate = Callable[[Tray], Proposed]
+
+
+def land(file: Staging, tray: Tray, subjects: Iterable[str], gate: Gate | None = None) -> ChangeSet:
+    """Put all decisions into ``out_intents`` and ``out_set_aside``; returns the change set's summary.
+
+    ``gate`` says which of the intents await approval.
+    """
     _set_dependents_aside(tray)
+    proposed = gate(tray) if gate else Proposed()
     file.clear("out_intents", "out_set_aside")
-    file.land_rows("out_intents", (_intent_row(intent) for intent in tray.intents))
+    file.land_rows("out_intents", (intent_row(intent, proposed) for intent in tray.intents))
     file.land_rows("out_set_aside", tray.set_aside)
     intended = Counter(f"{intent.kind}.{intent.action}" for intent in tray.intents)
     return ChangeSet(
@@ -142,11 +165,14 @@ def land(file: Staging, tray: Tray, subjects: Iterable[str]) -> ChangeSet:
         out_of_scope=tray.counts["out_of_scope"],
         waiting=tray.counts["waiting"],
         quarantined=tray.counts["quarantined"],
+        proposal=proposed.change_set,
         subjects=tuple(sorted(set(subjects))),
     )
 
 
-def _intent_row(intent: Intent) -> dict[str, Any]:
+def intent_row(intent: Intent, proposed: Proposed) -> dict[str, Any]:
+    """A row of ``out_intents``."""
+    waits = proposed.why.get((intent.kind, intent.key))
     return {
         "kind": intent.kind,
         "key": key_text(intent.key),
@@ -162,6 +188,8 @@ def _intent_row(intent: Intent) -> dict[str, Any]:
         "currency": intent.currency,
         "source_version": intent.source_version,
         "warnings": canonical(intent.warnings),
+        "proposed": waits and waits.why,
+        "proposed_words": waits and waits.words,
     }
 
 
@@ -188,6 +216,13 @@ def landed_intents(file: Staging) -> Iterator[Intent]:
 
 def _number(text: str | None) -> int | None:
     return None if text is None else int(text)
+
+
+def landed_proposal(file: Staging, change_set: ChangeSet) -> Proposed:
+    """Read back what of the change set awaits approval, and why."""
+    rows = file.rows("select kind, key, proposed, proposed_words from out_intents where proposed is not null")
+    why = {(row["kind"], key_from_text(row["key"])): Proposal(row["proposed"], row["proposed_words"]) for row in rows}
+    return Proposed(change_set.proposal, why)
 
 
 def landed_quarantine(file: Staging) -> Iterator[Quarantined]:
@@ -227,6 +262,7 @@ def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Cal
             change_set.hash,
             landed_intents(file),
             site=work.settings.chargebee_site,
+            proposed=landed_proposal(file, change_set),
             kinds=kinds,
             keys_decided=stale,
         )

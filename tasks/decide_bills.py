@@ -28,6 +28,7 @@ from tasks.change_set import ChangeSet, Tray, land, refused_before
 from tasks.charge_mappings import Held, Moved, Names, mapping_intents
 from tasks.engine import task
 from tasks.extract_bills import since
+from tasks.gate import hold_back
 from tasks.runs import Run
 from tasks.services import Services, services
 
@@ -63,7 +64,7 @@ def decide_bills(run: Run) -> ChangeSet:
             tray.put(decision)
         _land_deadlines(file, ahead)
         _follow_mappings(file, tray, names, subjects)
-        change_set = land(file, tray, subjects)
+        change_set = land(file, tray, subjects, lambda decided: hold_back(work, file, decided))
         _land_mapped(file, tray.intents)
     return change_set
 

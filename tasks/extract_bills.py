@@ -55,11 +55,25 @@ def extract_bills(run: Run) -> int:
 
 
 def since(work: Services) -> date | None:
-    """The first bill date that may be charged: never before the date kept in the ledger."""
+    """The first bill date that is looked at; bills from before the date kept in the ledger are only proposed."""
+    return work.settings.bills_since or kept_since(work)
+
+
+def kept_since(work: Services) -> date | None:
+    """The first bill date of the first run: no setting moves it."""
     with work.ledger.read() as rx:
         kept = facts.get(rx, SINCE)
-    dates = [d for d in (date.fromisoformat(kept) if kept else None, work.settings.bills_since) if d is not None]
-    return max(dates, default=None)
+    return date.fromisoformat(kept) if kept else None
+
+
+def keep_since(run: Run) -> None:
+    """Keep the first run's first bill date, before its first charge leaves."""
+    work = services(run.run_id)
+    first = since(work)
+    if first is not None and kept_since(work) is None:
+        with work.ledger.write() as tx:
+            facts.put(tx, SINCE, first.isoformat())
+            tx.commit()
 
 
 def _read(work: Services, bill_id: str, known: bills.BillState | None = None) -> Mapping[str, Any]:
@@ -106,11 +120,14 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
         again = _decided_again(rx)
     open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]
-    start = max(first, min([window, *open_dates])) if not run.full else first
+    everything = run.full or first < (kept_since(work) or first)
+    start = min([first if everything else max(first, window), *open_dates])
     wanted: list[str] = []
     listed: set[str] = set()
     for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
         listed.add(bill["id"])
+        if bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first:
+            continue
         if bill["id"] in again or _differs(bill, known.get(bill["id"])):
             wanted.append(bill["id"])
     gone = [s for s in known.values() if s.bill_id not in listed]

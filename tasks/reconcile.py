@@ -45,6 +45,8 @@ from tasks.services import Services, services
 logger = logging.getLogger(__name__)
 
 KINDS = ("account_plan", "charge")
+OPEN_KINDS = (*KINDS, "charge_removal", "credit")
+"""Of these a write that is recorded and not done explains a difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Known:
     """What the ledger tells about decisions that are taken, but not yet, or never, carried out."""
 
     refused: dict[tuple[str, Key], tuple[str, str, str]]
-    under_way: frozenset[tuple[str, Key]]
+    under_way: Mapping[tuple[str, Key], Why]
     dismissed: frozenset[tuple[str, Key, str]]
     claims: tuple[Claim, ...]
     overlapping: bool
@@ -62,7 +64,10 @@ class Known:
         """Everything at once, so that it fits together."""
         return cls(
             refused=refused_before(rx, KINDS),
-            under_way=frozenset((row.kind, row.key) for row in intents.open_rows(rx, KINDS)),
+            under_way={
+                (row.kind, row.key): "awaiting approval" if row.state == "proposed" else "under way"
+                for row in intents.open_rows(rx, OPEN_KINDS)
+            },
             dismissed=frozenset((row.kind, row.key, row.code) for row in quarantine.list(rx, "dismissed")),
             claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
             overlapping=facts.get(rx, "m3ter_allow_overlapping_plans") == "true",
@@ -260,6 +265,9 @@ def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], l
     kept: list[Decision] = []
     reasons: list[Reason] = []
     for one in decisions:
+        open_as = known.under_way.get((one.kind, one.key))
+        if isinstance(one, Intent) and one.kind in OPEN_KINDS and one.kind not in KINDS and open_as:
+            reasons.append(Reason(open_as, one.key, "", one.reason, one.amount, one.currency))
         if one.kind not in KINDS:
             continue
         match one:
@@ -267,8 +275,8 @@ def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], l
                 fingerprint, code, message = known.refused.get((one.kind, one.key), ("", "", ""))
                 if fingerprint == one.fingerprint:
                     reasons.append(Reason("quarantined", one.key, code, message, one.amount, one.currency))
-                elif (one.kind, one.key) in known.under_way:
-                    reasons.append(Reason("under way", one.key, "", one.reason, one.amount, one.currency))
+                elif open_as:
+                    reasons.append(Reason(open_as, one.key, "", one.reason, one.amount, one.currency))
                 else:
                     kept.append(one)
             case Quarantined():

@@ -15,6 +15,7 @@ from meterbridge.ledger import bills, runs
 from meterbridge.rules.keys import key_from_text, shown
 from meterbridge.rules.money import amount_text
 from meterbridge.staging.database import Staging, opened
+from tasks.awaiting import announce, awaiting
 from tasks.change_set import ChangeSet
 from tasks.closing_soon import announce_closing, closing_soon
 from tasks.deliver import Delivered
@@ -91,6 +92,7 @@ def build(
         out_of_scope=change_set.out_of_scope,
         waiting=_waiting(work, aside, run),
         closing_soon=soon,
+        awaiting_approval=awaiting(run, change_set.proposal),
         held=delivered.held if delivered else 0,
         quarantined=[*_quarantined(aside), *refused],
         recovered=recovered[0],
@@ -156,7 +158,8 @@ def publish(run: Run, report: RunReport) -> None:
     """Close the run in the ledger and show its summary and change set in Prefect's UI."""
     work = services(run.run_id)
     counts = report.model_dump(
-        mode="json", include={"extracted", "intended", "applied", "unchanged", "requests", "seconds"}
+        mode="json",
+        include={"extracted", "intended", "applied", "unchanged", "awaiting_approval", "requests", "seconds"},
     )
     state = "dry run" if report.dry_run else "done"
     with work.ledger.write() as tx:
@@ -168,6 +171,8 @@ def publish(run: Run, report: RunReport) -> None:
         create_table_artifact(_table(run), key=f"{name}-change-set", description=_caption(report))
         if report.closing_soon:
             announce_closing(run, report.closing_soon)
+        if report.awaiting_approval:
+            announce(run, report.awaiting_approval)
     logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
 
 
@@ -182,6 +187,7 @@ def summary(report: RunReport) -> str:
         f"| unchanged | {report.unchanged} |",
         f"| out of scope | {report.out_of_scope} |",
         f"| waiting | {len(report.waiting)} |",
+        f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
         f"| quarantined | {len(report.quarantined)} |",
         f"| held by another run | {report.held} |",
     ]
@@ -200,6 +206,11 @@ def summary(report: RunReport) -> str:
         lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]
         for row in report.quarantined[:SHOWN_ROWS]:
             lines.append(f"| {row['code']} | `{shown(row['key'])}` | {_cell(row['message'])} |")
+    if report.awaiting_approval:
+        lines += ["", "## Awaiting approval", "", "| change set | writes | total | why |", "|---|---:|---:|---|"]
+        for row in report.awaiting_approval:
+            why = _cell("; ".join(row["why"].values()))
+            lines.append(f"| `{row['change_set']}` | {row['count']} | {money(row)} | {why} |")
     if report.waiting:
         lines += ["", "## Waiting", "", "| amount | record | why |", "|---:|---|---|"]
         for row in report.waiting[:SHOWN_ROWS]:
@@ -226,6 +237,7 @@ def _table(run: Run) -> list[dict[str, Any]]:
                 "amount": money(row),
                 "reason": row["reason"],
                 "warnings": "; ".join(json.loads(row["warnings"])),
+                "awaits approval": row["proposed_words"] or "",
             }
             for row in rows
         ]

@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meterbridge.ledger import bills, facts, intents, mappings, watermarks
+from meterbridge.ledger import bills, intents, mappings, proposals, watermarks
 from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.closing_soon import closings_of
 from tasks.engine import task
-from tasks.extract_bills import SINCE, since
 from tasks.runs import Run
 from tasks.services import Services, services
 
@@ -57,9 +56,6 @@ def settle_bills(run: Run) -> int:
     """Remember each bill as it was decided, and each portion that waits, was sent or was set aside."""
     work = services(run.run_id)
     with opened(run.path) as file, work.ledger.write() as tx:
-        first = since(work)
-        if first is not None and facts.get(tx, SINCE) is None:
-            facts.put(tx, SINCE, first.isoformat())
         aside = {
             key_from_text(row["key"]): row
             for row in file.rows("select * from out_set_aside where kind = 'charge' and decision <> 'out_of_scope'")
@@ -68,27 +64,22 @@ def settle_bills(run: Run) -> int:
         for key, row in aside.items():
             if len(key) > 1:
                 _put(tx, _aside(row, key))
-        sent = file.rows(
-            "select kind, key from out_intents where kind in ('charge', 'charge_set', 'charge_removal', 'credit')"
-        )
-        names = [(row["kind"], key_from_text(row["key"])) for row in sent]
-        touched = {key[:2] for _, key in names}
         standing = _standing(tx)
-        rows: dict[Key, list[intents.IntentRow]] = defaultdict(list)
-        ours = {(row.kind, row.key): row for row in intents.of_run(tx, run.run_id)}
-        for kind, key in names:
-            # What a killed run had under way was probed under that run's name.
-            intent = ours.get((kind, key)) or intents.by_key(tx, kind, key)
-            if intent is not None:
-                rows[key[:2]].append(intent)
-        for portion in sorted(touched - set(aside)):
+        rows = _written(tx, run, file)
+        for portion in sorted(set(rows) - set(aside)):
             unsettled |= _settle_portion(tx, run, rows[portion], portion, standing)
+        decided = {*rows, *aside}
         staged = list(file.rows("select * from stg_bills"))
+        left_out = _left_out(file)
         for row in staged:
-            _rest(tx, run, row["id"], touched | set(aside), standing)
-            bills.put(tx, _state(row, unsettled))
-        _sent_before(tx, run, {row["id"] for row in staged}, touched | set(aside), standing)
+            _rest(tx, run, row["id"], decided, standing)
+            if row["id"] in left_out:
+                _forget(tx, row["id"], standing)
+            else:
+                bills.put(tx, _state(row, unsettled))
+        _sent_before(tx, run, {row["id"] for row in staged}, decided, standing)
         _remember_closings(tx, file)
+        proposals.prune(tx)
         tx.commit()
     return len(staged)
 
@@ -100,6 +91,46 @@ def _remember_closings(tx: Writer, file: Staging) -> None:
         closes = closings.get((row.bill_id, row.subscription_id))
         if closes is not None and closes != row.until:
             bills.put_portion(tx, replace(row, until=closes))
+
+
+@task(name="settle portions")
+def settle_portions(run: Run) -> int:
+    """Remember what became of portions whose writes were decided by another run; returns how many."""
+    work = services(run.run_id)
+    with opened(run.path) as file, work.ledger.write() as tx:
+        standing = _standing(tx)
+        rows = _written(tx, run, file)
+        for portion, own in sorted(rows.items()):
+            _settle_portion(tx, run, own, portion, standing)
+        tx.commit()
+    return len(rows)
+
+
+def _written(tx: Writer, run: Run, file: Staging) -> dict[Key, list[intents.IntentRow]]:
+    """The intents of the run's change set as they are now, by portion (bill, subscription)."""
+    sent = file.rows("select kind, key from out_intents where kind in ('charge', 'charge_set', 'charge_removal', 'credit')")
+    ours = {(row.kind, row.key): row for row in intents.of_run(tx, run.run_id)}
+    rows: dict[Key, list[intents.IntentRow]] = defaultdict(list)
+    for kind, key in [(row["kind"], key_from_text(row["key"])) for row in sent]:
+        own = rows[key[:2]]
+        # What a killed run had under way was probed under that run's name.
+        intent = ours.get((kind, key)) or intents.by_key(tx, kind, key)
+        if intent is not None:
+            own.append(intent)
+    return rows
+
+
+def _left_out(file: Staging) -> set[str]:
+    """Approved bills that a setting leaves out: nothing was decided of them, so nothing is known."""
+    approved = {row["id"] for row in file.rows("select id from stg_bills where status = 'APPROVED'")}
+    rows = file.rows("select key from out_set_aside where kind = 'charge' and decision = 'out_of_scope'")
+    return approved & {key_from_text(row["key"])[0] for row in rows}
+
+
+def _forget(tx: Writer, bill_id: str, standing: Standing) -> None:
+    """Look at the bill again once the setting lets it in; what stands for one is remembered as it was."""
+    if not any(portion[0] == bill_id for portion in standing):
+        bills.forget(tx, bill_id)
 
 
 def _put(tx: Writer, portion: bills.Portion) -> None:
@@ -127,7 +158,7 @@ def _rest(tx: Writer, run: Run, bill_id: str, decided: Collection[Key], standing
     """A portion that needs nothing any more neither waits nor is set aside."""
     for row in bills.portions(tx, bill_id=bill_id):
         portion = (bill_id, row.subscription_id)
-        if portion in decided or row.state not in ("waiting", "quarantined"):
+        if portion in decided or row.state not in ("waiting", "quarantined", "proposed"):
             continue
         amount, currency, invoice = standing.get(portion, (0, row.currency, None))
         if portion in standing:
@@ -159,6 +190,12 @@ def _aside(row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion:
 def _settle_portion(
     tx: Writer, run: Run, rows: Sequence[intents.IntentRow], portion: Key, standing: Standing
 ) -> set[str]:
+    proposed = [row for row in rows if row.state == "proposed"]
+    if proposed:
+        amount = sum(row.amount or 0 for row in proposed)
+        why = "awaits approval: `meterbridge status` shows its change set"
+        _put(tx, bills.Portion(portion[0], portion[1], proposed[0].currency or "", amount, "proposed", why))
+        return {portion[0]}
     done = bool(rows) and all(row.state == "applied" for row in rows)
     currency = next((row.currency for row in rows if row.currency), "")
     amount, currency, invoice = standing.get((portion[0], portion[1]), (0, currency, None))

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import demo, inspection, money, sandbox, serve, sync, webhooks
+from meterbridge.cli import approval, demo, inspection, money, sandbox, serve, sync, webhooks
 from meterbridge.errors import MeterbridgeError, SetupError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("doctor")(inspection.doctor)
 app.command("status")(inspection.status)
 app.command("trace")(inspection.trace)
 app.command("reconcile")(money.reconcile)
+app.command("approve")(approval.approve)
 
 
 def _version(asked: bool) -> None:

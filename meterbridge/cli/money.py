@@ -10,6 +10,7 @@ from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.prefect_ready import prefect_ready
+from meterbridge.cli.overview import awaiting_approval
 from meterbridge.cli.show import console, table, write
 from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents
@@ -58,8 +59,9 @@ def list_records(
     with ledger_here() as (_, ledger), ledger.read() as rx:
         found = records.list(rx, state)  # type: ignore[arg-type]  # checked above
         now = ledger.now()
+        asked = awaiting_approval(rx, now)
     if as_json:
-        write({"quarantined": [_row(row) for row in found]})
+        write({"quarantined": [_row(row) for row in found], "awaiting_approval": asked})
         return
     cells = [
         (
@@ -75,6 +77,10 @@ def list_records(
     ]
     columns = ("id", "code", "record", "amount", "age", "state", "what to know")
     table(f"{len(found)} records", columns, cells, right=("id", "amount"))
+    for one in asked:
+        total = amount_text(one["amount"], one["currency"])
+        said = f"{one['count']} writes, {total}, await approval: `meterbridge approve {one['change_set']} --by NAME`"
+        console().print(said, markup=False)
 
 
 @quarantine.command()

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from meterbridge.cli import words
-from meterbridge.ledger import bills, intents, quarantine, runs, watermarks
+from meterbridge.ledger import bills, intents, proposals, quarantine, runs, watermarks
 from meterbridge.ledger.ledger import Ledger, Reader
 from meterbridge.ledger.watermarks import Watermark
+from meterbridge.rules.gate import GATED
 from meterbridge.settings import Settings
 
 FLOWS = ("sync_subscriptions", "sync_bills")
@@ -40,6 +41,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "open_intents": dict(sorted(open_intents.items())),
             "waiting": waiting,
             "closing_soon": _closing_soon(rx, settings, vendors_now),
+            "awaiting_approval": awaiting_approval(rx, now),
             "overdue": sum(1 for row in waiting if row["overdue"]),
             "quarantined": _by_code(aside, now),
             "quarantined_records": len(aside),
@@ -114,6 +116,27 @@ def _closing_soon(rx: Reader, settings: Settings, vendors_now: float) -> list[di
         }
         for portion in sorted(rows, key=lambda one: (one.until, -one.wanted))
         if portion.until is not None and vendors_now <= portion.until <= last
+    ]
+
+
+def awaiting_approval(rx: Reader, now: float) -> list[dict[str, Any]]:
+    """What a person is asked to approve, by change set and currency; a write counts in the newest one it is in."""
+    groups: dict[tuple[str, str], list[proposals.Awaiting]] = defaultdict(list)
+    for one in proposals.awaiting(rx):
+        if one.intent.kind in GATED:
+            groups[one.change_set, one.intent.currency or ""].append(one)
+    return [
+        {
+            "change_set": change_set,
+            "currency": currency,
+            "count": len(rows),
+            "amount": sum(one.intent.amount or 0 for one in rows),
+            "bills": len({one.intent.key[0] for one in rows}),
+            "why": {one.why: one.words for one in rows},
+            "age_seconds": round(max(0.0, now - min(one.intent.created_at for one in rows))),
+            "run_id": max(rows, key=lambda one: one.proposed_at).run_id,
+        }
+        for (change_set, currency), rows in sorted(groups.items())
     ]
 
 

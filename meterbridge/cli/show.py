@@ -83,6 +83,13 @@ def report_table(report: RunReport) -> None:
     if report.waiting:
         cells = [(shown(r["key"]), money(r), r["reason"]) for r in report.waiting]
         table("Waiting", ("record", "amount", "why"), cells, right=("amount",))
+    if report.awaiting_approval:
+        asked = [
+            (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
+            for r in report.awaiting_approval
+        ]
+        columns = ("change set", "writes", "bills", "total", "why")
+        table("Awaiting approval (`meterbridge approve`)", columns, asked, right=("writes", "bills", "total"))
     if report.quarantined:
         aside = [(r["code"], shown(r["key"]), money(r), r["message"]) for r in report.quarantined]
         table("Set aside", ("code", "record", "amount", "what to know"), aside, right=("amount",))

@@ -21,17 +21,8 @@ def show_status(found: dict[str, Any]) -> None:
         for one in found["watermarks"]
     ]
     table("Read and settled up to", ("flow", "watermark", "behind now"), marks)
-    waiting = [
-        (
-            one["bill_id"],
-            one["subscription_id"],
-            amount_text(one["amount"], one["currency"]),
-            words.age(one["age_seconds"]) + (" OVERDUE" if one["overdue"] else ""),
-            one["reason"],
-        )
-        for one in found["waiting"]
-    ]
-    _table("Waiting for an invoice", ("bill", "subscription", "amount", "age", "why"), waiting, right=("amount",))
+    _show_waiting(found["waiting"])
+    _show_asked(found["awaiting_approval"])
     aside = [
         (one["code"], one["records"], amount_text(one["amount"], one["currency"]), words.age(one["oldest_seconds"]))
         for one in found["quarantined"]
@@ -74,6 +65,45 @@ def show_trace(found: dict[str, Any]) -> None:
         for one in found["portions"]
     ]
     _table("Portions", ("bill", "subscription", "state", "amount", "why"), portions, right=("amount",))
+    _show_plans(found["account_plans"])
+    _show_proposed(found["awaiting_approval"])
+    for row in found["set_aside"]:
+        say.print(f"Set aside (record {row['id']}): {row['code']}: {row['message']}", markup=False)
+
+
+def _show_waiting(rows: Sequence[dict[str, Any]]) -> None:
+    waiting = [
+        (
+            one["bill_id"],
+            one["subscription_id"],
+            amount_text(one["amount"], one["currency"]),
+            words.age(one["age_seconds"]) + (" OVERDUE" if one["overdue"] else ""),
+            one["reason"],
+        )
+        for one in rows
+    ]
+    _table("Waiting for an invoice", ("bill", "subscription", "amount", "age", "why"), waiting, right=("amount",))
+
+
+def _show_asked(rows: Sequence[dict[str, Any]]) -> None:
+    asked = [
+        (
+            one["change_set"],
+            one["count"],
+            one["bills"],
+            amount_text(one["amount"], one["currency"]),
+            words.age(one["age_seconds"]),
+            "; ".join(one["why"].values()),
+        )
+        for one in rows
+    ]
+    asking = ("change set", "writes", "bills", "total", "age", "why")
+    _table(
+        "Awaiting approval (`meterbridge approve HASH --by NAME`)", asking, asked, right=("writes", "bills", "total")
+    )
+
+
+def _show_plans(rows: Sequence[dict[str, Any]]) -> None:
     plans = [
         (
             one["account_plan_id"],
@@ -83,17 +113,38 @@ def show_trace(found: dict[str, Any]) -> None:
             one["end"] or "open",
             one["reason"],
         )
-        for one in found["account_plans"]
+        for one in rows
     ]
     _table("Account plans", ("account plan", "item price", "plan", "from", "to", "why"), plans)
-    for row in found["set_aside"]:
-        say.print(f"Set aside (record {row['id']}): {row['code']}: {row['message']}", markup=False)
+
+
+def _show_proposed(rows: Sequence[dict[str, Any]]) -> None:
+    proposed = [
+        (
+            one["bill_id"],
+            one["subscription_id"],
+            one["action"],
+            amount_text(one["amount"], one["currency"]),
+            one["change_set"],
+            one["why"],
+        )
+        for one in rows
+    ]
+    asking = ("bill", "subscription", "write", "amount", "change set", "why")
+    _table("Awaiting approval", asking, proposed, right=("amount",))
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """A table, unless it would be empty."""
     if rows:
         table(title, columns, rows, right=right)
+
+
+def _approved(approval: dict[str, Any] | None) -> str:
+    if approval is None:
+        return ""
+    said = f": {approval['note']}" if approval["note"] else ""
+    return f"by {approval['by']} at {approval['at']}, change set {approval['change_set']}{said}"
 
 
 def _charge_rows(charge: dict[str, Any]) -> list[tuple[str, str]]:
@@ -112,6 +163,7 @@ def _charge_rows(charge: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [
         ("rule", charge["rule"]),
         ("reason", charge["reason"] or "unknown"),
+        ("approved", _approved(charge["approved"])),
         ("run", f"{run.get('run_id', 'unknown')} ({run.get('flow', '')}, {run.get('started_at', '')})"),
         ("staging file", run.get("staging") or ""),
         ("not known", charge["missing"] or ""),

@@ -12,8 +12,9 @@ from typing import Any
 import duckdb
 
 from meterbridge.cli import words
-from meterbridge.ledger import bills, intents, mappings, quarantine, runs
+from meterbridge.ledger import approvals, bills, intents, mappings, proposals, quarantine, runs
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.gate import GATED
 from meterbridge.rules.money import exact_sum, plain
 from meterbridge.staging.database import opened
 
@@ -63,6 +64,7 @@ def trace(rx: Reader, named: str) -> dict[str, Any] | None:
         "charges": charged,
         "bills": [_bill(rx, bill_id) for bill_id in bill_ids],
         "portions": [_portion(one) for one in _portions(rx, found, list(bill_ids))],
+        "awaiting_approval": [_proposed(one) for one in _asked(rx, found, list(bill_ids))],
         "account_plans": [_plan(rx, plan) for plan in plans.values()],
         "set_aside": [_aside(row) for row in quarantine.list(rx) if _concerns(row.key, named, bill_ids, found)],
     }
@@ -149,9 +151,43 @@ def _charge(rx: Reader, charge: mappings.Mapping) -> dict[str, Any]:
         "rule": _rule(state, intent),
         "reason": None if intent is None else intent.reason,
         "idempotency_key": None if intent is None else intent.idempotency_key,
+        "approved": _approval(rx, intent),
         "sent_at": None if intent is None else words.instant(intent.first_sent_at),
         "run": _run(run),
         "missing": _missing(run, lines),
+    }
+
+
+def _asked(rx: Reader, found: Found, bill_ids: list[str]) -> list[proposals.Awaiting]:
+    """Writes that await approval, of the portions that the id leads to."""
+    portions = {(one.bill_id, one.subscription_id) for one in _portions(rx, found, bill_ids)}
+    rows = [one for one in proposals.awaiting(rx) if one.intent.kind in GATED]
+    return [one for one in rows if one.intent.key[:2] in portions]
+
+
+def _proposed(one: proposals.Awaiting) -> dict[str, Any]:
+    return {
+        "bill_id": one.intent.key[0],
+        "subscription_id": one.intent.key[1],
+        "action": f"{one.intent.action} {one.intent.kind}",
+        "amount": one.intent.amount,
+        "currency": one.intent.currency,
+        "reason": one.intent.reason,
+        "change_set": one.change_set,
+        "why": one.words,
+    }
+
+
+def _approval(rx: Reader, intent: intents.IntentRow | None) -> dict[str, Any] | None:
+    """Who let the charge pass, where somebody had to."""
+    kept = approvals.get(rx, intent.approval) if intent is not None and intent.approval else None
+    if kept is None:
+        return None
+    return {
+        "change_set": kept.change_set,
+        "by": kept.approved_by,
+        "note": kept.note,
+        "at": words.instant(kept.approved_at),
     }
 
 

@@ -77,6 +77,12 @@ def put(tx: Writer, *states: BillState) -> None:
     upsert(tx, bill_states, rows)
 
 
+def forget(tx: Writer, bill_id: str) -> bool:
+    """A bill was never seen, as far as anybody knows; False if it was not."""
+    gone = delete_from(bill_states).where(bill_states.c.connection == tx.connection, bill_states.c.bill_id == bill_id)
+    return tx.execute(gone).rowcount == 1
+
+
 def all(rx: Reader) -> builtins.list[BillState]:  # noqa: A001 -- read as bills.all
     """All known bills, ordered by bill date and id."""
     query = select(*_BILL_COLUMNS).where(bill_states.c.connection == rx.connection)

@@ -13,7 +13,6 @@ from meterbridge.ledger import proposals
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.intent_rows import is_latest
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, UNSENT_STATES, intent_dependencies, intents
-from meterbridge.ledger.schema import proposals as members
 from meterbridge.ledger.transaction import AnyRow, Writer, chunks
 from meterbridge.rules.keys import canonical, idempotency_key, key_text
 from meterbridge.rules.records import Intent, Key, Proposal, Proposed
@@ -94,19 +93,20 @@ def record(
     return sheet.recorded
 
 
-def approve(tx: Writer, change_set: str, approval: str) -> int:
-    """Make what is still proposed of a proposed change set ready; returns how many rows.
+def approve(tx: Writer, ids: Iterable[int], approval: str) -> int:
+    """Make proposed rows ready; returns how many were proposed still.
 
     Args:
         approval: The name that the approval is written down under; the rows keep it.
     """
     tx.take_turn("record")
-    ours = select(members.c.intent_id).where(members.c.connection == tx.connection, members.c.change_set == change_set)
-    return tx.execute(
-        update(intents)
-        .where(intents.c.connection == tx.connection, intents.c.id.in_(ours), intents.c.state == "proposed")
-        .values(state="ready", approval=approval, updated_at=EpochNow())
-    ).rowcount
+    done = 0
+    for some in chunks(ids):
+        statement = update(intents).where(
+            intents.c.connection == tx.connection, intents.c.id.in_(some), intents.c.state == "proposed"
+        )
+        done += tx.execute(statement.values(state="ready", approval=approval, updated_at=EpochNow())).rowcount
+    return done
 
 
 def dismiss(tx: Writer, kind: str, key: Key) -> bool:
@@ -242,12 +242,20 @@ def _keep(sheet: _Sheet, rows: Sequence[AnyRow]) -> None:
     """Unsent rows that are wanted again belong to this run now; the gate of this run holds for them too."""
     by_state: dict[str, list[int]] = {"proposed": [], "ready": []}
     for row in rows:
-        gated = (row.kind, row.natural_key) in sheet.gated and row.approval is None
+        asked = sheet.gated.get((row.kind, row.natural_key))
+        gated = asked is not None and (row.approval is None or asked.follows)
         by_state["proposed" if gated else "ready"].append(row.id)
     for state, ids in by_state.items():
         if ids:
             changed = update(intents).where(intents.c.connection == sheet.tx.connection, intents.c.id.in_(ids))
-            new = {"run_id": sheet.run_id, "change_set": sheet.change_set, "state": state, "updated_at": EpochNow()}
+            new: dict[str, Any] = {
+                "run_id": sheet.run_id,
+                "change_set": sheet.change_set,
+                "state": state,
+                "updated_at": EpochNow(),
+            }
+            if state == "proposed":
+                new["approval"] = None
             sheet.tx.execute(changed.values(new))
             sheet.recorded.kept += len(ids)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, exists, select
 
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.intent_rows import IntentRow, decode
+from meterbridge.ledger.intent_rows import IntentRow, decode, open_rows
 from meterbridge.ledger.schema import intents, proposals
 from meterbridge.ledger.transaction import Reader, Writer, upsert
 from meterbridge.rules.records import Proposal
@@ -47,6 +47,19 @@ def members(rx: Reader, change_set: str) -> list[IntentRow]:
     )
     query = select(intents).where(intents.c.connection == rx.connection, intents.c.id.in_(ours)).order_by(intents.c.id)
     return [decode(row) for row in rx.stream(query)]
+
+
+def current(rx: Reader, change_set: str) -> list[IntentRow]:
+    """The members that are proposed still, by number; not those that build on a proposed row outside the set."""
+    rows = [row for row in members(rx, change_set) if row.state == "proposed"]
+    inside = {row.id for row in rows}
+    waiting = {(row.kind, row.key) for row in open_rows(rx) if row.state == "proposed" and row.id not in inside}
+    while True:
+        stuck = {row.id for row in rows if any((ref.kind, ref.key) in waiting for ref in row.depends_on)}
+        if not stuck:
+            return rows
+        waiting |= {(row.kind, row.key) for row in rows if row.id in stuck}
+        rows = [row for row in rows if row.id not in stuck]
 
 
 def awaiting(rx: Reader) -> list[Awaiting]:

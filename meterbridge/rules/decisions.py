@@ -75,10 +75,14 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Why an intent may not leave before a person has approved it: a short word, and a sentence."""
+    """Why an intent may not leave before a person has approved it: a short word, and a sentence.
+
+    ``follows``: it builds on one that waits, so an approval of its own counts only along with that one's.
+    """
 
     why: Literal["older", "approval", "max_per_bill", "max_total_per_run", "canary"]
     words: str
+    follows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

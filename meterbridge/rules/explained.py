@@ -10,7 +10,7 @@ from typing import Literal
 from meterbridge.rules.reconcile import Difference
 from meterbridge.rules.records import Key
 
-Why = Literal["quarantined", "dismissed", "waiting", "under way"]
+Why = Literal["quarantined", "dismissed", "waiting", "awaiting approval", "under way"]
 
 WITHDRAWN = frozenset({"MB-BILL-UNAPPROVED", "MB-BILL-DELETED"})
 """Their amount is what stands and is wanted no more; all others' is what is wanted and does not stand."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from meterbridge.errors import RecordRefused
@@ -17,7 +17,7 @@ from meterbridge.rules.keys import change_set_hash
 from meterbridge.rules.money import amount_text, exponent
 from meterbridge.rules.records import Intent, Key, Proposal, Proposed
 
-GATED = ("charge", "charge_removal", "credit")
+GATED = ("charge", "charge_set", "charge_removal", "credit")
 """Kinds that move money at Chargebee."""
 
 Name = tuple[str, Key]
@@ -71,8 +71,10 @@ def propose(intents: Sequence[Intent], policy: GatePolicy, past: Past) -> Propos
         new = [bill_id for bill_id in free if bill_id not in past.verified]
         words = f"the first {policy.canary} bills of the run go ahead; the next run sends the others if all went well"
         held |= dict.fromkeys(new[policy.canary :], Proposal("canary", words))
-    why = {(one.kind, one.key): held[bill_id] for bill_id, own in bills.items() if bill_id in held for one in own}
-    why |= _built_upon(intents, why)
+    why: dict[Name, Proposal] = {
+        (one.kind, one.key): held[bill_id] for bill_id, own in bills.items() if bill_id in held for one in own
+    }
+    why = _built_upon(intents, why)
     return Proposed(change_set_hash(one for one in intents if (one.kind, one.key) in why) if why else "", why)
 
 
@@ -120,11 +122,11 @@ def _exceeds(amount: int, currency: str, cap: Decimal, policy: GatePolicy) -> bo
 
 
 def _built_upon(intents: Sequence[Intent], why: Mapping[Name, Proposal]) -> dict[Name, Proposal]:
-    """What depends on a write that is held back, through any number of steps."""
+    """With what depends on a write that is held back, through any number of steps."""
     found = dict(why)
     while True:
-        more = {
-            (one.kind, one.key): found[ref.kind, ref.key]
+        more: dict[Name, Proposal] = {
+            (one.kind, one.key): replace(found[ref.kind, ref.key], follows=True)
             for one in intents
             for ref in one.depends_on
             if (ref.kind, ref.key) in found and (one.kind, one.key) not in found

@@ -28,6 +28,7 @@ from pydantic_settings import (
 from meterbridge.errors import SetupError
 from meterbridge.settings.bills import BillSettings
 from meterbridge.settings.fields import state_directory
+from meterbridge.settings.gate import GateSettings
 from meterbridge.settings.subscriptions import SubscriptionSettings
 from meterbridge.settings.usage import UsageSettings
 from meterbridge.settings.vendors import VendorSettings
@@ -47,7 +48,7 @@ PREFIXES = ("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_")
 """Variables that the demo and the tests strip before they start."""
 
 
-class Settings(VendorSettings, SubscriptionSettings, BillSettings, UsageSettings):
+class Settings(VendorSettings, SubscriptionSettings, BillSettings, GateSettings, UsageSettings):
     """All settings. Times are seconds unless the name says otherwise; rates are per the unit named."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")

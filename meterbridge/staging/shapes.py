@@ -204,6 +204,8 @@ TEXT: dict[str, tuple[str, ...]] = {
         "currency",
         "source_version",
         "warnings",
+        "proposed",
+        "proposed_words",
     ),
     "out_set_aside": ("decision", "kind", "key", "code", "message", "amount", "currency", "until", "source_version"),
     "out_shadow": (

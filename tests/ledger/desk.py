@@ -38,7 +38,7 @@ def record(ledger: Ledger, wanted: Iterable[Intent], run_id: str = "run-1", **re
     change_set = rest.pop("change_set", f"set of {run_id}")
     asked = rest.pop("proposed", ())
     chosen = {
-        (one.kind, one.key): Proposal("approval", "asked for")
+        (one.kind, one.key): Proposal("approval", "asked for", follows=bool(one.depends_on))
         for one in wanted
         if asked is True or (asked and one.key[0] in asked)
     }

@@ -169,8 +169,8 @@ def test_proposed_rows_are_claimed_only_once_approved(ledger: Ledger) -> None:
     assert claim(ledger) == []
 
     with ledger.write() as tx:
-        assert intents.approve(tx, "another change set", "another change set") == 0
-        assert intents.approve(tx, "set of run-1", "set of run-1") == 2
+        assert intents.approve(tx, [row.id for row in intents.open_rows(tx)], "set of run-1") == 2
+        assert intents.approve(tx, [row.id for row in intents.open_rows(tx)], "set of run-1") == 0
         tx.commit()
 
     assert names(claim(ledger)) == ["acme", "beta"]
@@ -181,7 +181,7 @@ def test_the_gate_closes_over_unsent_rows_that_nobody_approved(ledger: Ledger) -
     record(ledger, [wish("never-asked"), wish("approved")], proposed=False)
     record(ledger, [wish("approved", fingerprint="fp-2")], "run-2", proposed=True)
     with ledger.write() as tx:
-        intents.approve(tx, "set of run-2", "set of run-2")
+        intents.approve(tx, [row.id for row in intents.open_rows(tx)], "set of run-2")
         tx.commit()
 
     record(ledger, [wish("never-asked"), wish("approved", fingerprint="fp-2")], "run-3", proposed=True)

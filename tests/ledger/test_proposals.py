@@ -5,12 +5,12 @@ from __future__ import annotations
 from meterbridge.ledger import approvals, intents, proposals
 from meterbridge.ledger.ledger import Ledger
 from tests.ledger.conftest import OpenLedger
-from tests.ledger.desk import claim, latest, names, record, states, wish
+from tests.ledger.desk import after, claim, latest, names, record, states, wish
 
 
 def approve(ledger: Ledger, change_set: str) -> int:
     with ledger.write() as tx:
-        done = intents.approve(tx, change_set, change_set)
+        done = intents.approve(tx, [row.id for row in proposals.current(tx, change_set)], change_set)
         tx.commit()
     return done
 
@@ -37,6 +37,23 @@ def test_an_earlier_set_is_approved_for_what_a_later_run_left_as_it_was(ledger: 
     assert states(ledger, "changed") == ["superseded", "proposed"]
     assert awaiting(ledger) == [("changed", "set of run-2", "run-2"), ("new", "set of run-2", "run-2")]
     assert approve(ledger, "set of run-1") == 0
+    assert approve(ledger, "set of run-2") == 2
+
+
+def test_what_builds_on_a_row_that_changed_is_not_approved_without_it(ledger: Ledger) -> None:
+    plan = wish("plan", kind="account_plan", depends_on=after("acme"))
+    record(ledger, [wish("acme"), plan], "run-1", proposed=True)
+    record(ledger, [wish("acme", fingerprint="fp-2"), plan], "run-2", proposed=True)
+    assert approve(ledger, "set of run-1") == 0
+    assert approve(ledger, "set of run-2") == 2
+
+
+def test_what_follows_waits_again_along_with_what_it_builds_on(ledger: Ledger) -> None:
+    plan = wish("plan", kind="account_plan", depends_on=after("acme"))
+    record(ledger, [wish("acme"), plan], "run-1", proposed=True)
+    approve(ledger, "set of run-1")
+    record(ledger, [wish("acme", fingerprint="fp-2"), plan], "run-2", proposed=True)
+    assert latest(ledger, "plan", "account_plan").state == "proposed"
     assert approve(ledger, "set of run-2") == 2
 
 

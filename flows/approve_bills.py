@@ -1,0 +1,40 @@
+"""A person's approval of a proposed change set, and its delivery."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from tasks.approve import ApprovalReport, approve, report_approval
+from tasks.deliver import BILL_WAVES, deliver
+from tasks.native import refuse_native
+from tasks.report import publish
+from tasks.runs import Request, running
+from tasks.settle import settle_portions
+
+
+@flow(name="approve_bills", flow_run_name="approve_bills {change_set} by {by}")
+def approve_bills(
+    change_set: Annotated[str, Field(title="Change set", pattern=r"^\s*[0-9a-f]{16}\s*$")],
+    by: Annotated[str, Field(title="Approved by", pattern=r"\S")],
+    note: Annotated[str, Field(title="Note")] = "",
+) -> ApprovalReport:
+    """A person's approval of a proposed change set, and its delivery.
+
+    What has changed since it was proposed is not sent; the next run of sync_bills proposes it again.
+
+    Args:
+        change_set: The hash that the report, its artifact and `meterbridge status` show: 16 digits and letters.
+        by: Who approves; it is written down.
+        note: Anything that whoever asks later should know.
+    """
+    with running("approve_bills", Request()) as run:
+        refuse_native(run)
+        approved = approve(run, change_set, by, note)
+        delivered = deliver(run, BILL_WAVES)
+        settle_portions(run)
+        report = report_approval(run, approved, delivered)
+        publish(run, report)
+        return report
