@@ -12,6 +12,7 @@ from typing import Any, assert_never, cast
 from meterbridge.ledger import intents as ledger_intents
 from meterbridge.ledger import quarantine
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, key_text, shown
 from meterbridge.rules.records import (
     Decision,
@@ -28,6 +29,7 @@ from meterbridge.rules.records import (
 )
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
+from tasks.moved_on import moved_on, still_right
 from tasks.runs import Run
 from tasks.services import services
 
@@ -244,23 +246,25 @@ def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Cal
     """Write every intent down in one transaction before any is sent; returns how many are new.
 
     Unsent older intents of the subjects decided here are superseded. Quarantine rows
-    of these subjects that were not set aside again are cleared.
+    of these subjects that were not set aside again are cleared. What somebody else
+    changed since this run read the ledger is left as it is.
     """
     work = services(run.run_id)
     decided = set(change_set.subjects)
     with opened(run.path) as file, work.ledger.write() as tx:
-        aside = list(landed_quarantine(file))
+        moved = moved_on(tx, file)
+        aside = [one for one in landed_quarantine(file) if one.kind not in GATED or one.key[:2] not in moved]
         again = {(q.kind, q.key) for q in aside}
         stale = [
             row.key
             for row in ledger_intents.open_rows(tx, kinds)
-            if row.scope in decided or subject(row.kind, row.key) in decided
+            if (row.scope in decided or subject(row.kind, row.key) in decided) and not _is_theirs(row, moved)
         ]
         recorded = ledger_intents.record(
             tx,
             run.run_id,
             change_set.hash,
-            landed_intents(file),
+            still_right(landed_intents(file), moved),
             site=work.settings.chargebee_site,
             proposed=landed_proposal(file, change_set),
             kinds=kinds,
@@ -268,10 +272,17 @@ def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Cal
         )
         for found in quarantine.to_decide(tx):
             ours = found.kind in kinds and subject(found.kind, found.key) in decided
-            if ours and (found.kind, found.key) not in again:
+            if ours and (found.kind, found.key) not in again and found.key[:2] not in moved:
                 quarantine.clear(tx, found.kind, found.key)
         for decision in aside:
             quarantine.put(tx, run.flow, decision, run.run_id)
         tx.commit()
     logger.info("recorded", extra={"run_id": run.run_id, "count": recorded.inserted, "change_set": change_set.hash})
     return recorded.inserted
+
+
+def _is_theirs(row: ledger_intents.IntentRow, moved: set[Key]) -> bool:
+    """Whether somebody else works on the row's portion: a mapping's portion is not told by its key, its bill is."""
+    if row.kind == "external_mapping":
+        return row.key[1:2] in {portion[:1] for portion in moved}
+    return row.key[:2] in moved

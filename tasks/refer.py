@@ -10,7 +10,7 @@ from typing import Any
 
 from meterbridge.catalog import load_catalog
 from meterbridge.ledger import bills, intents, mappings
-from meterbridge.ledger.ledger import Reader
+from meterbridge.ledger.ledger import Reader, moment
 from meterbridge.rules.keys import canonical, key_text
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
@@ -18,6 +18,9 @@ from tasks.runs import Run
 from tasks.services import services
 
 TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_external_mappings")
+SLICE_AT = "slice_at"
+"""When the ledger was read for the run, by its own clock."""
+
 BILL_TABLES = ("ref_charges", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
 
 
@@ -54,6 +57,8 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
     work = services(run.run_id)
     catalog = load_catalog(work.settings.catalog_path)
     with opened(run.path) as file, work.ledger.read() as rx:
+        # Before the first row is read: what changes from here on may not be in the slice.
+        file.land_rows("run_facts", [{"name": SLICE_AT, "value": str(moment(rx))}])
         file.clear(*TABLES, *BILL_TABLES)
         known = Known(rx, _named(file) if own_slice and run.request.ids else None)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))

@@ -56,20 +56,19 @@ def settle_bills(run: Run) -> int:
     """Remember each bill as it was decided, and each portion that waits, was sent or was set aside."""
     work = services(run.run_id)
     with opened(run.path) as file, work.ledger.write() as tx:
-        aside = {
-            key_from_text(row["key"]): row
-            for row in file.rows("select * from out_set_aside where kind = 'charge' and decision <> 'out_of_scope'")
-        }
+        # Decided from what is no longer so: whoever changed it settles it, the next run decides the bill anew.
+        moved = {row["bill_id"] for row in file.rows("select bill_id from out_moved_on")}
+        aside = _set_aside(file, moved)
         unsettled = {key[0] for key in aside}
         for key, row in aside.items():
             if len(key) > 1:
                 _put(tx, _aside(row, key))
         standing = _standing(tx)
-        rows = _written(tx, run, file)
+        rows = {key: own for key, own in _written(tx, run, file).items() if key[0] not in moved}
         for portion in sorted(set(rows) - set(aside)):
             unsettled |= _settle_portion(tx, run, rows[portion], portion, standing)
         decided = {*rows, *aside}
-        staged = list(file.rows("select * from stg_bills"))
+        staged = [row for row in file.rows("select * from stg_bills") if row["id"] not in moved]
         left_out = _left_out(file)
         for row in staged:
             _rest(tx, run, row["id"], decided, standing)
@@ -104,6 +103,12 @@ def settle_portions(run: Run) -> int:
             _settle_portion(tx, run, own, portion, standing)
         tx.commit()
     return len(rows)
+
+
+def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any]]:
+    rows = file.rows("select * from out_set_aside where kind = 'charge' and decision <> 'out_of_scope'")
+    found = {key_from_text(row["key"]): row for row in rows}
+    return {key: row for key, row in found.items() if key[0] not in moved}
 
 
 def _written(tx: Writer, run: Run, file: Staging) -> dict[Key, list[intents.IntentRow]]:

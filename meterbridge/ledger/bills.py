@@ -119,6 +119,16 @@ def portions(rx: Reader, *, bill_id: str | None = None, state: PortionState | No
     return [Portion(*row) for row in rx.stream(query)]
 
 
+def settled_since(rx: Reader, instant: float) -> builtins.list[Portion]:
+    """Portions that a person settled at or after an instant (epoch seconds, the database's clock)."""
+    query = select(*_PORTION_COLUMNS).where(
+        portion_rows.c.connection == rx.connection,
+        portion_rows.c.state == "settled",
+        portion_rows.c.updated_at >= instant,
+    )
+    return [Portion(*row) for row in rx.execute(query)]
+
+
 def waiting(rx: Reader) -> builtins.list[Portion]:
     """Portions that wait for an invoice, the longest first."""
     return sorted(portions(rx, state="waiting"), key=lambda portion: portion.since or 0.0)

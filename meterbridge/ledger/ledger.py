@@ -21,7 +21,7 @@ from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.migrate import migrate
 from meterbridge.ledger.transaction import Reader, Writer
 
-__all__ = ["Ledger", "Reader", "Writer"]
+__all__ = ["Ledger", "Reader", "Writer", "moment"]
 
 
 class Ledger:
@@ -109,4 +109,9 @@ class Ledger:
     def now(self) -> float:
         """The database's clock, epoch seconds."""
         with self.read() as rx:
-            return float(rx.execute(select(EpochNow())).scalar_one())
+            return moment(rx)
+
+
+def moment(rx: Reader) -> float:
+    """The database's clock inside a transaction, epoch seconds."""
+    return float(rx.execute(select(EpochNow())).scalar_one())

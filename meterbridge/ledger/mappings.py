@@ -117,6 +117,15 @@ def of_customers(
     return [_mapping(row) for row in rx.execute(query.order_by(mappings.c.natural_key))]
 
 
+def changed_since(rx: Reader, kinds: Collection[str], instant: float) -> Iterator[Mapping]:
+    """Mappings that were put or changed at or after an instant (epoch seconds, the database's clock)."""
+    query = _select().where(
+        mappings.c.connection == rx.connection, mappings.c.kind.in_(kinds), mappings.c.updated_at >= instant
+    )
+    for row in rx.stream(query.order_by(mappings.c.kind, mappings.c.natural_key)):
+        yield _mapping(row)
+
+
 def deactivate(tx: Writer, kind: str, key: Key) -> bool:
     """Make a mapping history; False if there is none."""
     return _change(tx, kind, key, active=False)

@@ -220,6 +220,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "line_id",
         "evidence",
     ),
+    "out_moved_on": ("bill_id", "subscription_id"),
     "run_facts": ("name", "value"),
 }
 """Columns of the tables that land as text, in order. Money lands as text and stays it."""

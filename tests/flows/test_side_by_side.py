@@ -1,0 +1,72 @@
+"""Two that work on one bill at the same time: what a run decided from an earlier state of the ledger is never sent."""
+
+from contextlib import contextmanager
+
+from flows.approve_bills import approve_bills
+from flows.sync_bills import sync_bills
+from tasks.change_set import record
+from tasks.decide_bills import KINDS, decide_bills, subject
+from tasks.deliver import BILL_WAVES, deliver
+from tasks.extract import extract_plans
+from tasks.extract_bills import extract_bills, extract_invoices, find_placements, keep_since
+from tasks.follow_invoices import follow_invoices, repoint
+from tasks.refer import refer
+from tasks.runs import Request, running
+from tasks.settle import settle, settle_bills
+from tasks.stage import BILL_CASES, BILLS, INVOICES, SUBSCRIPTIONS, stage
+from tests.flows.billed_month import BilledMonth
+
+
+@contextmanager
+def between_deciding_and_recording():
+    """The stages of sync_bills; the block runs when everything is decided and nothing is recorded."""
+    with running("sync_bills", Request()) as run:
+        refer(run, bills_too=True)
+        follow_invoices(run)
+        extract_bills(run)
+        extract_plans(run)
+        stage(run, BILLS)
+        find_placements(run)
+        stage(run, SUBSCRIPTIONS)
+        extract_invoices(run)
+        stage(run, INVOICES)
+        stage(run, BILL_CASES)
+        change_set = decide_bills(run)
+        yield
+        keep_since(run)
+        record(run, change_set, KINDS, subject)
+        repoint(run)
+        deliver(run, BILL_WAVES)
+        settle_bills(run)
+        settle(run, KINDS)
+
+
+def test_another_runs_charges_are_not_sent_a_second_time(open_sandbox):
+    month = BilledMonth(open_sandbox, charge=False)
+    with between_deciding_and_recording():
+        sync_bills.fn()
+    assert sum(month.ours()) == month.total()
+    assert (month.charge().writes, len(month.mapped("BillLineItem"))) == (0, 2)
+
+
+def test_an_approval_while_a_run_decides_sends_nothing_twice(open_sandbox, monkeypatch):
+    month = BilledMonth(open_sandbox, charge=False, METERBRIDGE_BILLS_APPROVAL="required")
+    [row] = month.charge().awaiting_approval
+    with between_deciding_and_recording():
+        approve_bills.fn(row["change_set"], "ann")
+        monkeypatch.setenv("METERBRIDGE_BILLS_APPROVAL", "off")  # not even with the gate lifted meanwhile
+    assert sum(month.ours()) == month.total()
+    after = month.charge()
+    assert (after.writes, after.awaiting_approval, after.exit_code) == (0, [], 0)
+
+
+def test_what_a_run_left_out_is_decided_by_the_next_one(open_sandbox):
+    month = BilledMonth(open_sandbox)
+    month.recalculate("50", "7")
+    with between_deciding_and_recording():
+        month.charge()
+        month.recalculate("40", "6")
+    assert month.ours() == [700, 5000]
+    assert month.charge().quarantined == []
+    assert month.ours() == [600, 4000]
+    assert month.charge().writes == 0
