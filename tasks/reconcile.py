@@ -45,7 +45,7 @@ from tasks.services import Services, services
 logger = logging.getLogger(__name__)
 
 KINDS = ("account_plan", "charge")
-OPEN_KINDS = (*KINDS, "charge_removal", "credit")
+OPEN_KINDS = (*KINDS, "charge_set", "charge_removal", "credit")
 """Of these a write that is recorded and not done explains a difference."""
 
 

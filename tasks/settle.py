@@ -113,7 +113,7 @@ def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any
 
 def _written(tx: Writer, run: Run, file: Staging) -> dict[Key, list[intents.IntentRow]]:
     """The intents of the run's change set as they are now, by portion (bill, subscription)."""
-    sent = file.rows("select kind, key from out_intents where kind in ('charge', 'charge_set', 'charge_removal', 'credit')")
+    sent = [row for row in file.rows("select kind, key from out_intents") if row["kind"] in CHARGES]
     ours = {(row.kind, row.key): row for row in intents.of_run(tx, run.run_id)}
     rows: dict[Key, list[intents.IntentRow]] = defaultdict(list)
     for kind, key in [(row["kind"], key_from_text(row["key"])) for row in sent]:

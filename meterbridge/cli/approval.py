@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import console, report_table, write
-from meterbridge.cli.sync import prepare_prefect
 from meterbridge.errors import SetupError
 from meterbridge.rules.money import amount_text
 
@@ -21,10 +21,10 @@ def approve(
     """Approve a proposed change set of bills, and send what of it is still as it was proposed."""
     if not by.strip():
         raise SetupError("MB-USAGE-ERROR", "--by must say something")
-    prepare_prefect()
-    from flows.approve_bills import approve_bills
+    with prefect_ready("approval"):
+        from flows.approve_bills import approve_bills
 
-    report = approve_bills(change_set=change_set, by=by, note=note)
+        report = approve_bills(change_set=change_set, by=by, note=note)
     if as_json:
         write(report.model_dump(mode="json"))
         raise typer.Exit(report.exit_code)

@@ -9,8 +9,8 @@ import typer
 from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
-from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.overview import awaiting_approval
+from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import console, table, write
 from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents

@@ -88,8 +88,8 @@ def report_table(report: RunReport) -> None:
             (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
             for r in report.awaiting_approval
         ]
-        columns = ("change set", "writes", "bills", "total", "why")
-        table("Awaiting approval (`meterbridge approve`)", columns, asked, right=("writes", "bills", "total"))
+        asking = ("change set", "writes", "bills", "total", "why")
+        table("Awaiting approval (`meterbridge approve`)", asking, asked, right=("writes", "bills", "total"))
     if report.quarantined:
         aside = [(r["code"], shown(r["key"]), money(r), r["message"]) for r in report.quarantined]
         table("Set aside", ("code", "record", "amount", "what to know"), aside, right=("amount",))
