@@ -13,6 +13,7 @@ from tasks.native import refuse_native
 from tasks.report import publish
 from tasks.runs import Request, running
 from tasks.settle import settle_portions
+from tasks.stage import BILLS, stage
 
 
 @flow(name="approve_bills", flow_run_name="approve_bills {change_set} by {by}")
@@ -31,6 +32,7 @@ def approve_bills(
         note: Anything that whoever asks later should know.
     """
     with running("approve_bills", Request()) as run:
+        stage(run, BILLS)  # no bill is read anew: the tables are there and empty
         refuse_native(run)
         approved = approve(run, change_set, by, note)
         delivered = deliver(run, BILL_WAVES)
