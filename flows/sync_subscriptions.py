@@ -9,6 +9,7 @@ from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
 from tasks.deliver import SUBSCRIPTION_WAVES, deliver
 from tasks.extract import extract_customers, extract_owners, extract_plans, find_existing
 from tasks.extract_hinted import extract_asked
+from tasks.foreign_edits import find_edited
 from tasks.recover import recover_missed
 from tasks.refer import refer
 from tasks.report import RunReport, build, publish
@@ -43,6 +44,7 @@ def sync(request: Request) -> RunReport:
         stage(run, SUBSCRIPTIONS)
         extract_owners(run)
         find_existing(run)
+        find_edited(run)
         stage(run, CUSTOMER_CASES)
         change_set = decide_subscriptions(run)
         delivered = None

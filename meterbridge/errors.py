@@ -109,6 +109,10 @@ CODES: dict[str, Code] = {
         "Chargebee's events tell of a record that neither its list nor its id shows.",
         "Wait: each run asks again. If it is gone for good, `meterbridge quarantine dismiss`.",
     ),
+    "MB-FOREIGN-EDIT": Code(
+        "Somebody changed or deleted an account plan or an account of ours in m3ter.",
+        "Undo it there, dismiss it to accept it, or sync with on_foreign_edit=repair to bring it back.",
+    ),
     "MB-ACCOUNT-CLASH": Code(
         "An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere.",
         "Rename one, or correct the external mapping in m3ter, then retry.",

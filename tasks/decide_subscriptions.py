@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +21,6 @@ from meterbridge.rules.records import (
     Intent,
     Key,
     KnownAccount,
-    KnownPlan,
     PlanTarget,
     Quarantined,
     Subscription,
@@ -31,8 +29,10 @@ from meterbridge.rules.records import (
 from meterbridge.settings import Settings
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import instant, moment, required
+from tasks.case_rows import known_plan
 from tasks.change_set import ChangeSet, Tray, land, refused_before
 from tasks.engine import task
+from tasks.foreign_edits import Edits
 from tasks.runs import Run
 from tasks.services import services
 
@@ -62,6 +62,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
     tray = Tray(refused)
     subjects: set[str] = set()
+    edits = Edits.read(work)
     with opened(run.path) as file:
         for broken in file.rows("select * from chk_subscriptions order by id"):
             message = f"subscription {broken['id']} comes without {broken['problem']}"
@@ -79,8 +80,10 @@ def decide_subscriptions(run: Run) -> ChangeSet:
             case = _case(row, targets)
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
-            for decision in decide_through(case, list(_moments(row["earlier"])), policy, plans):
+            decided = decide_through(case, list(_moments(row["earlier"])), policy, plans)
+            for decision in edits.of_account(case, decided, policy):
                 tray.put(decision)
+        edits.of_plans(file, tray, plans)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
     return change_set
@@ -151,7 +154,7 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget]) -> Customer
         subscriptions=subscriptions,
         targets=targets,
         known_account=known,
-        known_plans=tuple(_known_plan(k) for k in row["known_plans"]),
+        known_plans=tuple(known_plan(k) for k in row["known_plans"]),
         found_accounts=tuple(
             FoundAccount(f["id"], f["code"], f["name"], f["currency"], tuple(f["mapped"]))
             for f in row["found_accounts"]
@@ -210,24 +213,6 @@ _INSTANTS = (
 
 def _target(row: Mapping[str, Any]) -> PlanTarget:
     return PlanTarget(row["item_price"], row["plan_code"], row["plan_id"], row["product_id"], row["currency"])
-
-
-def _known_plan(row: Mapping[str, Any]) -> KnownPlan:
-    return KnownPlan(
-        subscription_id=row["subscription_id"],
-        item_price_id=row["item_price_id"],
-        period=int(row["period"]),
-        account_plan_id=row["account_plan_id"],
-        account_id=row["account_id"],
-        customer_id=row["customer_id"],
-        plan_id=row["plan_id"],
-        product_id=row["product_id"],
-        start=required(row["start"]),
-        end=moment(row["end"]),
-        terms=row["terms"],
-        items=tuple(json.loads(row["items"] or "[]")),
-        paused=row["paused"] == "true",
-    )
 
 
 def _found_plan(row: Mapping[str, Any]) -> FoundPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any
@@ -33,9 +33,14 @@ def find_known_plans(run: Run) -> int:
                 "where account_plan_id is not null and account_plan_id not in (select id from raw_m3ter__account_plans)"
             )
         ]
-        with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-            found = [plan for plan in pool.map(lambda plan_id: _account_plan(work, plan_id), unseen) if plan]
-        return file.land_rows("raw_m3ter__account_plans", found)
+        return land_account_plans(work, file, unseen)
+
+
+def land_account_plans(work: Services, file: Staging, ids: Iterable[str]) -> int:
+    """Land account plans by id; returns how many are there."""
+    with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+        found = [plan for plan in pool.map(lambda plan_id: _account_plan(work, plan_id), ids) if plan]
+    return file.land_rows("raw_m3ter__account_plans", found)
 
 
 def _account_plan(work: Services, account_plan_id: str) -> Mapping[str, Any] | None:

@@ -36,6 +36,7 @@ from meterbridge.rules.records import Decision, Intent, Key, Quarantined, Waitin
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import moment, required
 from tasks import bill_cases, decide_bills, decide_subscriptions
+from tasks.case_rows import known_plan
 from tasks.change_set import refused_before
 from tasks.engine import task
 from tasks.report_differences import ReconcileReport
@@ -168,8 +169,7 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
         message = f"subscription {broken['id']} comes without {broken['problem']}"
         reasons.append(Reason("quarantined", (broken["id"],), "MB-RECORD", message))
     in_ledger = [
-        decide_subscriptions._known_plan(row)
-        for row in file.rows("select * from ref_account_plans where account_plan_id is not null")
+        known_plan(row) for row in file.rows("select * from ref_account_plans where account_plan_id is not null")
     ]
     wanted = desired_plans(in_ledger, kept)
     adopted = {i.payload["id"]: i.key for i in kept if isinstance(i, Intent) and i.action == "adopt" and _is_plan(i)}

@@ -39,7 +39,7 @@ SUBSCRIPTIONS = Stage(
 )
 CUSTOMER_CASES = Stage(
     "subscriptions",
-    ("ref_plan_targets", "int_subscriptions", "int_earlier", "int_families", "int_customers"),
+    ("ref_plan_targets", "int_subscriptions", "int_earlier", "int_families", "int_customers", "chk_foreign_edits"),
     "customers",
 )
 BILLS = Stage("bills", ("stg_bills", "stg_bill_lines"), "bills")

@@ -201,6 +201,11 @@ def _wanted(case: CustomerCase, policy: AccountPolicy) -> tuple[dict[str, Any], 
     return wanted, warnings
 
 
+def wanted_fields(case: CustomerCase, policy: AccountPolicy) -> Mapping[str, Any]:
+    """What the customer's account shall hold."""
+    return _wanted(case, policy)[0]
+
+
 def fields_of(customer: Customer, policy: AccountPolicy) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Code, name, e-mail and address in m3ter's lengths, and a warning for each that is not as Chargebee has it."""
     warnings: list[str] = []

@@ -23,6 +23,9 @@ class SubscriptionSettings(BaseSettings):
     on_product_overlap: Literal["quarantine", "child_account"] = own(
         "on_product_overlap", "quarantine", about="Two subscriptions of a customer on one product."
     )
+    on_foreign_edit: Literal["report", "repair"] = own(
+        "on_foreign_edit", "report", about="An account plan or account of ours that somebody changed in m3ter by hand."
+    )
     placeholder_email_domain: str = own(
         "placeholder_email_domain",
         "invalid.example",

@@ -131,6 +131,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "source_version",
         "active",
     ),
+    "ref_looked_at": ("id",),
     "ref_external_mappings": ("entity", "customer_id", "key"),
     "ref_charges": (
         "key",

@@ -1,0 +1,151 @@
+"""What a person changed by hand in m3ter: reported, or brought back, by setting. Never fought over unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Any, Literal
+
+from meterbridge.rules.accounts import account_currency
+from meterbridge.rules.intervals import instant_text
+from meterbridge.rules.keys import account_plan_code, external_id, fingerprint
+from meterbridge.rules.plan_intents import plan_mapping_key
+from meterbridge.rules.plan_policy import PlanPolicy
+from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, KnownPlan, Quarantined, Ref, Unchanged
+
+OnForeignEdit = Literal["report", "repair"]
+CODE = "MB-FOREIGN-EDIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """An account plan as the ledger knows it, and as it stands in m3ter; None where it is gone."""
+
+    known: KnownPlan
+    found: Mapping[str, str | None] | None
+
+    @property
+    def key(self) -> Key:
+        """The account plan's natural key."""
+        return (self.known.subscription_id, self.known.item_price_id, str(self.known.period))
+
+    def words(self) -> str:
+        """What differs, field by field."""
+        named = f"account plan {self.known.account_plan_id} of subscription {self.key[0]}, {self.key[1]}"
+        if self.found is None:
+            return f"{named}, was deleted in m3ter"
+        fields = ((name, ours, self.found[name]) for name, ours in _as_left(self.known).items())
+        changes = [
+            f"{name} {ours or 'none'} became {theirs or 'none'}" for name, ours, theirs in fields if ours != theirs
+        ]
+        return f"{named}, was changed in m3ter: {', '.join(changes)}"
+
+
+def _as_left(known: KnownPlan) -> dict[str, str | None]:
+    end = None if known.end is None else instant_text(known.end)
+    return {
+        "accountId": known.account_id,
+        "planId": known.plan_id,
+        "startDate": instant_text(known.start),
+        "endDate": end,
+    }
+
+
+def decide_edited(edited: Edited, on_foreign_edit: OnForeignEdit, policy: PlanPolicy) -> list[Decision]:
+    """Report an edited account plan, or make it again what we left."""
+    if on_foreign_edit == "report":
+        return [Quarantined("account_plan", edited.key, CODE, edited.words())]
+    known = edited.known
+    wanted: dict[str, Any] = {name: value for name, value in _as_left(known).items() if value is not None}
+    if edited.found is not None:
+        changed = {name: value for name, value in _as_left(known).items() if edited.found[name] != value}
+        payload = {"id": known.account_plan_id, **changed}
+        return [_repair("update", edited, payload)]
+    wanted["code"] = account_plan_code(known.subscription_id, known.item_price_id, known.period)
+    wanted["billEpoch"] = known.start.astimezone(UTC).date().isoformat()
+    wanted["childBillingMode"] = policy.child_billing_mode
+    return [_repair("create", edited, wanted), _mapping(edited)]
+
+
+def _repair(action: Literal["create", "update"], edited: Edited, payload: Mapping[str, Any]) -> Intent:
+    known = edited.known
+    end = None if known.end is None else instant_text(known.end)
+    return Intent(
+        kind="account_plan",
+        key=edited.key,
+        action=action,
+        target="m3ter",
+        payload=payload,
+        fingerprint=fingerprint({name: value for name, value in payload.items() if name != "id"}),
+        reason=f"brought back: {edited.words()}",
+        scope=f"account:{known.customer_id}",
+        state={
+            "account_id": known.account_id,
+            "customer_id": known.customer_id,
+            "plan_id": known.plan_id,
+            "product_id": known.product_id,
+            "start": instant_text(known.start),
+            "end": end,
+            "terms": known.terms,
+            "items": list(known.items),
+            "paused": known.paused,
+            "subscription_id": known.subscription_id,
+            "item_price_id": known.item_price_id,
+            "period": known.period,
+        },
+    )
+
+
+def _mapping(edited: Edited) -> Intent:
+    """The mapping of one that was made again names the new one."""
+    known, ref = edited.known, Ref("account_plan", edited.key)
+    key = plan_mapping_key(edited.key)
+    return Intent(
+        kind="external_mapping",
+        key=key,
+        action="update",
+        target="m3ter",
+        payload={
+            "m3terEntity": "AccountPlan",
+            "m3terId": ref,
+            "externalSystem": "Chargebee",
+            "externalTable": "Subscription",
+            "externalId": external_id(known.subscription_id, known.item_price_id),
+        },
+        fingerprint=fingerprint(["update", key, edited.known.account_plan_id]),
+        reason=f"the account plan of {key[1]} was made again",
+        scope=f"account:{known.customer_id}",
+        depends_on=(ref,),
+        state={"customer_id": known.customer_id},
+    )
+
+
+def with_decided(repair: Intent, decided: Intent) -> Intent:
+    """One write that brings an account plan back as the update decided beside it wants it."""
+    wishes = {name: value for name, value in decided.payload.items() if name != "id"}
+    payload = {**repair.payload, **wishes}
+    if repair.action == "create" and payload.get("endDate", "") is None:
+        del payload["endDate"]
+    told = f"{repair.reason}; {decided.reason}"
+    return replace(decided, action=repair.action, payload=payload, reason=told)
+
+
+def account_edited(case: CustomerCase, decision: Decision, wanted_name: str) -> str | None:
+    """What differs on an account that is, by the ledger, as it should be; None where nothing does, or nobody looked."""
+    known = case.known_account
+    if known is None or not isinstance(decision, Unchanged):
+        return None
+    found = next((account for account in case.found_accounts if account.id == known.account_id), None)
+    if found is None:
+        return None
+    fields = (
+        ("code", case.customer.id, found.code),
+        ("name", wanted_name, found.name),
+        ("currency", account_currency(case), found.currency),
+    )
+    # The values of a name are personal: only that it differs is said.
+    changed = [name for name, ours, theirs in fields if ours is not None and ours != theirs]
+    if not changed:
+        return None
+    return f"account {found.id} of customer {case.customer.id} was changed in m3ter: {', '.join(changed)}"

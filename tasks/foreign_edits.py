@@ -1,0 +1,137 @@
+"""What people changed in m3ter by hand: looked for in full runs, and again wherever it was found before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from meterbridge.ledger import intents, quarantine
+from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
+from meterbridge.rules.foreign_edits import CODE, Edited, account_edited, decide_edited, with_decided
+from meterbridge.rules.intervals import instant_text
+from meterbridge.rules.plan_policy import PlanPolicy
+from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, Quarantined
+from meterbridge.staging.database import Staging, opened
+from meterbridge.staging.moments import required
+from tasks.case_rows import known_plan
+from tasks.change_set import Tray
+from tasks.engine import task
+from tasks.extract_both_sides import find_known_plans, land_account_plans
+from tasks.runs import Run
+from tasks.services import Services, services
+
+
+@task(name="look for edits by hand")
+def find_edited(run: Run) -> int:
+    """Land what tells edits by hand: in a full run every account plan of ours, else those that were edited before.
+
+    Returns:
+        How many account plans were looked at.
+    """
+    work = services(run.run_id)
+    with opened(run.path) as file:
+        file.clear("ref_looked_at")
+        every = "select account_plan_id as id from ref_account_plans where account_plan_id is not null"
+        looked = [row["id"] for row in file.rows(every)] if run.full else _edited_before(work, file)
+        file.land_rows("ref_looked_at", ({"id": one} for one in looked))
+    if run.full:
+        find_known_plans(run)
+    return len(looked)
+
+
+def _edited_before(work: Services, file: Staging) -> list[str]:
+    with work.ledger.read() as rx:
+        rows = [row for row in quarantine.to_decide(rx) if row.code == CODE]
+    keys = {row.key for row in rows}
+    plans = "select subscription_id, item_price_id, period, account_plan_id from ref_account_plans"
+    ids = [
+        row["account_plan_id"]
+        for row in file.rows(plans)
+        if (row["subscription_id"], row["item_price_id"], row["period"]) in keys
+    ]
+    land_account_plans(work, file, ids)
+    accounts = [
+        row["account_id"]
+        for row in file.rows("select customer_id, account_id from ref_accounts")
+        if (row["customer_id"],) in keys
+    ]
+    if accounts:
+        file.land_rows("raw_m3ter__accounts", work.m3ter.accounts(ids=accounts))
+    return ids
+
+
+@dataclass(slots=True)
+class Edits:
+    """Judges edits by hand, one customer or account plan at a time; ``known`` closed by a person, or ours under way."""
+
+    work: Services
+    settled: frozenset[tuple[str, Key]]
+
+    @classmethod
+    def read(cls, work: Services) -> Edits:
+        """What a person accepted, and what is being written by us just now, is no edit."""
+        with work.ledger.read() as rx:
+            accepted = {(row.kind, row.key) for row in quarantine.list(rx, "dismissed") if row.code == CODE}
+            busy = {(row.kind, row.key) for row in intents.open_rows(rx, ("account", "account_plan"))}
+        return cls(work, frozenset(accepted | busy))
+
+    def of_account(self, case: CustomerCase, decided: Iterable[Decision], policy: AccountPolicy) -> list[Decision]:
+        """The decisions, with an edited account's verdict or repair in place of "unchanged"."""
+        key = (case.customer.id,)
+        out: list[Decision] = []
+        for one in decided:
+            edit = None
+            if one.kind == "account" and one.key == key and ("account", key) not in self.settled:
+                edit = account_edited(case, one, str(wanted_fields(case, policy)["name"]))
+            if edit is None:
+                out.append(one)
+            elif self.work.settings.on_foreign_edit == "report":
+                out.append(Quarantined("account", key, CODE, edit, source_version=case.customer.resource_version))
+            else:
+                out.append(_given_back(case, policy, edit))
+        return out
+
+    def of_plans(self, file: Staging, tray: Tray, policy: PlanPolicy) -> None:
+        """Put down what was found edited; with ``report`` nothing is written to such an account plan."""
+        mode = self.work.settings.on_foreign_edit
+        for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
+            edited = _edited(row)
+            if ("account_plan", edited.key) in self.settled:
+                continue
+            ours = [one for one in tray.intents if _writes_to(one, edited)]
+            same = [one for one in ours if one.key == edited.key and one.action == "update"]
+            repairable = mode == "repair" and (not ours or bool(same))
+            if mode == "repair" and not repairable and edited.found is not None:
+                continue  # what is replaced or deleted now needs no repair
+            for one in ours:
+                tray.intents.remove(one)
+            for verdict in decide_edited(edited, "repair" if repairable else "report", policy):
+                if same and isinstance(verdict, Intent) and verdict.kind == "account_plan":
+                    tray.put(with_decided(verdict, same[0]))
+                else:
+                    tray.put(verdict)
+
+
+def _writes_to(intent: Intent, edited: Edited) -> bool:
+    return intent.kind == "account_plan" and edited.known.account_plan_id == intent.payload.get("id")
+
+
+def _given_back(case: CustomerCase, policy: AccountPolicy, edit: str) -> Intent:
+    assert case.known_account is not None
+    payload = {"id": case.known_account.account_id, **wanted_fields(case, policy)}
+    return account_intent(
+        (case.customer.id,), "update", payload, f"brought back: {edit}", customer=case.customer, warnings=()
+    )
+
+
+def _edited(row: dict[str, str]) -> Edited:
+    found = None
+    if not row["gone"]:
+        end = row["found_end"]
+        found = {
+            "accountId": row["found_account_id"],
+            "planId": row["found_plan_id"],
+            "startDate": instant_text(required(row["found_start"])),
+            "endDate": None if end is None else instant_text(required(end)),
+        }
+    return Edited(known_plan(row), found)

@@ -1,0 +1,144 @@
+"""What a person changes in m3ter by hand is noticed and left alone, or brought back where the setting says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.ledger import quarantine
+from meterbridge.sandbox import CHARGEBEE_API_KEY, Sandbox
+from meterbridge.settings import load_settings
+from tasks.report import RunReport
+from tasks.services import open_ledger
+
+PLAN = ["sub-single", "api-pro-EUR-Monthly", "1"]
+JANUARY = "2026-01-01T00:00:00"
+BY_HAND = "2026-05-01T00:00:00.000Z"
+REPAIR = "METERBRIDGE_ON_FOREIGN_EDIT"
+
+
+@pytest.fixture
+def sandbox(open_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    """One subscription, synced."""
+    running = open_sandbox()
+    assert sync_subscriptions.fn().writes == 4
+    running.world.advance(3_600)
+    return running
+
+
+def account_plan(sandbox: Sandbox) -> dict[str, Any]:
+    (row,) = sandbox.world.m3ter.account_plans.rows()
+    return row
+
+
+def edit(sandbox: Sandbox, **fields: Any) -> None:
+    """As the console would: another version of the account plan; None takes a field away."""
+    m3ter, row = sandbox.world.m3ter, account_plan(sandbox)
+    m3ter.save(m3ter.account_plans, {k: v for k, v in (row | fields).items() if v is not None}, row)
+
+
+def told(report: RunReport) -> list[tuple[list[str], str]]:
+    return [(row["key"], row["code"]) for row in report.quarantined]
+
+
+def test_an_end_by_hand_is_reported_in_each_run_and_left_until_it_is_undone(sandbox: Sandbox) -> None:
+    edit(sandbox, endDate=BY_HAND)
+    assert told(sync_subscriptions.fn()) == []  # nothing changed at Chargebee: nobody looked
+    first = sync_subscriptions.fn(full=True)
+    assert (told(first), first.exit_code, first.writes) == ([(PLAN, "MB-FOREIGN-EDIT")], 3, 0)
+    assert "endDate none became 2026-05-01T00:00:00Z" in first.quarantined[0]["message"]
+    sandbox.world.advance(900)
+    assert told(sync_subscriptions.fn()) == [(PLAN, "MB-FOREIGN-EDIT")]
+    assert account_plan(sandbox)["endDate"] == BY_HAND
+    edit(sandbox, endDate=None)
+    again = sync_subscriptions.fn()
+    assert (told(again), again.exit_code) == ([], 0)
+    assert told(sync_subscriptions.fn(full=True)) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"endDate": BY_HAND}, {"startDate": "2026-02-01T00:00:00.000Z"}, {"startDate": BY_HAND}],
+    ids=["ended", "shortened", "moved"],
+)
+def test_with_repair_an_account_plan_is_made_as_it_was(sandbox: Sandbox, fields: dict[str, Any]) -> None:
+    edit(sandbox, **fields)
+    os.environ[REPAIR] = "repair"
+    report = sync_subscriptions.fn(full=True)
+    assert (told(report), report.applied) == ([], {"account_plan.update": 1})
+    after = account_plan(sandbox)
+    assert (after["startDate"][:19], after.get("endDate")) == (JANUARY, None)
+    assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def test_one_deleted_by_hand_is_reported_and_with_repair_made_again(sandbox: Sandbox) -> None:
+    before = account_plan(sandbox)
+    sandbox.world.m3ter.account_plans.remove(before["id"], sandbox.world.clock.now_ms())
+    assert told(sync_subscriptions.fn(full=True)) == [(PLAN, "MB-FOREIGN-EDIT")]
+    os.environ[REPAIR] = "repair"
+    report = sync_subscriptions.fn()  # what was found before is looked at in any run
+    assert told(report) == []
+    made = account_plan(sandbox)
+    assert made["id"] != before["id"]
+    assert (made["startDate"][:19], made["planId"], made["code"]) == (JANUARY, before["planId"], before["code"])
+    mapped = [row for row in sandbox.world.m3ter.mappings.rows() if row["m3terEntity"] == "AccountPlan"]
+    assert [row["m3terId"] for row in mapped] == [made["id"]]
+    assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def cancel(sandbox: Sandbox) -> None:
+    url = f"{sandbox.chargebee_url}/subscriptions/sub-single/cancel_for_items"
+    httpx.post(url, data={"end_of_term": "true"}, auth=(CHARGEBEE_API_KEY, "")).raise_for_status()
+    sandbox.world.advance(3_600)
+
+
+@pytest.mark.parametrize(("mode", "end"), [("report", BY_HAND), ("repair", "2026-04-01")])
+def test_a_cancellation_beside_an_edit_waits_for_the_person_or_wins(sandbox: Sandbox, mode: str, end: str) -> None:
+    os.environ[REPAIR] = mode
+    edit(sandbox, endDate=BY_HAND)
+    cancel(sandbox)
+    report = sync_subscriptions.fn(full=True)
+    assert told(report) == ([(PLAN, "MB-FOREIGN-EDIT")] if mode == "report" else [])
+    assert account_plan(sandbox)["endDate"].startswith(end)
+    assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def test_what_was_cancelled_meanwhile_is_written_once_the_edit_is_undone(sandbox: Sandbox) -> None:
+    edit(sandbox, endDate=BY_HAND)
+    cancel(sandbox)
+    sync_subscriptions.fn(full=True)
+    edit(sandbox, endDate=None)
+    report = sync_subscriptions.fn()
+    assert (told(report), report.applied) == ([], {"account_plan.update": 1})
+    assert account_plan(sandbox)["endDate"].startswith("2026-04-01")
+
+
+def test_an_account_renamed_by_hand_is_reported_and_with_repair_named_as_before(sandbox: Sandbox) -> None:
+    m3ter = sandbox.world.m3ter
+    (account,) = m3ter.accounts.rows()
+    m3ter.save(m3ter.accounts, account | {"name": "Somebody Else"}, account)
+    report = sync_subscriptions.fn(full=True)
+    assert told(report) == [(["cust-single"], "MB-FOREIGN-EDIT")]
+    assert "Somebody" not in report.quarantined[0]["message"]
+    os.environ[REPAIR] = "repair"
+    assert told(sync_subscriptions.fn()) == []
+    (account,) = m3ter.accounts.rows()
+    assert account["name"] == "Single Ltd"
+    assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def test_an_edit_that_a_person_accepted_is_told_no_more(sandbox: Sandbox) -> None:
+    edit(sandbox, endDate=BY_HAND)
+    sync_subscriptions.fn(full=True)
+    ledger = open_ledger(load_settings())
+    with ledger.write() as tx:
+        assert quarantine.dismiss(tx, "account_plan", tuple(PLAN), "Ada", "agreed with the customer")
+        tx.commit()
+    ledger.close()
+    report = sync_subscriptions.fn(full=True)
+    assert (told(report), report.exit_code, account_plan(sandbox)["endDate"]) == ([], 0, BY_HAND)
