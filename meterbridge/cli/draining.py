@@ -6,9 +6,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Literal
 
+from meterbridge.cli.prefect_ready import tagged
 from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import inbox
 from meterbridge.ledger.ledger import Ledger
@@ -94,6 +95,7 @@ class DrainLoop(threading.Thread):
 
 def drain_by_prefect() -> Drain:
     """How a batch is drained: as a flow run on the server of PREFECT_API_URL, without one by the bare function."""
+    from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.drain_inbox import drain_inbox
@@ -101,9 +103,14 @@ def drain_by_prefect() -> Drain:
     if not os.environ.get("PREFECT_API_URL"):
         return drain_inbox.fn
 
+    kept = ExitStack()
+
     def drain(source: Source, limit: int) -> RunReport | None:
+        if SyncClientContext.get() is None:
+            # Entered once in the drain's thread, and not before the server answers: else each run connects anew.
+            kept.enter_context(SyncClientContext())
         # Each synchronous flow would wait a second for its heartbeat thread to end; this process outlives its runs.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tagged("webhook"):
             return drain_inbox(source=source, limit=limit)
 
     return drain

@@ -83,6 +83,7 @@ def test_a_batch_is_one_run_and_schedules_stay_on_when_it_stops(tmp_path: Path) 
                 ]
             )
             assert 1 <= len(drains) < EVENTS / 2
+            assert {tag for run in drains for tag in run["tags"]} == {"meterbridge", "webhook"}
             served = until(lambda: [row for row in rows(api, "deployments") if row["name"] == "served"])
             until(lambda: len([row for row in rows(api, "deployments") if row["name"] == "served"]) == 3)
             assert {row["entrypoint"].rpartition(".")[0].partition(".")[0] for row in served} == {"flows"}
