@@ -7,6 +7,7 @@ A YAML file that people edit, so that every mistake is told with its line number
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -116,8 +117,13 @@ class Query(_Part):
 
     sql: str
     watermark: str
-    start: str = "1970-01-01T00:00:00+00:00"
+    start: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     hold_back_seconds: int = Field(300, ge=0)
+
+    @field_validator("start")
+    @classmethod
+    def _zoned(cls, at: datetime) -> datetime:
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class MeteredItem(_Part):

@@ -23,7 +23,7 @@ from tasks.usage_progress import Meter
 
 logger = logging.getLogger(__name__)
 
-SLOTS_AT_ONCE = 64
+SLOTS_AT_ONCE = 96
 """Batches between two commits; no more than three such groups are held, so that memory stays flat."""
 
 TRIES = 3

@@ -54,6 +54,9 @@ def set_aside(given: UsageInput, preflight: Preflight, delivered: UsageDelivered
         words = f"{count} × {REASONS[reason].words}; source rows {shown}{' …' if count > len(rows) else ''}"
         words += f" (such as {example})" if example else ""
         found.append(Quarantined("usage", (name, given.name, reason), REASONS[reason].code, f"{words} of {given.name}"))
+    if given.unmarked:
+        words = f"{given.unmarked} × the watermark column is empty: such rows are never read"
+        found.append(Quarantined("usage", (name, given.name, "watermark_missing"), "MB-USAGE-ROW", words))
     for refusal in delivered.refused[:SHOWN_REFUSALS] if delivered else ():
         key: Key = (name, given.name, "refused", str(refusal.source_row), str(refusal.number))
         found.append(Quarantined("usage", key, "MB-REFUSED", f"source row {refusal.source_row}: {refusal.message}"))

@@ -53,7 +53,7 @@ class UsageInput:
     """One input under one mapping. ``hash`` is of the content and the mapping; the same again is the same input.
 
     ``spooled`` files were made for this run and hold what the staging file does not need; ``until`` is the
-    watermark that the run reaches, for a query.
+    watermark that the run reaches, for a query, and ``unmarked`` how many of its rows have none.
     """
 
     mapping: UsageMapping
@@ -63,6 +63,7 @@ class UsageInput:
     hash: str
     spooled: tuple[Path, ...] = ()
     until: float | None = None
+    unmarked: int = 0
 
 
 def open_mapping(path: str, root: Path) -> UsageMapping:

@@ -28,11 +28,7 @@ def open_query(work: Services, mapping: UsageMapping, spool: Path, *, whole: boo
     assert query is not None
     if url is None:
         raise SetupError("MB-SETTING", "METERBRIDGE_USAGE_SOURCE_URL is not set, and the mapping has a query")
-    try:
-        start = datetime.fromisoformat(query.start)
-    except ValueError:
-        raise SetupError("MB-USAGE-MAPPING", f"query.start {query.start!r} is no ISO 8601 instant") from None
-    start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    start = query.start
     if whole:
         until = float(int(work.clock.epoch()) - query.hold_back_seconds)
         return replace(_fetched(mapping, query, url, (start.timestamp(), until), spool), until=None)
@@ -55,9 +51,9 @@ def _fetched(
     since, until = window
     path = spool.with_suffix(".csv")
     asked = WatermarkQuery(query.sql, query.watermark, mapping.key)
-    spool_query(url.get_secret_value(), asked, _instant(since), _instant(until), path)
+    unmarked = spool_query(url.get_secret_value(), asked, _instant(since), _instant(until), path)
     hashed = content_hash(mapping, [path])
-    return UsageInput(mapping, f"query of {mapping.name}", (path,), "csv", hashed, (path,), until)
+    return UsageInput(mapping, f"query of {mapping.name}", (path,), "csv", hashed, (path,), until, unmarked)
 
 
 def settle_query(tx: Writer, given: UsageInput, run_id: str) -> None:

@@ -88,6 +88,7 @@ class UsageFile:
             self._connection = duckdb.connect(str(path), config=settings)
         except duckdb.IOException as failure:
             raise RetriableError("MB-UNAVAILABLE", f"the staging file {path.name} is in use") from failure
+        self._holed: set[int] | None = None
         # The bar would go to stdout, where --json prints one object and nothing else.
         self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
 
@@ -164,17 +165,21 @@ class UsageFile:
     def read_in_turn(self) -> None:
         """From here on each reader works alone, in the table's order, so that texts may be joined without sorting."""
         self._connection.execute("SET threads = 1")
+        self._holed = None
 
     def slots(self, first: int, last: int, size: int, *, sorted_rows: bool) -> list[Slot]:
         """The slots ``first`` to ``last`` (inclusive) of ``size`` measurement numbers each; empty ones are left out.
 
         Rendered and joined by DuckDB, which holds no lock of Python's meanwhile. ``sorted_rows``: the table's
-        order is that of the numbers, as a single meter leaves it. Only after :meth:`read_in_turn`.
+        order is that of the numbers, as a single meter leaves it. Only after :meth:`read_in_turn`, which the first
+        call's ``size`` holds for.
         """
         span = {"low": first * size, "high": (last + 1) * size - 1}
         with self._connection.cursor() as cursor:
-            rejects = "select count(*) from chk_usage_rejects where number between $low and $high"
-            some = cursor.execute(rejects, span).fetchall()[0][0] > 0
+            if self._holed is None:
+                query = "select distinct number // $size from chk_usage_rejects"
+                self._holed = {row[0] for row in cursor.execute(query, {"size": size}).fetchall()}
+            some = not self._holed.isdisjoint(range(first, last + 1))
             order = "" if sorted_rows and not some else " order by number"
             query = (
                 f"select number // $size as slot, string_agg({BODY}, ','{order}), count(*), min(number), max(number) "

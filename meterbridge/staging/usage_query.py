@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnClause, column, create_engine, select, text
+from sqlalchemy import URL, ColumnClause, column, create_engine, func, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from meterbridge.errors import RetriableError
@@ -27,7 +27,9 @@ class WatermarkQuery:
 
 
 def spool_query(url: str, query: WatermarkQuery, since: datetime, until: datetime, path: Path) -> int:
-    """Write the rows with since < watermark <= until, in a fixed order; returns how many.
+    """Write the rows with since < watermark <= until, in a fixed order; returns how many rows have no watermark.
+
+    These lie in no window and would never be read.
 
     Raises:
         RetriableError: MB-UNAVAILABLE, the database is away or refuses the query.
@@ -40,23 +42,28 @@ def spool_query(url: str, query: WatermarkQuery, since: datetime, until: datetim
         .where(mark > since, mark <= until)
         .order_by(mark, *(column(name) for name in query.order))
     )
-    engine = create_engine(url)
+    unmarked = select(func.count()).select_from(rows).where(mark.is_(None))
+    engine = create_engine(_with_driver(url))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with engine.connect() as database, path.open("w", encoding="utf-8", newline="") as file:
             result = database.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE).execute(statement)
             writer = csv.writer(file)
             writer.writerow(result.keys())
-            written = 0
             for part in result.partitions():
                 writer.writerows(_texts(row) for row in part)
-                written += len(part)
-        return written
+            return int(database.execute(unmarked).scalar_one())
     except SQLAlchemyError as failure:
         words = str(getattr(failure, "orig", None) or failure).split("\n")[0][:300]
         raise RetriableError("MB-UNAVAILABLE", f"the usage database: {words}") from None
     finally:
         engine.dispose()
+
+
+def _with_driver(url: str) -> URL:
+    """PostgreSQL's own form of a URL names no driver; ours is psycopg."""
+    parsed = make_url(url)
+    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername in ("postgresql", "postgres") else parsed
 
 
 def _texts(row: Sequence[Any]) -> list[object]:
