@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from meterbridge.staging.database import statement
-from meterbridge.staging.usage_file import UsageFile
+from meterbridge.staging.usage_file import UsageFile, closing_well
 
 _EXACT = r'"quantity":-?[0-9]{1,20}(\.[0-9]{1,10})?\}$'
 
@@ -72,8 +72,5 @@ class MeteredFile(UsageFile):
 @contextmanager
 def metered_opened(path: Path) -> Iterator[MeteredFile]:
     """Open a run's staging file for metered usage, for the length of a block."""
-    file = MeteredFile(path)
-    try:
+    with closing_well(MeteredFile(path)) as file:
         yield file
-    finally:
-        file.close()

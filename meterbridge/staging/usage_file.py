@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -47,6 +47,8 @@ REFERENCES = {
     "ref_usage_items": ("item_price_id", "calculation"),
     "ref_usage_held": ("subscription_id", "item_price_id"),
 }
+
+OfFile = TypeVar("OfFile", bound="UsageFile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,10 +308,22 @@ _SENDABLE = (
 
 @contextmanager
 def usage_opened(path: Path) -> Iterator[UsageFile]:
-    """Open a run's staging file for usage, for the length of a block."""
-    file = UsageFile(path)
+    """Open a run's staging file for usage, for the length of a block.
+
+    Raises:
+        RetriableError: MB-UNAVAILABLE, the disk is full, or memory does not suffice for what is left of it.
+    """
+    with closing_well(UsageFile(path)) as file:
+        yield file
+
+
+@contextmanager
+def closing_well(file: OfFile) -> Iterator[OfFile]:
+    """The file for the length of a block; what its disk or memory refuse is told in a line."""
     try:
         yield file
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as failure:
+        raise RetriableError("MB-UNAVAILABLE", f"the staging file: {_first_line(failure)}") from failure
     finally:
         file.close()
 

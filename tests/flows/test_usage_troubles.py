@@ -1,0 +1,198 @@
+"""Usage runs in bad company: empty and huge inputs, odd texts, a second run beside, a dead network, a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from flows.sync_subscriptions import sync_subscriptions
+from flows.sync_usage import sync_usage
+from meterbridge.errors import MeterbridgeError, RetriableError, SetupError
+from meterbridge.sandbox import Sandbox
+from meterbridge.staging.usage_file import UsageFile
+from tasks.report_usage import UsageReport
+
+MAPPING = """\
+name: calls
+account: customer
+ts: at
+key: [id]
+meters:
+  - meter: api_calls
+    measure: {calls: calls}
+"""
+
+
+class Usage:
+    """A sandbox with one account, a mapping, and files."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.mapping = folder / "usage.yaml"
+        self.mapping.write_text(MAPPING, encoding="utf-8")
+
+    def file(self, count: int, name: str = "usage.csv", *, prefix: str = "e") -> str:
+        path = self.folder / name
+        with path.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(["customer", "at", "id", "calls"])
+            writer.writerows(["cust-single", "2026-03-16T10:00:00Z", f"{prefix}{n}", n] for n in range(count))
+        return str(path)
+
+    def sync(self, *sources: str, **options: object) -> UsageReport:
+        return sync_usage.fn(str(self.mapping), list(sources), **options)
+
+    def accepted(self) -> list[int]:
+        with self.sandbox.world.lock:
+            return sorted(int(m.measures["calls"]) for ms in self.sandbox.world.m3ter.usage.rows.values() for m in ms)
+
+
+@pytest.fixture
+def usage(open_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Usage:
+    sandbox = open_sandbox("single", METERBRIDGE_M3TER_INGEST_REQUESTS_PER_SECOND="1000")
+    sync_subscriptions.fn()
+    return Usage(sandbox, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["customer,at,id,calls\n", ""], ids=["headings-only", "nothing-at-all"])
+def test_an_empty_file_sends_nothing_and_is_no_failure(usage: Usage, text: str) -> None:
+    path = usage.folder / "empty.csv"
+    path.write_text(text, encoding="utf-8")
+    if text:
+        report = usage.sync(str(path))
+        assert (report.extracted, report.applied, report.exit_code) == ({"rows": 0}, {}, 0)
+    else:
+        # Without headings nobody can say whether it is the right file.
+        with pytest.raises(SetupError) as refusal:
+            usage.sync(str(path))
+        assert refusal.value.code in ("MB-USAGE-INPUT", "MB-USAGE-MAPPING")
+    assert usage.accepted() == []
+
+
+def test_texts_of_all_kinds_arrive_as_they_are(usage: Usage) -> None:
+    keys = ["日本語", "🧮" * 20, "a,b", 'say "x"', "line\nbreak", "tab\there", "\u00e9", "e\u0301", " padded "]
+    path = usage.folder / "odd.csv"
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["customer", "at", "id", "calls"])
+        writer.writerows(["cust-single", "2026-03-16T10:00:00Z", key, n] for n, key in enumerate(keys))
+    report = usage.sync(str(path))
+    assert (report.quarantined, usage.accepted()) == ([], list(range(len(keys))))
+    assert usage.sync(str(path)).applied == {}
+
+
+def test_a_file_in_another_encoding_is_told(usage: Usage) -> None:
+    path = usage.folder / "latin.csv"
+    path.write_bytes("customer,at,id,calls\ncust-single,2026-03-16T10:00:00Z,Zoé,1\n".encode("latin-1"))
+    report = usage.sync(str(path))
+    assert [row["key"][2] for row in report.quarantined] == ["unreadable_line"]
+    assert usage.accepted() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param("meterz: 5", "meterz", id="unknown-key"),
+        pytest.param("missing: 5", "missing", id="wrong-type"),
+        pytest.param("chargebee: {subscription: a}", "item_price", id="half-a-target"),
+    ],
+)
+def test_a_wrong_mapping_is_told_with_its_line(usage: Usage, line: str, said: str) -> None:
+    usage.mapping.write_text(MAPPING + line + "\n", encoding="utf-8")
+    with pytest.raises(SetupError) as refusal:
+        usage.sync(usage.file(1))
+    assert refusal.value.code == "MB-USAGE-MAPPING"
+    assert ":8:" in refusal.value.message
+    assert said in refusal.value.message
+
+
+def test_two_runs_of_one_input_at_once_send_it_once_and_say_nothing_wrong(usage: Usage) -> None:
+    source = usage.file(6_000)
+    usage.sandbox.world.faults.add([{"harm": "slow", "seconds": 0.1, "times": -1, "match": {"path": "/measurements$"}}])
+    failures: list[MeterbridgeError] = []
+
+    def run() -> None:
+        try:
+            usage.sync(source)
+        except MeterbridgeError as trouble:
+            failures.append(trouble)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    usage.sandbox.world.faults.clear()
+    final = usage.sync(source)
+    assert usage.accepted() == list(range(6_000))
+    assert (failures, final.applied, final.unchanged) == ([], {}, 6_000)
+    assert final.quarantined == []
+
+
+def test_a_dead_network_fails_the_run_and_the_next_one_completes_it(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = usage.file(3_000)
+    send, seen = httpx.HTTPTransport.handle_request, 0
+
+    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        if request.url.path.endswith("/measurements"):
+            seen += 1
+            if seen > 1:
+                raise httpx.ConnectError("no route", request=request)
+        return send(self, request)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx.HTTPTransport, "handle_request", handle)
+        patch.setattr("time.sleep", lambda _seconds: None)
+        with pytest.raises(MeterbridgeError) as trouble:
+            usage.sync(source)
+    assert trouble.value.code == "MB-UNAVAILABLE"
+    report = usage.sync(source)
+    assert report.applied["measurement"] + report.unchanged == 3_000
+    assert (usage.accepted(), report.quarantined) == (list(range(3_000)), [])
+
+
+@pytest.mark.parametrize("step", ["land", "judge", "slots"])
+def test_a_full_disk_is_told_in_a_line_and_the_next_run_completes_the_input(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    source = usage.file(2_000)
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise duckdb.IOException("IO Error: Could not write file: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UsageFile, step, full)
+        with pytest.raises(MeterbridgeError) as trouble:
+            usage.sync(source)
+    assert "No space left on device" in trouble.value.message
+    assert usage.sync(source).applied == {"measurement": 2_000}
+    assert usage.accepted() == list(range(2_000))
+
+
+def test_an_upload_whose_address_ran_out_goes_to_a_new_one(usage: Usage) -> None:
+    source = usage.file(1_500)
+    usage.sandbox.world.faults.add([{"harm": "slow", "seconds": 0.0, "times": 1, "match": {"method": "PUT"}}])
+    usage.sandbox.world.faults.add([{"harm": "drop_before", "times": 1, "match": {"method": "PUT"}}])
+    with contextlib.suppress(RetriableError):
+        usage.sync(source, via="file")
+    usage.sandbox.world.advance(120)
+    report = usage.sync(source, via="file")
+    assert (usage.accepted(), report.quarantined) == (list(range(1_500)), [])
+
+
+def test_a_glob_reads_its_files_in_turn_and_stdin_what_is_piped(usage: Usage) -> None:
+    usage.file(3, "part-1.csv", prefix="a")
+    usage.file(2, "part-2.csv", prefix="b")
+    report = usage.sync(str(usage.folder / "part-*.csv"))
+    assert (report.extracted, usage.accepted()) == ({"rows": 5}, [0, 0, 1, 1, 2])
