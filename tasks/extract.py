@@ -12,6 +12,7 @@ from meterbridge.errors import RecordRefused
 from meterbridge.ledger import intents, quarantine
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
+from tasks.extract_whole import whole
 from tasks.runs import Run
 from tasks.services import Services, services
 
@@ -147,11 +148,11 @@ def _land_existing(work: Services, file: Staging, codes: list[str]) -> int:
 
 
 def _changed(work: Services, run: Run, resource: str) -> Iterator[bytes]:
-    params = {"include_deleted": "true"}
-    if run.window.since is not None:
-        params["updated_at[between]"] = between(run.window.since, run.window.until)
-    order = "created_at" if run.window.since is None else "updated_at"
-    for page in work.chargebee.pages(resource, params, sort_by=order):
+    if run.window.since is None:
+        yield from whole(work, resource)
+        return
+    params = {"include_deleted": "true", "updated_at[between]": between(run.window.since, run.window.until)}
+    for page in work.chargebee.pages(resource, params, sort_by="updated_at"):
         yield page.body
 
 

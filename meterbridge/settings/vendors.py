@@ -77,6 +77,14 @@ class VendorSettings(BaseSettings):
     hold_back_seconds: int = own(
         "hold_back_seconds", 300, ge=0, about="How far each window stays behind now (lists lag), seconds."
     )
+    load_windows: int = own(
+        "load_windows",
+        4,
+        ge=1,
+        le=16,
+        about="Windows of time read at once in a large full read "
+        "(from 534 Chargebee requests a minute on); 1: one list.",
+    )
     accounts_only: Names = own(
         "accounts_only", frozenset(), about="Only these Chargebee customer ids (comma-separated); empty = all."
     )
