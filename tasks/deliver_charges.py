@@ -204,7 +204,7 @@ def _transmit(
             tx.commit()
         raise
     except RecordRefused as refusal:
-        raise (closed(row) if refusal.status in CLOSED else refusal) from refusal
+        raise (closed(row) if refusal.status in CLOSED and not _takes_charges(desk, row) else refusal) from refusal
     except MeterbridgeError:  # nothing was executed: throttled, or never reached
         with desk.lock, work.ledger.write() as tx:
             intents.unsent(tx, row.id, desk.run.run_id)
@@ -221,6 +221,13 @@ def _transmit(
     )
     settle(desk, row, seen)
     return invoice
+
+
+def _takes_charges(desk: Desk, row: IntentRow) -> bool:
+    """Whether the invoice still is a draft: then 404 or 409 speaks of something else, a deleted subscription for one."""
+    invoice = desk.work.chargebee.invoice_or_none(row.payload["invoice_id"])
+    return invoice is not None and invoice.id == row.payload["invoice_id"] and invoice.status == "pending"
+
 
 
 def _ids(invoice: Invoice) -> set[str]:

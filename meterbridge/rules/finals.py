@@ -55,21 +55,26 @@ def find_final(
         known: Invoices that the ledger has lines on; they are other drafts' finals.
         taken: Invoice lines that the ledger gives to charges elsewhere.
     """
-    closed = [
-        one for one in invoices if one.status not in ("pending", "deleted") and draft.currency in (None, one.currency)
-    ]
+    of_its_kind = [one for one in invoices if one.status != "pending" and draft.currency in (None, one.currency)]
+    closed = [one for one in of_its_kind if one.status != "deleted"]
+    same = [one for one in closed if one.id not in known and one.date == draft.date and _has_subscription(one, draft)]
+    found = _by_lines(draft, closed, taken) or (_one(same, [{} for _ in same]) if same else None)
+    # It may have been deleted since: then our lines tell, and nothing less.
+    return found or _by_lines(draft, [one for one in of_its_kind if one.status == "deleted"], taken)
+
+
+def _by_lines(draft: GoneDraft, invoices: Sequence[Invoice], taken: Collection[str]) -> Final | Several | None:
     own_ids = {line.line_id for line in draft.lines if line.line_id}
-    by_id = [one for one in closed if own_ids & {line.id for line in one.lines}]
+    by_id = [one for one in invoices if own_ids & {line.id for line in one.lines}]
     if by_id:
         return _one(by_id, [_by_looks(draft, one, taken) for one in by_id])
-    looks = [(one, _by_looks(draft, one, taken)) for one in closed]
+    looks = [(one, _by_looks(draft, one, taken)) for one in invoices]
     most = max((len(pairs) for _, pairs in looks), default=0)
-    if most:
-        best = [(one, pairs) for one, pairs in looks if len(pairs) == most]
-        dated = [(one, pairs) for one, pairs in best if one.date == draft.date] or best
-        return _one([one for one, _ in dated], [pairs for _, pairs in dated])
-    same = [one for one in closed if one.id not in known and one.date == draft.date and _has_subscription(one, draft)]
-    return _one(same, [{} for _ in same]) if same else None
+    if not most:
+        return None
+    best = [(one, pairs) for one, pairs in looks if len(pairs) == most]
+    dated = [(one, pairs) for one, pairs in best if one.date == draft.date] or best
+    return _one([one for one, _ in dated], [pairs for _, pairs in dated])
 
 
 def find_billed(

@@ -12,6 +12,9 @@ from meterbridge.rules.records import Invoice, SubscriptionFacts
 LIVING = frozenset({"future", "in_trial", "active", "non_renewing", "paused"})
 """Subscription states after which another invoice may come."""
 
+DELETED = "deleted"
+"""What the status of a deleted subscription is read as."""
+
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -95,6 +98,9 @@ def candidates(invoices: Sequence[Invoice], demand: Demand) -> list[Invoice]:
 
 def _takes(invoice: Invoice, demand: Demand) -> bool:
     ours = demand.subscription
+    # Chargebee answers 404 to a charge that names a deleted subscription, whatever its drafts.
+    if ours.status == DELETED:
+        return False
     if invoice.status != "pending" or invoice.currency != demand.currency:
         return False
     if invoice.customer_id not in (ours.customer_id, ours.invoice_owner_id):

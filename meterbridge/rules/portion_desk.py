@@ -17,6 +17,7 @@ from meterbridge.rules.credits import credit_of
 from meterbridge.rules.deadlines import closing
 from meterbridge.rules.deltas import Plan, corrections_that_stand, replan
 from meterbridge.rules.invoices import (
+    DELETED,
     LIVING,
     Ambiguous,
     Chosen,
@@ -235,7 +236,7 @@ class Desk:
         if ahead.waits:
             why = f"no pending invoice {ahead.reason}"
             return [Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, ahead.until)]
-        method = APART.get(self.policy.no_pending_invoice)
+        method = None if subscription.status == DELETED else APART.get(self.policy.no_pending_invoice)
         if method is None:
             message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
             return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]

@@ -107,6 +107,7 @@ def _sums(world: World, known: Ledgered, report: Any) -> Iterator[str]:
     told: dict[tuple[str, str], list[str]] = defaultdict(list)
     asides = [*report.quarantined, *report.waiting]
     whole = {row["key"][0] for row in asides if len(row["key"]) == 1}
+    lost = {row["key"][0] for row in asides if row.get("code") == "MB-DRAFT-LOST"}
     by_id = {row["id"]: row for row in world.m3ter.bills.rows()}
     owner = {state.bill_id: state.account_id for state in known.states}
     codes = {row["id"]: row["code"] for row in world.m3ter.accounts.rows()}
@@ -135,6 +136,11 @@ def _sums(world: World, known: Ledgered, report: Any) -> Iterator[str]:
         place = (line.customer_id, currencies[line.invoice_id])
         stands[place] += line.amount
         told[place].append(f"line {line.line_id} on {line.invoice_id} {line.amount} {charge and charge.key[:2]}")
+    for row in known.charges:
+        bill_id, amount = row.state["bill_id"], row.state["amount"]
+        if row.state.get("gone_since") and bill_id in places and bill_id not in whole and not lost & {bill_id}:
+            stands[places[bill_id]] += amount
+            told[places[bill_id]].append(f"in transit {row.state['invoice_id']} {amount} {row.key[:2]}")
     for credit, place in _credits(world):
         stands[place] -= credit
         told[place].append(f"credit {credit}")

@@ -16,8 +16,8 @@ placed as (select b.bill_id, p from billed as b join int_placed_plans as p on p.
 plans as (select bill_id, list(p order by p.start_at) as plans from placed group by all),
 items as (select subscription_id, list(item_price_id) as ids from stg_subscription_items group by all),
 facts as (
-    select s.id, s.customer_id, c.invoice_owner_id, s.status, s.currency, s.created_at, s.next_billing_at,
-        s.current_term_end, coalesce(c.consolidated, false) as consolidated, coalesce(i.ids, []) as item_price_ids,
+    select s.id, s.customer_id, c.invoice_owner_id, if(s.deleted, 'deleted', s.status) as status, s.currency,
+        s.created_at, s.next_billing_at, s.current_term_end, coalesce(c.consolidated, false) as consolidated, coalesce(i.ids, []) as item_price_ids,
         s.auto_close, c.auto_close as customer_auto_close
     from stg_subscriptions as s
     left join stg_customers as c on c.id = s.customer_id
