@@ -224,10 +224,9 @@ def _transmit(
 
 
 def _takes_charges(desk: Desk, row: IntentRow) -> bool:
-    """Whether the invoice still is a draft: then 404 or 409 speaks of something else, a deleted subscription for one."""
+    """Whether the invoice still is a draft: then 404 or 409 is about something else, such as a deleted subscription."""
     invoice = desk.work.chargebee.invoice_or_none(row.payload["invoice_id"])
     return invoice is not None and invoice.id == row.payload["invoice_id"] and invoice.status == "pending"
-
 
 
 def _ids(invoice: Invoice) -> set[str]:

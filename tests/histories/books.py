@@ -212,3 +212,33 @@ def _overlaps(plans: list[Row]) -> Iterator[str]:
 
 def _epoch(text: str) -> int:
     return parse_rfc3339(text) // 1000
+
+
+def bridge_counts(bridge: Bridge) -> dict[str, int]:
+    """What must not grow when the bridge forgets everything."""
+    m3ter = bridge.world.m3ter
+    external = {
+        row["m3terId"]: row["externalId"] for row in m3ter.mappings.rows() if row["m3terEntity"] == "AccountPlan"
+    }
+    intervals = [
+        (external[plan["id"]], plan["startDate"][:10])
+        for plan in m3ter.account_plans.rows()
+        if plan["id"] in external and not plan.get("endDate")
+    ]
+    places = [
+        tuple(row[name] for name in ("m3terEntity", "m3terId", "externalSystem", "externalTable"))
+        for row in m3ter.mappings.rows()
+    ]
+    return {
+        "minor units charged": sum(line.amount for line in lines_of_ours(bridge.world)),
+        "accounts": len(m3ter.accounts),
+        "open account plans of an item that has one": len(intervals) - len({name for name, _ in intervals}),
+        "mappings that repeat another one": len(places) - len(set(places)),
+    }
+
+
+def lowered_for_bills_that_are_gone(bridge: Bridge) -> int:
+    """Minor units that charges were lowered by for bills deleted in m3ter: only the ledger knows of these."""
+    bills_there = {row["id"] for row in bridge.world.m3ter.bills.rows()}
+    carried = (part for row in ledgered(bridge).charges for part in row.state.get("carried") or () if part is not True)
+    return sum(part["amount"] for part in carried if part["bill_id"] not in bills_there)

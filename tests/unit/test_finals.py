@@ -56,7 +56,9 @@ def final(name, *lines, date=DATE, status="posted", currency="EUR", subscription
         pytest.param([final("1", calls("x1"), status="deleted")], ("1", ["x1"]), id="deleted-after-it-closed"),
         pytest.param([final("1", status="deleted")], None, id="deleted-and-no-line"),
         pytest.param(
-            [final("1", calls("li-1"), status="deleted"), final("2", calls("y1"))], ("2", ["y1"]), id="a-living-one-first"
+            [final("1", calls("li-1"), status="deleted"), final("2", calls("y1"))],
+            ("2", ["y1"]),
+            id="a-living-one-first",
         ),
         pytest.param([final("1", calls("x1"), status="voided")], ("1", ["x1"]), id="voided-after-it-closed"),
         pytest.param([final("1", calls("x1"), currency="USD")], None, id="another-currency"),
