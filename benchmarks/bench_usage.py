@@ -125,7 +125,17 @@ def one_size(rows: int, source: str, yardsticks: bool) -> None:
     mapping = home / "usage.yaml"
     mapping.write_text(MAPPING, encoding="utf-8")
     run = Run(
-        "sync_usage", "bench", "default", str(home / "run.duckdb"), Request(), Window(None, 0), False, "", 0.0, ""
+        flow="sync_usage",
+        run_id="bench",
+        connection="default",
+        staging=str(home / "run.duckdb"),
+        request=Request(),
+        window=Window(None, 0),
+        events_since=0,
+        full=False,
+        full_reason="",
+        started_at=0.0,
+        scope_fingerprint="",
     )
     request = UsageRequest(str(mapping), (source,))
     figures: dict[str, float] = {"start_mb": peak_mb()}
