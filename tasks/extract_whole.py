@@ -93,13 +93,19 @@ class _Reading:
         Neighbouring windows share their boundary second: Chargebee's ends are inclusive, and rows of
         that second come twice rather than never.
         """
-        step = max(1, (end - start) // (at_once * WINDOWS_PER_READER))
-        edges = [*range(start, end, step)]
-        filters = [{"created_at[between]": between(low, low + step)} for low in edges]
-        filters.append({"created_at[is_present]": "false"})
+        backward = self._backward()
+        last = next(backward)
+        self.note(self.counted[1], last)
+        newest = max((one for one in _created(last, self.resource) if one is not None), default=end)
+        step = max(1, -(-(newest - start) // (at_once * WINDOWS_PER_READER)))
+        filters = [
+            {"created_at[between]": between(low, low + step)} for low in range(start, max(newest, start + 1), step)
+        ]
+        # What is older than the newest row is spread over the windows; what comes meanwhile has one of its own.
+        filters += [{"created_at[between]": between(newest, end)}, {"created_at[is_present]": "false"}]
         with ThreadPoolExecutor(at_once + 2) as pool:
             work = [pool.submit(self._window, each) for each in filters]
-            work += [pool.submit(self._count, self.onward, 0), pool.submit(self._count, self._backward(), 1)]
+            work += [pool.submit(self._count, self.onward, 0), pool.submit(self._count, backward, 1)]
             ended = pool.submit(self._close, work)
             while (body := self.bodies.get()) is not None:
                 yield body
