@@ -14,8 +14,9 @@ from pydantic import Field
 from meterbridge.errors import SetupError
 from meterbridge.ledger import approvals, intents, proposals
 from meterbridge.ledger.intents import IntentRow
+from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED
-from meterbridge.rules.records import Intent, Proposed
+from meterbridge.rules.records import Intent
 from meterbridge.staging.database import opened
 from tasks.awaiting import Line, as_row
 from tasks.change_set import ChangeSet, intent_row

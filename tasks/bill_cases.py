@@ -31,7 +31,7 @@ def decide_row(row: Mapping[str, Any], policy: BillPolicy, now: datetime) -> lis
 
 def decide_case(case: BillCase, policy: BillPolicy) -> list[Decision]:
     """Decide one bill; one that m3ter no longer has is one, too."""
-    return decide_vanished(case) if case.bill.status == "DELETED" else decide_bill(case, policy)
+    return decide_vanished(case, policy) if case.bill.status == "DELETED" else decide_bill(case, policy)
 
 
 def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:

@@ -12,21 +12,10 @@ from typing import Any, assert_never, cast
 from meterbridge.ledger import intents as ledger_intents
 from meterbridge.ledger import quarantine
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, key_text, shown
-from meterbridge.rules.records import (
-    Decision,
-    Intent,
-    Key,
-    Kind,
-    OutOfScope,
-    Proposal,
-    Proposed,
-    Quarantined,
-    Ref,
-    Unchanged,
-    Waiting,
-)
+from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.moved_on import moved_on, still_right

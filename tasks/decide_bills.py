@@ -97,6 +97,8 @@ def policy_of(work: Services, first: date | None = None) -> BillPolicy:
         description_template=settings.charge_description,
         schedule_interval_seconds=settings.schedule_interval_seconds,
         auto_close_days=settings.auto_close_days,
+        accounts_only=settings.accounts_only,
+        accounts_except=settings.accounts_except,
     )
 
 

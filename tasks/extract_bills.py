@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,8 +14,9 @@ from typing import Any
 from connectors.chargebee.encoding import in_list
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import RecordRefused, SetupError
-from meterbridge.ledger import bills, facts, intents, quarantine
+from meterbridge.ledger import bills, facts, intents, mappings, quarantine
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import IDS_PER_LIST, land_subscriptions
@@ -124,9 +125,10 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
     start = min([first if everything else max(first, window), *open_dates])
     wanted: list[str] = []
     listed: set[str] = set()
+    left_out = _left_out(work)
     for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
         listed.add(bill["id"])
-        if bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first:
+        if left_out(bill) or (bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first):
             continue
         if bill["id"] in again or _differs(bill, known.get(bill["id"])):
             wanted.append(bill["id"])
@@ -134,6 +136,22 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
     # One known to be deleted is decided again like any other while something of it is set aside or under way.
     vanished = [s.bill_id for s in gone if _in_sight(s, start) or s.bill_id in unproven | again]
     return tuple(dict.fromkeys([*reversed(wanted), *vanished]))
+
+
+def _left_out(work: Services) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether the settings leave a listed bill's customer out: such bills are not even fetched."""
+    settings = work.settings
+    if not settings.accounts_only and not settings.accounts_except:
+        return lambda _: False
+    with work.ledger.read() as rx:
+        rows = mappings.all(rx, "account", active_only=True)
+        customers = {row.remote_id: str(row.state.get("customer_id") or row.key[0]) for row in rows}
+
+    def is_left_out(bill: Mapping[str, Any]) -> bool:
+        customer = customers.get(bill["accountId"]) or str(bill.get("accountCode") or "")
+        return excluded(customer, settings) is not None
+
+    return is_left_out
 
 
 def _in_sight(state: bills.BillState, start: date) -> bool:

@@ -8,9 +8,10 @@ from datetime import date
 
 from meterbridge.ledger import facts, intents, proposals, quarantine, runs
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED, GatePolicy, Name, Past, propose
 from meterbridge.rules.keys import canonical, key_from_text
-from meterbridge.rules.records import Intent, Proposed
+from meterbridge.rules.records import Intent
 from meterbridge.settings import Settings
 from meterbridge.staging.database import Staging
 from tasks.change_set import Tray

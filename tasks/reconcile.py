@@ -12,6 +12,8 @@ from typing import Any
 from meterbridge.ledger import facts, intents, mappings, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.account_plans import decide_customer
+from meterbridge.rules.accounts import excluded
+from meterbridge.rules.bills import BillPolicy, customer_of
 from meterbridge.rules.booked import Wish
 from meterbridge.rules.both_sides import (
     Claim,
@@ -214,7 +216,7 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     reasons: list[Reason] = []
     claims = list(known.claims)
     currencies: dict[str, str] = {}
-    for row in file.rows("select * from int_bills order by bill_date, id"):
+    for row in _rows_in_scope(file, policy, now):
         kept, why = sift(bill_cases.decide_row(row, policy, now), known)
         reasons += why
         claims += [_claim(i.state, i.payload["line_id"]) for i in kept if isinstance(i, Intent) and i.action == "adopt"]
@@ -226,7 +228,9 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
         key[:2] for kind, key, _ in known.dismissed if kind == "charge"
     }
     invoices = [bill_cases.invoice_of(row) for row in file.rows("select * from stg_invoices order by id")]
-    standing = standing_charges(claims, expected, invoices, by_hand)
+    left_out = {row["id"] for row in file.rows("select id from stg_bills")} - set(currencies)
+    found = standing_charges(claims, expected, invoices, by_hand)
+    standing = [one for one in found if one.bill_id not in left_out]
     standing += [
         StandingCharge(s["bill_id"], s["subscription_id"], int(s["amount"]), currencies[s["bill_id"]])
         for s in settled
@@ -241,6 +245,13 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     drift, explained = split_charges(differences, reasons)
     portions = {(w.bill_id, w.subscription_id) for w in wanted} | {(s.bill_id, s.subscription_id) for s in standing}
     return Compared(drift, explained, reasons, totals, {"portions": len(portions)})
+
+
+def _rows_in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[dict[str, Any]]:
+    """Rows of ``int_bills``, without those of customers whom the settings leave out."""
+    for row in file.rows("select * from int_bills order by bill_date, id"):
+        if excluded(customer_of(bill_cases.case_of(row, now)), policy) is None:
+            yield row
 
 
 def _claim(state: Mapping[str, Any], line_id: str) -> Claim:

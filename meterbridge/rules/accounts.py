@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from meterbridge.rules.intervals import ENDED, status_of
 from meterbridge.rules.keys import CODE_LENGTH, fingerprint, key_text
@@ -50,7 +50,19 @@ class AccountPolicy:
     accounts_except: frozenset[str]
 
 
-def excluded(customer_id: str, policy: AccountPolicy) -> str | None:
+class Scope(Protocol):
+    """The settings that name customers."""
+
+    @property
+    def accounts_only(self) -> frozenset[str]:
+        """Only these; none named means all."""
+
+    @property
+    def accounts_except(self) -> frozenset[str]:
+        """Never these."""
+
+
+def excluded(customer_id: str, policy: Scope) -> str | None:
     """Why the settings leave a customer out, or None."""
     if policy.accounts_only and customer_id not in policy.accounts_only:
         return f"customer {customer_id} is not among accounts_only"

@@ -45,6 +45,8 @@ class BillPolicy:
     description_template: str = DESCRIPTION
     schedule_interval_seconds: int = 3600
     auto_close_days: int | None = None
+    accounts_only: frozenset[str] = frozenset()
+    accounts_except: frozenset[str] = frozenset()
     on_void: Literal["hold", "recharge"] = "hold"
     on_unapproved: Literal["keep", "remove"] = "keep"
     negative_delta: Literal["net", "credit_note", "quarantine"] = "net"

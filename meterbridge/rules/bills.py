@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from meterbridge.errors import RecordRefused
+from meterbridge.rules.accounts import excluded
 from meterbridge.rules.bill_lines import match_charge
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import remove_charge
@@ -30,6 +31,8 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
         SetupError: MB-SETTING, when the description template cannot be filled in.
     """
     bill = case.bill
+    if left_out := _left_out(case, policy):
+        return [left_out]
     if bill.bill_date < policy.since and not case.standing and not case.settled:
         return [OutOfScope("charge", (bill.id,), _too_early(case, policy))]
     if bill.status != "APPROVED":
@@ -52,9 +55,24 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     return decisions or [Unchanged("charge", (bill.id,))]
 
 
-def decide_vanished(case: BillCase) -> list[Decision]:
+def decide_vanished(case: BillCase, policy: BillPolicy | None = None) -> list[Decision]:
     """Decide a bill that m3ter no longer has: its total is 0, what stands for it is wanted no more."""
+    if policy is not None and (left_out := _left_out(case, policy)):
+        return [left_out]
     return list(_withdrawn(case, "MB-BILL-DELETED", remove=True))
+
+
+def _left_out(case: BillCase, policy: BillPolicy) -> OutOfScope | None:
+    """A bill of a customer whom the settings leave out: whatever stands for it is left alone, too."""
+    why = excluded(customer_of(case), policy)
+    return None if why is None else OutOfScope("charge", (case.bill.id,), f"bill {case.bill.id}: {why}")
+
+
+def customer_of(case: BillCase) -> str:
+    """The Chargebee customer whose account is billed: a child account's code is not the customer's id."""
+    own = (plan.subscription_id for plan in case.plans if plan.account_id == case.bill.account_id)
+    known = (case.subscriptions[name].customer_id for name in own if name in case.subscriptions)
+    return next(known, case.bill.account_code or "")
 
 
 def _too_early(case: BillCase, policy: BillPolicy) -> str:

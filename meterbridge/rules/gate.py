@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from meterbridge.errors import RecordRefused
+from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.keys import change_set_hash
 from meterbridge.rules.money import amount_text, exponent
-from meterbridge.rules.records import Intent, Key, Proposal, Proposed
+from meterbridge.rules.records import Intent, Key
 
 GATED = ("charge", "charge_set", "charge_removal", "credit")
 """Kinds that move money at Chargebee."""

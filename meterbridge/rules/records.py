@@ -22,8 +22,6 @@ Intent = decisions.Intent
 Key = decisions.Key
 Kind = decisions.Kind
 OutOfScope = decisions.OutOfScope
-Proposal = decisions.Proposal
-Proposed = decisions.Proposed
 Quarantined = decisions.Quarantined
 Ref = decisions.Ref
 Target = decisions.Target
@@ -383,6 +381,7 @@ class BillCase:
     never adopted. ``waiting_since`` tells since when a subscription's portion
     of this bill waits for an invoice. ``unproven_sets`` and ``unproven_charges`` are the
     subscriptions with a call for several lines, or for one, whose answer never came.
+    ``undone``: by subscription the invoice lines that a person takes off; nothing is charged anew.
     """
 
     bill: Bill
@@ -398,3 +397,4 @@ class BillCase:
     waiting_since: Mapping[str, datetime] = field(default_factory=dict)
     unproven_sets: frozenset[str] = frozenset()
     unproven_charges: frozenset[str] = frozenset()
+    undone: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -320,3 +320,29 @@ def test_status_trace_and_quarantine_tell_what_awaits_approval(open_sandbox):
     _, traced = run_command("trace", month.bill["id"])
     assert {(one["approved"]["by"], one["approved"]["note"]) for one in traced["charges"]} == {("ann", "as agreed")}
     assert run_command("status")[1]["awaiting_approval"] == []
+
+
+# --- accounts_only and accounts_except
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [{"METERBRIDGE_ACCOUNTS_ONLY": "somebody-else"}, {"METERBRIDGE_ACCOUNTS_EXCEPT": "cust-single"}],
+    ids=["not-among-only", "among-except"],
+)
+def test_a_customer_left_out_is_not_charged_and_is_once_it_is_let_in(open_sandbox, monkeypatch, scope):
+    month = BilledMonth(open_sandbox, charge=False)
+    for name, value in scope.items():
+        monkeypatch.setenv(name, value)
+    for how in ({}, {"ids": [month.bill["id"]]}, {"full": True}):
+        report = month.charge(**how)
+        assert (report.writes, month.ours()) == (0, [])
+    assert reconcile.fn().differences == 0
+    for name in scope:
+        monkeypatch.delenv(name)
+    assert month.charge().applied["charge.create"] == 2
+    for name, value in scope.items():  # what stands is left alone, whatever becomes of the bill
+        monkeypatch.setenv(name, value)
+    before = month.ours()
+    month.recalculate("50", "7")
+    assert (month.charge().writes, month.ours(), reconcile.fn().differences) == (0, before, 0)

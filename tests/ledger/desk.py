@@ -7,7 +7,8 @@ from typing import Any
 
 from meterbridge.ledger import intents
 from meterbridge.ledger.ledger import Ledger
-from meterbridge.rules.records import Intent, Key, Proposal, Proposed, Ref
+from meterbridge.rules.decisions import Proposal, Proposed
+from meterbridge.rules.records import Intent, Key, Ref
 
 KINDS = ("account", "account_plan", "charge")
 
