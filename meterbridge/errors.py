@@ -215,6 +215,10 @@ CODES: dict[str, Code] = {
     "MB-VOIDED": Code(
         "An invoice with lines of ours was voided or deleted.", "Decide whether to charge again, then retry or dismiss."
     ),
+    "MB-UNDONE": Code(
+        "A run's lines were taken off by `meterbridge undo`.",
+        "`meterbridge quarantine retry` lets the next run charge it; if it was settled by hand, dismiss.",
+    ),
     "MB-DEPENDS": Code(
         "Something this record depends on is quarantined or not done.",
         "Clear that one first; this one follows by itself.",

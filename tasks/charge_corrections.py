@@ -154,6 +154,8 @@ def _forget(tx: Writer, charge: tuple[str, ...], line_ids: Sequence[str]) -> Non
 
 def still_decided(work: Services, payload: Mapping[str, Any]) -> bool:
     """Whether the bill is what the removal was decided on, or still gone."""
+    if payload.get("undo_of"):
+        return True  # a person wants it off, whatever the bill is by now
     bill = work.m3ter.get_or_none(path("bills", payload["bill_id"]), exact=True)
     if bill is None or payload["bill_status"] == "DELETED":
         return bill is None and payload["bill_status"] == "DELETED"

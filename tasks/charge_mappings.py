@@ -102,7 +102,8 @@ def mapping_intents(
     gone = {intent.key[:-1] for intent in decided if intent.kind == "charge_removal"}
     for intent in _never_made(held, gone, names, known):
         found.setdefault(intent.key, intent)
-    for intent in _left_behind(bills, held, names, known):
+    coming = {charge.payload["bill_id"] for charge in decided if charge.kind == "charge"}
+    for intent in _left_behind(bills, held, names, known, coming=coming):
         found.setdefault(intent.key, intent)
     return list(found.values())
 
@@ -155,13 +156,20 @@ def _never_made(held: Iterable[Held], gone: Collection[Key], names: Names, known
 
 
 def _left_behind(
-    bills: Collection[str], held: Iterable[Held], names: Names, known: Collection[Key]
+    bills: Collection[str], held: Iterable[Held], names: Names, known: Collection[Key], *, coming: Collection[str]
 ) -> Iterator[Intent]:
-    """Line mappings of charges that are gone: a run that took the line off was stopped before it came to these."""
+    """Mappings of charges that are gone: a run that took the lines off was stopped before it came to these.
+
+    A bill's own mapping goes only with its last line: under which draft it was made says nothing once that has closed.
+    """
+    held = list(held)
     mapped = {(one.key[0], line_id) for one in held for line_id in one.bill_line_ids}
+    standing = {one.key[0] for one in held} | set(coming)
     for key in sorted(known):
         if key[0] == "BillLine" and key[1] in bills and key[1:3] not in mapped:
             yield from _mapping(key, names.sides_of_line(key[2], ""), "delete", None)
+        elif key[0] == "Bill" and key[1] in bills and key[1] not in standing:
+            yield from _mapping(key, names.sides_of_bill(key[1], key[2]), "delete", None)
 
 
 def _pointed_elsewhere(moved: Iterable[Moved], names: Names, known: Collection[Key]) -> Iterator[Intent]:

@@ -21,7 +21,7 @@ TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_externa
 SLICE_AT = "slice_at"
 """When the ledger was read for the run, by its own clock."""
 
-BILL_TABLES = ("ref_charges", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
+BILL_TABLES = ("ref_charges", "ref_undone", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
 
 
 NAMED = (
@@ -68,6 +68,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))
             copied += file.land_rows("ref_charges", _credits(rx))
+            copied += file.land_rows("ref_undone", _undone(rx))
             copied += file.land_rows("ref_settled", _settled(rx))
             copied += file.land_rows("ref_portions", _portions(rx))
             copied += file.land_rows("ref_bill_states", _bill_states(rx))
@@ -153,6 +154,12 @@ def _credits(rx: Reader) -> Iterator[dict[str, Any]]:
     for row in mappings.all(rx, "credit", active_only=True):
         copied = {name: row.state[name] for name in ("bill_id", "subscription_id", "amount", "currency", "reference")}
         yield {**copied, "key": key_text(row.key), "invoice_id": "", "line_id": "", "movable": False}
+
+
+def _undone(rx: Reader) -> Iterator[dict[str, Any]]:
+    """Portions whose lines a person took off, until somebody lets them go."""
+    for row in mappings.all(rx, "undone", active_only=True):
+        yield {"bill_id": row.key[0], "subscription_id": row.key[1], "lines": list(row.state["lines"])}
 
 
 def _settled(rx: Reader) -> Iterator[dict[str, Any]]:

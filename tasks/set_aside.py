@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from meterbridge.ledger import bills, intents, quarantine
+from meterbridge.ledger import bills, intents, mappings, quarantine
 from meterbridge.ledger.ledger import Writer
 from meterbridge.ledger.quarantine import QuarantineRow
 from meterbridge.rules.explained import WITHDRAWN
+from meterbridge.rules.records import Key
 
 
 def retry(tx: Writer, row: QuarantineRow) -> bool:
@@ -13,7 +14,8 @@ def retry(tx: Writer, row: QuarantineRow) -> bool:
     if not quarantine.retry(tx, row.kind, row.key):
         return False
     if row.state == "dismissed":
-        _settle(tx, row, -_settled_by(row), "tried again")
+        _settle(tx, row, -settled_by(row), "tried again")
+    let_go(tx, row.key)
     return True
 
 
@@ -25,11 +27,17 @@ def dismiss(tx: Writer, row: QuarantineRow, by: str, note: str) -> int | None:
     """
     quarantine.dismiss(tx, row.kind, row.key, by, note)
     intents.dismiss(tx, row.kind, row.key)
-    settled = _settled_by(row)
+    let_go(tx, row.key)
+    settled = settled_by(row)
     return settled if _settle(tx, row, settled, f"settled by {by}: {note}") else None
 
 
-def _settled_by(row: QuarantineRow) -> int:
+def let_go(tx: Writer, key: Key) -> None:
+    """A portion whose lines were taken off by `undo` is decided again from now on."""
+    mappings.deactivate(tx, "undone", key[:2])
+
+
+def settled_by(row: QuarantineRow) -> int:
     """What the person made up for: missing money; or, negative, the lines taken off for a withdrawn bill."""
     amount = row.amount or 0
     return -amount if row.code in WITHDRAWN else amount
@@ -38,11 +46,16 @@ def _settled_by(row: QuarantineRow) -> int:
 def _settle(tx: Writer, row: QuarantineRow, amount: int, reason: str) -> bool:
     if row.kind != "charge" or len(row.key) < 2 or not row.currency or not amount:
         return False
-    bill_id, subscription_id = row.key[:2]
+    settle(tx, row.key[:2], amount, row.currency, reason)
+    return True
+
+
+def settle(tx: Writer, portion: Key, amount: int, currency: str, reason: str) -> None:
+    """Count an amount (minor units) of a portion (bill, subscription) as settled by a person."""
+    bill_id, subscription_id = portion
     known = bills.get_portion(tx, bill_id, subscription_id)
     before = known.wanted if known is not None and known.state == "settled" else 0
     if before + amount:
-        bills.put_portion(tx, bills.Portion(bill_id, subscription_id, row.currency, before + amount, "settled", reason))
+        bills.put_portion(tx, bills.Portion(bill_id, subscription_id, currency, before + amount, "settled", reason))
     elif known is not None:
-        bills.put_portion(tx, bills.Portion(bill_id, subscription_id, row.currency, 0, "quarantined", reason))
-    return True
+        bills.put_portion(tx, bills.Portion(bill_id, subscription_id, currency, 0, "quarantined", reason))

@@ -1,4 +1,4 @@
-"""``meterbridge approve``: a person lets a proposed change set pass."""
+"""``meterbridge approve`` and ``undo``: a person lets a proposed change set pass, or takes a run's lines back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import console, report_table, write
+from meterbridge.cli.show import console, report_table, table, write
 from meterbridge.errors import SetupError
 from meterbridge.rules.money import amount_text
 
@@ -38,4 +38,36 @@ def approve(
     if report.changed_since:
         changed = f"{report.changed_since} writes of it had changed and were not sent"
         say.print(f"{changed}; `meterbridge sync bills` proposes them again", markup=False)
+    raise typer.Exit(report.exit_code)
+
+
+def undo(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id; `status` shows the last ones.")],
+    by: Annotated[str, typer.Option(help="Who wants it; it is written down.")] = "somebody",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Take the lines that a run put on pending invoices off again; nothing is charged anew until `quarantine retry`."""
+    with prefect_ready("undo"):
+        from flows.undo_run import undo_run
+
+        report = undo_run(run_id=run_id.strip(), by=by.strip() or "somebody")
+    if as_json:
+        write(report.model_dump(mode="json"))
+        raise typer.Exit(report.exit_code)
+    columns = ("invoice", "line", "bill", "subscription", "amount", "why")
+    for title, rows in (("Taken off", report.undone), ("Not taken off", report.kept)):
+        cells = [
+            (
+                row["invoice_id"],
+                row["line_id"],
+                row["bill_id"],
+                row["subscription_id"],
+                amount_text(row["amount"], row["currency"]),
+                row.get("why", ""),
+            )
+            for row in rows
+        ]
+        if cells:
+            table(title, columns, cells, right=("amount",))
+    console().print(f"{len(report.undone)} lines taken off, {len(report.kept)} not", markup=False)
     raise typer.Exit(report.exit_code)

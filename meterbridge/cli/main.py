@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import approval, demo, inspection, money, sandbox, serve, sync, webhooks
+from meterbridge.cli import approval, bills, demo, inspection, money, sandbox, serve, sync, webhooks
 from meterbridge.errors import MeterbridgeError, SetupError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(sync.app, name="sync")
 app.add_typer(money.quarantine, name="quarantine")
+app.add_typer(bills.app, name="bills")
 app.add_typer(webhooks.app, name="webhooks")
 app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
@@ -33,6 +34,7 @@ app.command("status")(inspection.status)
 app.command("trace")(inspection.trace)
 app.command("reconcile")(money.reconcile)
 app.command("approve")(approval.approve)
+app.command("undo")(approval.undo)
 
 
 def _version(asked: bool) -> None:

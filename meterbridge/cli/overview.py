@@ -42,6 +42,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "waiting": waiting,
             "closing_soon": _closing_soon(rx, settings, vendors_now),
             "awaiting_approval": awaiting_approval(rx, now),
+            "settled_by_hand": _settled(rx),
             "overdue": sum(1 for row in waiting if row["overdue"]),
             "quarantined": _by_code(aside, now),
             "quarantined_records": len(aside),
@@ -138,6 +139,16 @@ def awaiting_approval(rx: Reader, now: float) -> list[dict[str, Any]]:
         }
         for (change_set, currency), rows in sorted(groups.items())
     ]
+
+
+def _settled(rx: Reader) -> list[dict[str, Any]]:
+    """What people settled by hand, by currency; `trace` tells it portion by portion."""
+    sums: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for portion in bills.portions(rx, state="settled"):
+        sums[portion.currency] += portion.wanted
+        counts[portion.currency] += 1
+    return [{"currency": name, "count": counts[name], "amount": sums[name]} for name in sorted(counts)]
 
 
 def _by_code(aside: Iterable[quarantine.QuarantineRow], now: float) -> list[dict[str, Any]]:

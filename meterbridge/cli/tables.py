@@ -37,6 +37,9 @@ def show_status(found: dict[str, Any]) -> None:
     say = console()
     counted = ", ".join(f"{count} {state}" for state, count in found["open_intents"].items()) or "none"
     say.print(f"Open writes: {counted}", markup=False)
+    for one in found["settled_by_hand"]:
+        money = amount_text(one["amount"], one["currency"])
+        say.print(f"Settled by hand: {one['count']} portions, {money}", markup=False)
     say.print(f"Ledger: {found['ledger']} (connection {found['connection']})", markup=False)
     say.print(f"Staging files: {found['staging']}", markup=False)
 

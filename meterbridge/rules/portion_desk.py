@@ -65,7 +65,9 @@ class Desk:
         if portion.subscription_id in self.case.unproven_sets:
             return [self._unproven(portion, take_stock(self.case, portion.subscription_id))]
         adopted: list[Adopted] = []
-        if not self.case.known:
+        # Lines beside what a person settled by hand are that person's, and what was undone is not looked for.
+        owner = portion.subscription_id
+        if not self.case.known and not self.case.settled.get(owner) and owner not in self.case.undone:
             stands = {line.key for line in self.case.standing}
             targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted if one.key not in stands]
             targets += corrections_that_stand(self.case, portion)
@@ -95,6 +97,8 @@ class Desk:
         delta = portion.total - stand.total
         if delta == 0:
             return [Unchanged("charge", self._key(portion))]
+        if portion.subscription_id in self.case.undone:
+            return self._undone(portion, stand, delta)
         held = self._held(portion, stand, delta)
         if held:
             return [held]
@@ -125,6 +129,15 @@ class Desk:
                 return [obstacle] if obstacle else self._written(portion, stand, plan, invoice, said)
             case _:
                 assert_never(choice)
+
+    def _undone(self, portion: Portion, stand: Stand, delta: int) -> list[Decision]:
+        """Nothing is charged anew; lines that a stopped `undo` has left on a pending invoice come off."""
+        lines = self.case.undone[portion.subscription_id]
+        left = [line for line in stand.open if line.line_id in lines]
+        removals = [remove_charge(self.case.bill, line, "its run was undone") for line in left]
+        amount = delta + sum(line.amount for line in left)
+        message = f"lines of subscription {portion.subscription_id} were taken off: {self._money(amount)} not charged"
+        return [*removals, self._quarantine(portion, "MB-UNDONE", message, amount)]
 
     def _held(self, portion: Portion, stand: Stand, delta: int) -> Waiting | Quarantined | None:
         """What keeps the whole portion from being touched: nobody knows, or a person has to say."""

@@ -173,6 +173,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "transit_until",
     ),
     "ref_touched_bills": ("bill_id",),
+    "ref_undone": ("bill_id", "subscription_id", "lines"),
     "ref_settled": ("bill_id", "subscription_id", "amount"),
     "ref_unproven": ("kind", "bill_id", "subscription_id"),
     "ref_portions": ("bill_id", "subscription_id", "state", "since"),

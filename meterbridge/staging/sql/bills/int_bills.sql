@@ -1,6 +1,6 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
 -- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
---        stg_invoices, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions, ref_unproven
+--        stg_invoices, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions, ref_unproven, ref_undone
 -- why: a bill is decided as a whole, on its customer's invoices; one without a charge in the ledger may have some at
 --      the vendor (a ledger lost, or restored from a backup), so its lines there are adopted first and on those that its lines stand on
 create or replace table int_bills as
@@ -52,6 +52,7 @@ owned as (
 charges as (select bill_id, list(r) as standing from ref_charges as r group by all),
 settled as (select bill_id, list(r) as settled from ref_settled as r group by all),
 portions as (select bill_id, list(r) as portions from ref_portions as r group by all),
+undone as (select bill_id, list(r) as undone from ref_undone as r group by all),
 unproven as (select bill_id, list(distinct r) as unproven from ref_unproven as r group by all),
 mapped as (
     select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
@@ -61,7 +62,7 @@ select
     b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
-    coalesce(u.unproven, []) as unproven,
+    coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone,
     coalesce(m.mapped, []) as mapped, k.bill_id is not null as known,
     coalesce(o.line_ids, []) as owned_lines
 from stg_bills as b
@@ -74,5 +75,6 @@ left join charges as r on r.bill_id = b.id
 left join settled as t on t.bill_id = b.id
 left join portions as w on w.bill_id = b.id
 left join unproven as u on u.bill_id = b.id
+left join undone as z on z.bill_id = b.id
 left join mapped as m on m.bill_id = b.id
 left join (select distinct bill_id from ref_charges) as k on k.bill_id = b.id
