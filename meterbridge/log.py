@@ -112,6 +112,18 @@ class TerminalText(logging.Formatter):
         return "\n".join(part for part in (f"{line}  {told}".rstrip(), _error(record)) if part)
 
 
+class UiText(logging.Formatter):
+    """A record as Prefect's UI lists it, which has columns for time, level, task and logger: message and facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback below it."""
+        told = ", ".join(f"{name} {fact}" for name, fact in facts(record).items() if not name.endswith("_id"))
+        line = (
+            f"{record.getMessage()}: {told}" if told and record.name.split(".")[0] in PACKAGES else record.getMessage()
+        )
+        return "\n".join(part for part in (line, _error(record)) if part)
+
+
 def _error(record: logging.LogRecord) -> str:
     if record.exc_text:
         return record.exc_text
@@ -148,6 +160,8 @@ def configure(level: str = "INFO", form: Literal["auto", "json", "text"] = "auto
     for name in PACKAGES:
         logging.getLogger(name).setLevel(level)
     for other in _all_handlers():
+        if type(other).__name__ == "APILogHandler":  # Prefect's, by name: nothing here knows Prefect
+            other.setFormatter(UiText())
         if not any(isinstance(known, Redaction) for known in other.filters):
             other.addFilter(Redaction())
 

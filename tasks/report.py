@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -167,7 +168,7 @@ def publish(run: Run, report: RunReport) -> None:
         tx.commit()
     if FlowRunContext.get() is not None:
         name = f"{run.flow}-{run.connection}".replace("_", "-")
-        create_markdown_artifact(summary(report), key=f"{name}-report", description=f"What {run.flow} did.")
+        create_markdown_artifact(summary(report, _sums(run)), key=f"{name}-report", description=f"What {run.flow} did.")
         create_table_artifact(_table(run), key=f"{name}-change-set", description=_caption(report))
         if report.closing_soon:
             announce_closing(run, report.closing_soon)
@@ -176,13 +177,24 @@ def publish(run: Run, report: RunReport) -> None:
     logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
 
 
-def summary(report: RunReport) -> str:
-    """The report as Markdown, without personal data: ids and counts only."""
+def _sums(run: Run) -> dict[str, str]:
+    """What the change set charges or credits, per kind and currency, as people write it."""
+    query = (
+        "select kind, currency, sum(amount::HUGEINT)::VARCHAR as amount from out_intents "
+        "where amount is not null and currency is not null group by all order by all"
+    )
+    with opened(run.path) as file:
+        return {f"{row['kind']} in {row['currency']}": money(row) for row in file.rows(query)}
+
+
+def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The report as Markdown, without personal data: ids, counts and sums only."""
     word = "Dry run" if report.dry_run else "Run"
     lines = [f"# {word} of {report.flow}", "", f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
     lines += ["| | |", "|---|---:|"]
     for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
         lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
+    lines += [f"| intended {name} | {amount} |" for name, amount in sums.items()]
     lines += [
         f"| unchanged | {report.unchanged} |",
         f"| out of scope | {report.out_of_scope} |",
@@ -232,12 +244,13 @@ def _table(run: Run) -> list[dict[str, Any]]:
         rows = file.rows(f"select * from out_intents order by rowid limit {SHOWN_ROWS}")
         return [
             {
+                # In the order in which people read; the UI cuts off what stands to the right.
                 "action": f"{row['action']} {row['kind']}",
-                "key": shown(key_from_text(row["key"])),
                 "amount": money(row),
                 "reason": row["reason"],
-                "warnings": "; ".join(json.loads(row["warnings"])),
                 "awaits approval": row["proposed_words"] or "",
+                "warnings": "; ".join(json.loads(row["warnings"])),
+                "key": shown(key_from_text(row["key"])),
             }
             for row in rows
         ]

@@ -54,6 +54,17 @@ def test_a_json_line_holds_time_level_logger_message_and_facts() -> None:
     }
 
 
+def test_the_ui_shows_message_and_facts_but_no_ids_of_which_it_has_columns() -> None:
+    shown = log.UiText().format(record("landed", run_id="r-1", resource="bills", count=26))
+    assert shown == "landed: resource bills, count 26"
+    assert log.UiText().format(record("run opened", run_id="r-1")) == "run opened"
+
+
+def test_the_ui_shows_prefects_own_lines_as_they_are() -> None:
+    made = record("Finished in state Completed()", name="prefect.flow_runs", flow_name="sync_bills")
+    assert log.UiText().format(made) == "Finished in state Completed()"
+
+
 def test_a_json_line_is_one_line_whatever_the_facts_hold() -> None:
     assert "\n" not in log.JsonLines().format(record("refused", reason="first\nsecond"))
 
