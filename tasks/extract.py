@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from connectors.chargebee.encoding import between, in_list
 from connectors.transport import path
-from meterbridge.errors import RecordRefused
+from meterbridge.errors import SetupError
 from meterbridge.ledger import intents, quarantine
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
@@ -188,6 +188,7 @@ def _land_named(work: Services, file: Staging, ids: tuple[str, ...]) -> int:
         found = land_subscriptions(work, file, [named], origin="named")
         found += land_subscriptions(work, file, [named], origin="named", by="customer_id")
         if not found:
-            raise RecordRefused("MB-RECORD", f"no subscription or customer {named!r} at Chargebee", key=named)
+            message = f"no subscription or customer {named!r} at Chargebee"
+            raise SetupError("MB-USAGE-ERROR", message, remedy="Check the id: it is Chargebee's, with its case.")
         landed += found
     return landed

@@ -10,6 +10,7 @@ from importlib import import_module
 import typer
 
 from meterbridge import log
+from meterbridge.catalog import load_catalog
 from meterbridge.cli.short_lived import ShortLivedServer
 from meterbridge.errors import SetupError
 from meterbridge.settings import load_settings
@@ -22,8 +23,6 @@ DEFAULTS = {
 WITHOUT_SERVER = {
     # What stops a run is told once, by us; Prefect would tell it twice more, with a traceback.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
-    # Nobody will look there for the log of a run that ends with its server.
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
 }
 
 
@@ -44,13 +43,17 @@ def prefect_ready(*tags: str) -> Iterator[None]:
         tags: What the flow runs carry besides ``meterbridge``.
     """
     prefect_defaults()
+    load_catalog(load_settings().catalog_path)  # a mistake in it is told at once, not after a server has come up
+    if not os.environ.get("PREFECT_API_URL"):
+        for name, value in WITHOUT_SERVER.items():  # before Prefect is imported: it sets its loggers up then
+            os.environ.setdefault(name, value)
     if _is_server_named():
         with tagged(*tags):
             yield
         return
     typer.echo("No PREFECT_API_URL: starting Prefect's ephemeral server (10–20 s) …", err=True)
-    for name, value in WITHOUT_SERVER.items():
-        os.environ.setdefault(name, value)
+    # Nobody will look there for the log of a run that ends with its server.
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     with using(ShortLivedServer()), tagged(*tags):
         yield
 

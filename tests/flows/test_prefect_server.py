@@ -113,6 +113,8 @@ def test_deployments_run_on_a_server_with_a_process_worker(world: dict[str, str]
         by_key = {row["key"]: row for row in artifacts}
         assert "# Run of sync_bills" in by_key["sync-bills-default-report"]["data"]
         assert "sync-bills-default-change-set" in by_key
+        told = httpx.post(f"{api}/logs/filter", json={"limit": 200, "sort": "TIMESTAMP_DESC"}).raise_for_status().json()
+        assert any(line["message"].startswith("landed: resource ") for line in told)
         written = httpx.get(f"{world['SANDBOX']}/_sandbox/requests").json()
         posts = [r for r in written if r["method"] == "POST" and r["vendor"] == "chargebee"]
         assert len(posts) == 60
@@ -124,3 +126,14 @@ def test_commands_run_without_any_server(world: dict[str, str], tmp_path: Path) 
     assert report["applied"]["account_plan.create"] == 39
     dry = run([str(BIN / "meterbridge"), "sync", "subscriptions", "--dry-run"], world, tmp_path, codes=(0, 3))
     assert "Dry run of sync_subscriptions" in dry
+    for words, more, code, said in (
+        (["bills"], {"CHARGEBEE_API_KEY": "test_wrong"}, 2, "MB-CREDENTIALS: "),
+        (["subscriptions", "--id", "no-such"], {}, 2, "MB-USAGE-ERROR: no subscription or customer 'no-such'"),
+    ):
+        command = [str(BIN / "meterbridge"), "sync", *words]
+        done = subprocess.run(command, env=world | more, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        lines = done.stderr.splitlines()
+        assert (done.returncode, len(lines)) == (code, 3), done.stderr
+        assert lines[0].startswith("No PREFECT_API_URL")
+        assert lines[1].startswith(said)
+        assert lines[2].startswith("  → ")

@@ -71,13 +71,42 @@ def test_vendors_keys_are_not_given_to_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert given["PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE"] == "7"
 
 
-def test_a_server_of_our_own_that_is_forbidden_is_not_started(tmp_path: Path) -> None:
+def ended(tmp_path: Path, **more: str) -> tuple[int, str]:
+    """Exit code and stderr of ``sync bills`` in an empty folder."""
     env = stripped_environment(os.environ) | {
         "CHARGEBEE_SITE": "acme-test", "CHARGEBEE_API_KEY": "k", "M3TER_ORG_ID": "o", "M3TER_API_KEY": "k",
-        "M3TER_API_SECRET": "s", "PREFECT_SERVER_EPHEMERAL_ENABLED": "false", "PREFECT_HOME": str(tmp_path / "prefect"),
+        "M3TER_API_SECRET": "s", "PREFECT_HOME": str(tmp_path / "prefect"), **more,
     }  # fmt: skip
     command = [str(Path(sys.executable).parent / "meterbridge"), "sync", "bills"]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("MB-SETTING: PREFECT_API_URL is not set")
-    assert done.stderr.count("\n") == 2
+    return done.returncode, done.stderr
+
+
+def test_a_server_of_our_own_that_is_forbidden_is_not_started(tmp_path: Path) -> None:
+    (tmp_path / "catalog.yaml").write_text("plans: []\n", encoding="utf-8")
+    code, said = ended(tmp_path, PREFECT_SERVER_EPHEMERAL_ENABLED="false")
+    assert code == 2
+    assert said.startswith("MB-SETTING: PREFECT_API_URL is not set")
+    assert said.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(None, "catalog.yaml does not exist", id="missing"),
+        pytest.param("plans: [\n  {item_price: a, plan b}", "expected ',' or ']'", id="no-yaml"),
+        pytest.param(
+            "plans:\n  - {item_price: a, plna: b}", "catalog.yaml:2: plans.0.plna: unknown key", id="misspelt"
+        ),
+    ],
+)
+def test_a_mistake_in_the_catalog_is_told_before_a_server_is_started(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    if text is not None:
+        (tmp_path / "catalog.yaml").write_text(text, encoding="utf-8")
+    code, said = ended(tmp_path)
+    assert code == 2
+    assert said.startswith("MB-CATALOG: ")
+    assert words in said
+    assert said.count("\n") == 2
