@@ -1,11 +1,11 @@
-"""What people changed in m3ter by hand: looked for in full runs, and again wherever it was found before."""
+"""What people changed in m3ter by hand: looked for in full runs, where a run may write, and where it was before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from meterbridge.ledger import intents, quarantine
+from meterbridge.ledger import intents, mappings, quarantine
 from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
 from meterbridge.rules.foreign_edits import CODE, Edited, account_edited, decide_edited, with_decided
 from meterbridge.rules.intervals import instant_text
@@ -23,7 +23,10 @@ from tasks.services import Services, services
 
 @task(name="look for edits by hand")
 def find_edited(run: Run) -> int:
-    """Land what tells edits by hand: in a full run every account plan of ours, else those that were edited before.
+    """Land what tells edits by hand.
+
+    In a full run that is every account plan of ours, else those whose subscription changed, because this
+    run may write to them, and those that were edited before.
 
     Returns:
         How many account plans were looked at.
@@ -32,24 +35,35 @@ def find_edited(run: Run) -> int:
     with opened(run.path) as file:
         file.clear("ref_looked_at")
         every = "select account_plan_id as id from ref_account_plans where account_plan_id is not null"
-        looked = [row["id"] for row in file.rows(every)] if run.full else _edited_before(work, file)
+        looked = [row["id"] for row in file.rows(every)] if run.full else _look_at_some(run, work, file)
         file.land_rows("ref_looked_at", ({"id": one} for one in looked))
     if run.full:
         find_known_plans(run)
     return len(looked)
 
 
-def _edited_before(work: Services, file: Staging) -> list[str]:
+CHANGED = """
+select distinct k.account_plan_id as id
+from ref_account_plans as k
+join stg_subscriptions as s on s.id = k.subscription_id
+where k.account_plan_id is not null
+    and ($named or s.resource_version > coalesce(try_cast(k.source_version as bigint), 0))
+"""
+"""What a run by id was asked for is decided again at the same version, too."""
+
+
+def _look_at_some(run: Run, work: Services, file: Staging) -> list[str]:
     with work.ledger.read() as rx:
         rows = [row for row in quarantine.to_decide(rx) if row.code == CODE]
     keys = {row.key for row in rows}
     plans = "select subscription_id, item_price_id, period, account_plan_id from ref_account_plans"
-    ids = [
+    ids = {
         row["account_plan_id"]
         for row in file.rows(plans)
         if (row["subscription_id"], row["item_price_id"], row["period"]) in keys
-    ]
-    land_account_plans(work, file, ids)
+    }
+    ids |= {row["id"] for row in file.rows(CHANGED, {"named": run.request.by_name})}
+    _land_by_id(work, file, sorted(ids))
     accounts = [
         row["account_id"]
         for row in file.rows("select customer_id, account_id from ref_accounts")
@@ -57,7 +71,16 @@ def _edited_before(work: Services, file: Staging) -> list[str]:
     ]
     if accounts:
         file.land_rows("raw_m3ter__accounts", work.m3ter.accounts(ids=accounts))
-    return ids
+    return sorted(ids)
+
+
+def _land_by_id(work: Services, file: Staging, ids: Sequence[str]) -> None:
+    """A list of a hundred where m3ter shows them, one read each for what is ended or gone."""
+    there = {row["id"] for row in file.rows("select id from raw_m3ter__account_plans")}
+    listed = list(work.m3ter.account_plans_by_id([one for one in ids if one not in there]))
+    file.land_rows("raw_m3ter__account_plans", listed)
+    there |= {row["id"] for row in listed}
+    land_account_plans(work, file, [one for one in ids if one not in there])
 
 
 @dataclass(slots=True)
@@ -96,7 +119,7 @@ class Edits:
         mode = self.work.settings.on_foreign_edit
         for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
             edited = _edited(row)
-            if ("account_plan", edited.key) in self.settled:
+            if ("account_plan", edited.key) in self.settled or self._moved_on(edited):
                 continue
             ours = [one for one in tray.intents if _writes_to(one, edited)]
             same = [one for one in ours if one.key == edited.key and one.action == "update"]
@@ -110,6 +133,16 @@ class Edits:
                     tray.put(with_decided(verdict, same[0]))
                 else:
                     tray.put(verdict)
+
+    def _moved_on(self, edited: Edited) -> bool:
+        """Whether another run of ours wrote to it since this one copied the ledger: no person did."""
+        with self.work.ledger.read() as rx:
+            now = mappings.get(rx, "account_plan", edited.key)
+        if now is None or not now.active:
+            return True
+        known = edited.known
+        left = (known.account_plan_id, instant_text(known.start), known.end and instant_text(known.end), known.plan_id)
+        return left != (now.remote_id, now.state.get("start"), now.state.get("end"), now.state.get("plan_id"))
 
 
 def _writes_to(intent: Intent, edited: Edited) -> bool:

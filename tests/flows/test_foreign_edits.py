@@ -97,15 +97,26 @@ def cancel(sandbox: Sandbox) -> None:
     sandbox.world.advance(3_600)
 
 
+@pytest.mark.parametrize("full", [True, False], ids=["full", "window"])
 @pytest.mark.parametrize(("mode", "end"), [("report", BY_HAND), ("repair", "2026-04-01")])
-def test_a_cancellation_beside_an_edit_waits_for_the_person_or_wins(sandbox: Sandbox, mode: str, end: str) -> None:
+def test_a_cancellation_beside_an_edit_waits_for_the_person_or_wins(
+    sandbox: Sandbox, mode: str, end: str, full: bool
+) -> None:
     os.environ[REPAIR] = mode
     edit(sandbox, endDate=BY_HAND)
     cancel(sandbox)
-    report = sync_subscriptions.fn(full=True)
+    report = sync_subscriptions.fn(full=full)
     assert told(report) == ([(PLAN, "MB-FOREIGN-EDIT")] if mode == "report" else [])
     assert account_plan(sandbox)["endDate"].startswith(end)
     assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def test_a_run_by_id_leaves_alone_what_a_person_edited(sandbox: Sandbox) -> None:
+    edit(sandbox, endDate=BY_HAND)
+    cancel(sandbox)
+    report = sync_subscriptions.fn(ids=["sub-single"])
+    assert (told(report), report.writes) == ([(PLAN, "MB-FOREIGN-EDIT")], 0)
+    assert account_plan(sandbox)["endDate"] == BY_HAND
 
 
 def test_what_was_cancelled_meanwhile_is_written_once_the_edit_is_undone(sandbox: Sandbox) -> None:
