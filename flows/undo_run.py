@@ -7,7 +7,7 @@ from prefect import flow
 from tasks.deliver import deliver
 from tasks.report import publish
 from tasks.runs import Request, running
-from tasks.undo import UNDO_WAVES, UndoReport, plan_undo, report_undo
+from tasks.undo import UNDO_WAVES, UndoReport, decide_undo, report_undo
 
 
 @flow(name="undo_run", flow_run_name="undo_run {run_id} by {by}")
@@ -19,7 +19,7 @@ def undo_run(run_id: str, by: str = "somebody") -> UndoReport:
         by: Who wants it; it is written down.
     """
     with running("undo_run", Request()) as run:
-        undoing = plan_undo(run, run_id, by)
+        undoing = decide_undo(run, run_id, by)
         delivered = deliver(run, UNDO_WAVES)
         report = report_undo(run, undoing, delivered)
         publish(run, report)

@@ -42,7 +42,7 @@ def mark_invoiced(tx: Writer, bill_id: str, subscription_id: str | None, by: str
         raise SetupError("MB-USAGE-ERROR", _why_none(bill_id, subscription_id, portions), key=bill_id)
     rows = [row for row in intents.open_rows(tx) if row.kind in GATED and row.key[0] == bill_id]
     aside = [row for row in quarantine.list(tx) if row.kind in GATED and row.key[0] == bill_id]
-    return [_settle(tx, one, rows, aside, f"settled by {by}: {note}", (by, note)) for one in chosen]
+    return [_settle(tx, one, rows, aside, said=(by, note)) for one in chosen]
 
 
 def _why_none(bill_id: str, subscription_id: str | None, portions: list[bills.Portion]) -> str:
@@ -58,7 +58,7 @@ def _settle(
     portion: bills.Portion,
     open_rows: list[IntentRow],
     set_aside_rows: list[quarantine.QuarantineRow],
-    reason: str,
+    *,
     said: tuple[str, str],
 ) -> Settled:
     key: Key = (portion.bill_id, portion.subscription_id)
@@ -79,7 +79,7 @@ def _settle(
         intents.dismiss(tx, one.kind, one.key)
     set_aside.let_go(tx, key)
     if amount:
-        set_aside.settle(tx, key, amount, portion.currency, reason)
+        set_aside.settle(tx, key, amount, portion.currency, f"settled by {said[0]}: {said[1]}")
     return Settled(portion.bill_id, portion.subscription_id, amount, portion.currency)
 
 

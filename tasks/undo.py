@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +63,7 @@ class UndoReport(RunReport):
 
 
 @task(name="find the lines of {target}")
-def plan_undo(run: Run, target: str, by: str) -> Undoing:
+def decide_undo(run: Run, target: str, by: str) -> Undoing:
     """Decide what comes off, and write it down together with the portions that are set aside.
 
     Raises:
@@ -81,14 +81,12 @@ def plan_undo(run: Run, target: str, by: str) -> Undoing:
         decided = [_removal(line, target) for line in off]
         decided += _mappings(tx, decided)
         kept += _credits(tx, target)
-        _record(tx, work, run, decided, off, by)
+        _record(tx, run, decided, off, by)
         tx.commit()
     with opened(run.path) as file:
         file.clear("out_intents")
         file.land_rows("out_intents", (intent_row(one, Proposed()) for one in decided))
-    intended: dict[str, int] = defaultdict(int)
-    for one in decided:
-        intended[f"{one.kind}.{one.action}"] += 1
+    intended = Counter(f"{one.kind}.{one.action}" for one in decided)
     change_set = ChangeSet(change_set_hash(decided), dict(sorted(intended.items())), 0, 0, 0, 0)
     logger.info("undoing", extra={"run_id": run.run_id, "undone": target, "count": len(off)})
     return Undoing(target, change_set, tuple(off), tuple(kept))
@@ -189,7 +187,7 @@ def _mappings(tx: Reader, removals: Sequence[Intent]) -> list[Intent]:
     return [one for one in mapping_intents(removals, names, known=known, held=held) if one.action == "delete"]
 
 
-def _record(tx: Writer, work: Services, run: Run, decided: Sequence[Intent], off: Sequence[Mapping], by: str) -> None:
+def _record(tx: Writer, run: Run, decided: Sequence[Intent], off: Sequence[Mapping], by: str) -> None:
     """Everything at once: the portions are held before the first line goes, so that no run charges them anew."""
     by_portion: dict[Key, list[Mapping]] = defaultdict(list)
     for line in off:
@@ -197,7 +195,7 @@ def _record(tx: Writer, work: Services, run: Run, decided: Sequence[Intent], off
     for portion, lines in by_portion.items():
         _hold(tx, run, portion, lines, by)
     unsent = [row.key for row in intents.open_rows(tx, KINDS) if row.kind in GATED and row.key[:2] in by_portion]
-    site = work.settings.chargebee_site
+    site = services(run.run_id).settings.chargebee_site
     change_set = change_set_hash(decided)
     intents.record(tx, run.run_id, change_set, decided, site, kinds=GATED, keys_decided=unsent)
 
