@@ -63,6 +63,7 @@ def stands_once(month: BilledMonth) -> None:
     assert reconcile.fn().differences == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_sync", [False, True], ids=["approved-again", "or-the-next-sync"])
 @pytest.mark.parametrize(("when", "number"), [("before", 1), ("after", 1), ("after", 2), ("after", 3)])
 def test_killed_at_a_write_an_approval_is_ended_by_whoever_comes_next(open_sandbox, when, number, by_sync):
@@ -89,6 +90,7 @@ def test_two_approvers_at_once_send_everything_once(open_sandbox):
     stands_once(month)
 
 
+@pytest.mark.slow
 def test_an_approval_beside_a_running_sync_sends_everything_once(open_sandbox):
     month = BilledMonth(open_sandbox, charge=False, **SETTINGS)
     [row] = month.charge().awaiting_approval
