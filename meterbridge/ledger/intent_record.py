@@ -14,9 +14,8 @@ from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.intent_rows import is_latest
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, UNSENT_STATES, intent_dependencies, intents
 from meterbridge.ledger.transaction import AnyRow, Writer, chunks
-from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.keys import canonical, idempotency_key, key_text
-from meterbridge.rules.records import Intent, Key
+from meterbridge.rules.records import Intent, Key, Proposal, Proposed
 
 _Name = tuple[str, str]
 """Kind and natural key as text."""

@@ -15,7 +15,7 @@ from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.intent_rows import IntentRow, decode, open_rows
 from meterbridge.ledger.schema import intents, proposals
 from meterbridge.ledger.transaction import Reader, Writer, upsert
-from meterbridge.rules.decisions import Proposal
+from meterbridge.rules.records import Proposal
 
 KEPT_DAYS = 90
 """So long it is remembered of a row that is no longer proposed, so that a late approval gets a clear answer."""

@@ -22,6 +22,8 @@ Intent = decisions.Intent
 Key = decisions.Key
 Kind = decisions.Kind
 OutOfScope = decisions.OutOfScope
+Proposal = decisions.Proposal
+Proposed = decisions.Proposed
 Quarantined = decisions.Quarantined
 Ref = decisions.Ref
 Target = decisions.Target
@@ -375,13 +377,11 @@ class BillCase:
     ``invoices`` are the customer's and the invoice owner's: pending ones always;
     closed ones since the first service start too when ``known`` is False (the
     ledger has never seen the bill), so that lines already booked are adopted.
-    ``settled`` is what a person settled, in minor units by subscription id.
-    ``mapped_invoice_lines`` maps m3ter bill line ids to invoice line ids.
-    ``owned_lines`` are the invoice lines that the ledger gives to other bills:
-    never adopted. ``waiting_since`` tells since when a subscription's portion
-    of this bill waits for an invoice. ``unproven_sets`` and ``unproven_charges`` are the
-    subscriptions with a call for several lines, or for one, whose answer never came.
-    ``undone``: by subscription the invoice lines that a person takes off; nothing is charged anew.
+    ``settled`` is what a person settled, in minor units by subscription id. ``mapped_invoice_lines`` maps m3ter
+    bill line ids to invoice line ids. ``owned_lines`` are the invoice lines that the ledger gives to other
+    bills: never adopted. ``waiting_since`` tells since when a subscription's portion waits for an invoice.
+    ``unproven_sets`` and ``unproven_charges`` are the subscriptions with a call for several lines, or for one, whose
+    answer never came. ``undone``: by subscription the lines that a person takes off; nothing is charged anew.
     """
 
     bill: Bill
