@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,8 @@ def using(server: ShortLivedServer) -> Iterator[None]:
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    # At the end it would say that events are still on their way, to a server that ends as well.
+    logging.getLogger("EventsWorker").setLevel(logging.CRITICAL)
     os.environ["PREFECT_API_URL"] = server.url
     refresh_global_settings_context()
     # Heartbeats tell a server that outlives its runs which of them died; each flow would wait a second for their end.

@@ -131,7 +131,8 @@ def test_commands_run_without_any_server(world: dict[str, str], tmp_path: Path) 
         (["subscriptions", "--id", "no-such"], {}, 2, "MB-USAGE-ERROR: no subscription or customer 'no-such'"),
     ):
         command = [str(BIN / "meterbridge"), "sync", *words]
-        done = subprocess.run(command, env=world | more, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        quiet = world | {"METERBRIDGE_LOG_LEVEL": "ERROR"} | more
+        done = subprocess.run(command, env=quiet, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         lines = done.stderr.splitlines()
         assert (done.returncode, len(lines)) == (code, 3), done.stderr
         assert lines[0].startswith("No PREFECT_API_URL")
