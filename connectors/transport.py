@@ -230,7 +230,7 @@ class Transport:
             },
         )
         self._sleep(pause)
-        self.traffic.add(waited_seconds=pause)
+        self.traffic.add(waited_seconds=pause, backed_off_seconds=pause)
 
 
 @functools.cache

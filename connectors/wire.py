@@ -120,19 +120,30 @@ class Traffic:
     """What a transport did so far; may be read while threads are counting.
 
     ``requests`` counts tries, not tokens fetched; ``throttled`` answers of 429;
-    ``waited_seconds`` back-off and pacing, summed over threads; ``sent_bytes`` bodies.
+    ``waited_seconds`` back-off and pacing, summed over threads, and ``backed_off_seconds``
+    the first of the two alone; ``sent_bytes`` bodies.
     """
 
     requests: int = 0
     throttled: int = 0
     waited_seconds: float = 0.0
+    backed_off_seconds: float = 0.0
     sent_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def add(self, *, requests: int = 0, throttled: int = 0, waited_seconds: float = 0.0, sent_bytes: int = 0) -> None:
+    def add(
+        self,
+        *,
+        requests: int = 0,
+        throttled: int = 0,
+        waited_seconds: float = 0.0,
+        backed_off_seconds: float = 0.0,
+        sent_bytes: int = 0,
+    ) -> None:
         """Count, from any thread."""
         with self._lock:
             self.requests += requests
             self.throttled += throttled
             self.waited_seconds += waited_seconds
+            self.backed_off_seconds += backed_off_seconds
             self.sent_bytes += sent_bytes

@@ -22,7 +22,12 @@ class LeftOpen(MeterbridgeError):
 
 @dataclass(slots=True)
 class Desk:
-    """Guarded where threads meet. ``until`` is on :func:`boottime`."""
+    """Guarded where threads meet. ``until`` is on :func:`boottime`.
+
+    ``lock`` is held for moments only and never while the ledger is asked for: who writes to the ledger may take
+    it, not the other way round. ``booked`` holds, by scope, the last line of an invoice until it is written down;
+    a scope is one thread's.
+    """
 
     work: Services
     run: Run
@@ -32,6 +37,9 @@ class Desk:
     stopped_items: set[str] = field(default_factory=set)
     blocked_scopes: set[str] = field(default_factory=set)
     bills: dict[str, bool] = field(default_factory=dict)
+    booked: dict[str, tuple[IntentRow, str]] = field(default_factory=dict)
+    verified: set[str] = field(default_factory=set)
+    renewing: threading.Lock = field(default_factory=threading.Lock)
     trouble: MeterbridgeError | None = None
 
     @classmethod
@@ -59,16 +67,32 @@ class Desk:
         return self.trouble is None and boottime() < self.until
 
     def renew(self, rows: Sequence[IntentRow]) -> None:
-        """Renew the lease once half of it is gone."""
+        """Renew the lease once half of it is gone; one thread does it for all."""
         lease = self.work.settings.lease_seconds
+        if boottime() <= self.until - lease / 2 or not self.renewing.acquire(blocking=False):
+            return
+        try:
+            until = boottime() + lease * SENDING_SHARE
+            with self.work.ledger.write() as tx:
+                ours = intents.renew(tx, [row.id for row in rows], self.run.run_id, lease)
+                tx.commit()
+            if ours:
+                self.until = until
+        finally:
+            self.renewing.release()
+
+    def conclude(self, row: IntentRow, *, written: bool) -> None:
+        """Count a row that is done with, once that is committed."""
         with self.lock:
-            if boottime() > self.until - lease / 2:
-                until = boottime() + lease * SENDING_SHARE
-                with self.work.ledger.write() as tx:
-                    ours = intents.renew(tx, [row.id for row in rows], self.run.run_id, lease)
-                    tx.commit()
-                if ours:
-                    self.until = until
+            self.receipt.concluded += 1
+            if written:
+                self.receipt.took(row)
+
+    def conclude_booked(self, row: IntentRow | None) -> None:
+        """Forget an invoice's last line, once it is written down."""
+        if row is not None:
+            del self.booked[row.scope]
+            self.conclude(row, written=True)
 
 
 def item_price(row: IntentRow) -> str | None:
@@ -83,8 +107,28 @@ def owned(desk: Desk, row: IntentRow) -> set[str]:
         return {m.remote_id for m in found if m.active and m.key != row.key}
 
 
-def apply(tx: Writer, desk: Desk, row: IntentRow, line_id: str, *, written: bool) -> None:
-    """The charge stands as this line: close the intent, remember the line, in the caller's transaction."""
+def apply_booked(tx: Writer, desk: Desk, scope: str) -> IntentRow | None:
+    """Write down the invoice's last line in the caller's transaction; None when there is none to write down."""
+    row, line_id = desk.booked.get(scope, (None, ""))
+    return None if row is None else apply(tx, desk, row, line_id, written=True)
+
+
+def note_booked(desk: Desk, scope: str) -> None:
+    """Write down the invoice's last line, if there is one."""
+    if scope not in desk.booked:
+        return
+    with desk.work.ledger.write() as tx:
+        done = apply_booked(tx, desk, scope)
+        tx.commit()
+    desk.conclude_booked(done)
+
+
+def apply(tx: Writer, desk: Desk, row: IntentRow, line_id: str, *, written: bool) -> IntentRow:
+    """The charge stands as this line: close the intent, remember the line, in the caller's transaction.
+
+    Returns:
+        The row, to be counted once the transaction is committed.
+    """
     stands_on = row.payload["invoice_id"]
     mapping: mappings.Mapping | None = mappings.Mapping(
         kind="charge",
@@ -102,12 +146,11 @@ def apply(tx: Writer, desk: Desk, row: IntentRow, line_id: str, *, written: bool
         mapping = None  # another run sent it meanwhile: it was not found, but is ours
     if not intents.applied(tx, row.id, desk.run.run_id, {"line_id": line_id, "written": written}, mapping=mapping):
         raise lease_lost(row)
-    desk.receipt.concluded += 1
     price = item_price(row)
-    if price:
+    if price and price not in desk.verified:
         facts.put(tx, f"canary:{price}", "verified")
-    if written:
-        desk.receipt.took(row)
+        desk.verified.add(price)
+    return row
 
 
 def lease_lost(row: IntentRow) -> LeftOpen:

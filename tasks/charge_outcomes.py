@@ -14,7 +14,7 @@ from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.booked import Absent, Booked, TooMany, Verdict, Wrong, judge
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.records import Intent, InvoiceLine
-from tasks.charge_desk import Desk, apply, item_price, lease_lost
+from tasks.charge_desk import Desk, item_price, lease_lost
 from tasks.charges import RESEND_SECONDS, wish
 
 
@@ -38,7 +38,9 @@ def verdict_on(row: IntentRow, seen: Seen) -> Verdict:
 
 
 def settle(desk: Desk, row: IntentRow, seen: Seen) -> None:
-    """Record what the invoice shows of the charge.
+    """Record what the invoice shows of the charge; a line that is right is written down with the invoice's next one.
+
+    Until then the row stays ``sending``: after a crash its request is a replay.
 
     Raises:
         RecordRefused: What was booked is not what was sent; a single wrong line has been taken off again.
@@ -46,9 +48,7 @@ def settle(desk: Desk, row: IntentRow, seen: Seen) -> None:
     invoice_id = row.payload["invoice_id"]
     match verdict_on(row, seen):
         case Booked(line_id):
-            with desk.lock, desk.work.ledger.write() as tx:
-                apply(tx, desk, row, line_id, written=True)
-                tx.commit()
+            desk.booked[row.scope] = (row, line_id)
         case Wrong(line_id, amount):
             with desk.lock:
                 desk.stopped_items |= {item_price(row) or ""} - {""}
@@ -99,11 +99,11 @@ def take_off(desk: Desk, row: IntentRow, line_id: str, request: Request) -> None
             _close(desk, claimed, refusal)
             raise
     except OutcomeUnknown as lost:
-        with desk.lock, desk.work.ledger.write() as tx:
+        with desk.work.ledger.write() as tx:
             intents.unknown(tx, claimed.id, desk.run.run_id, lost.message)
             tx.commit()
         raise
-    with desk.lock, desk.work.ledger.write() as tx:
+    with desk.work.ledger.write() as tx:
         intents.applied(tx, claimed.id, desk.run.run_id, {"line_id": line_id}, mapping=None)
         tx.commit()
 
@@ -116,7 +116,7 @@ def _claim_removal(desk: Desk, removal: Intent, request: Request) -> IntentRow |
     """Write the removal down, or take over the one that a crash left; None while another run has it."""
     work, run, kinds = desk.work, desk.run, ("charge_removal",)
     lease, scopes = work.settings.lease_seconds, {removal.scope}
-    with desk.lock, work.ledger.write() as tx:
+    with work.ledger.write() as tx:
         intents.record(tx, run.run_id, "", [removal], site=work.settings.chargebee_site, kinds=(), keys_decided=())
         begun = intents.stale(tx, run.run_id, kinds=kinds, lease_seconds=lease, scopes=scopes)
         fresh = intents.claim(tx, run.run_id, kinds=kinds, limit=100, lease_seconds=lease, scopes=scopes)
@@ -135,7 +135,7 @@ def _claim_removal(desk: Desk, removal: Intent, request: Request) -> IntentRow |
 
 
 def _close(desk: Desk, claimed: IntentRow, refusal: RecordRefused) -> None:
-    with desk.lock, desk.work.ledger.write() as tx:
+    with desk.work.ledger.write() as tx:
         if not intents.refused(tx, claimed.id, desk.run.run_id, refusal.code, refusal.message):
             raise lease_lost(claimed)
         tx.commit()

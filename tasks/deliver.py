@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ from tasks.engine import task
 from tasks.receipts import Receipt, as_shown
 from tasks.runs import Run
 from tasks.services import services
+from tasks.waits import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ class Delivered:
     applied: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
     held: int = 0
+    pace: Pace = field(default_factory=Pace)
+    waited_for_others: float = 0.0
 
     def add(self, receipt: Receipt) -> None:
         """Count one batch."""
@@ -83,8 +87,10 @@ def deliver(run: Run, waves: Sequence[Wave]) -> Delivered:
     for wave in waves:
         _deliver_wave(run, wave, done)
         while held := _held_elsewhere(run, wave):
+            asked = boottime()
             while boottime() < patience and _held_elsewhere(run, wave) >= held:
                 time.sleep(LOOK_SECONDS)
+            done.waited_for_others += boottime() - asked
             _deliver_wave(run, wave, done)
             if boottime() >= patience:
                 break
@@ -94,6 +100,17 @@ def deliver(run: Run, waves: Sequence[Wave]) -> Delivered:
 
 
 def _deliver_wave(run: Run, wave: Wave, done: Delivered) -> None:
+    work = services(run.run_id)
+    with done.pace.measured(work) if wave.target == "chargebee" and _has_work(run, wave) else nullcontext():
+        _deliver_batches(run, wave, done)
+
+
+def _has_work(run: Run, wave: Wave) -> bool:
+    with services(run.run_id).ledger.read() as rx:
+        return intents.ready_counts(rx, wave.kind)[0] > 0
+
+
+def _deliver_batches(run: Run, wave: Wave, done: Delivered) -> None:
     done.add(probe_open(run, wave))
     size = _batch_size(run, wave)
     number = 0
@@ -174,12 +191,14 @@ def _claim(tx: Writer, run: Run, wave: Wave, size: int, lease: float) -> list[in
     """Ready rows of the wave, whole scopes only: no other run may write to the same invoice or account meanwhile."""
     if wave.kind == "external_mapping":
         return intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease)
-    first = intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease, exclusive_scope=True)
+    # As many scopes as make a batch with all their rows: what a draft gets it gets at once, and it is read once.
+    rows, scopes_ready = intents.ready_counts(tx, wave.kind)
+    some = max(1, size * scopes_ready // max(1, rows))
+    first = intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=some, lease_seconds=lease, exclusive_scope=True)
     scopes = {row.scope for row in first}
-    left = size - len(first)
-    if not scopes or left <= 0:
+    if not scopes:
         return first
-    return [*first, *intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=left, lease_seconds=lease, scopes=scopes)]
+    return [*first, *intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease, scopes=scopes)]
 
 
 def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
@@ -199,7 +218,7 @@ def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
 
 def _batch_size(run: Run, wave: Wave) -> int:
     with services(run.run_id).ledger.read() as rx:
-        waiting = sum(1 for row in intents.open_rows(rx, (wave.kind,)) if row.state == "ready")
+        waiting, _ = intents.ready_counts(rx, wave.kind)
     return max(LEAST_BATCH, -(-waiting // MOST_BATCHES))
 
 

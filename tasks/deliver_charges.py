@@ -16,7 +16,17 @@ from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.booked import Absent
 from meterbridge.rules.records import Ref
 from meterbridge.rules.standing import UNBILLED
-from tasks.charge_desk import Desk, LeftOpen, apply, closed, item_price, lease_lost, owned
+from tasks.charge_desk import (
+    Desk,
+    LeftOpen,
+    apply,
+    apply_booked,
+    closed,
+    item_price,
+    lease_lost,
+    note_booked,
+    owned,
+)
 from tasks.charge_finals import on_final, taken_on_final
 from tasks.charge_outcomes import Seen, settle, verdict_on
 from tasks.charges import RESEND_SECONDS, baseline, lines_of, render, wish
@@ -70,17 +80,28 @@ def _canaries(work: Services, groups: list[list[IntentRow]]) -> tuple[list[list[
 
 def _invoice(desk: Desk, group: list[IntentRow], batch: Sequence[IntentRow]) -> None:
     """All charges of one invoice; whatever goes wrong here stays here, unless the vendor itself is out of order."""
+    scope = group[0].scope
     try:
-        invoice = _as_it_is(desk, group[0].payload["invoice_id"])
-        for row in sorted(group, key=lambda r: (r.state == "ready", r.id)):
-            if not desk.may_send():
-                return
-            desk.renew(batch)
-            invoice = _charge(desk, row, invoice, group)
+        _lines(desk, group, batch)
     except LeftOpen as left:
         logger.warning("left open", extra={"run_id": desk.run.run_id, "reason": left.message})
     except MeterbridgeError as trouble:
         desk.stop(trouble)
+    try:
+        note_booked(desk, scope)
+    except LeftOpen as left:
+        logger.warning("left open", extra={"run_id": desk.run.run_id, "reason": left.message})
+    except MeterbridgeError as trouble:
+        desk.stop(trouble)
+
+
+def _lines(desk: Desk, group: list[IntentRow], batch: Sequence[IntentRow]) -> None:
+    invoice = _as_it_is(desk, group[0].payload["invoice_id"])
+    for row in sorted(group, key=lambda r: (r.state == "ready", r.id)):
+        if not desk.may_send():
+            return
+        desk.renew(batch)
+        invoice = _charge(desk, row, invoice, group)
 
 
 def _as_it_is(desk: Desk, invoice_id: str) -> Invoice | None:
@@ -93,6 +114,8 @@ def _as_it_is(desk: Desk, invoice_id: str) -> Invoice | None:
 def _charge(desk: Desk, row: IntentRow, invoice: Invoice | None, group: list[IntentRow]) -> Invoice | None:
     """One charge; returns the invoice as it stands afterwards."""
     try:
+        if row.action != "create" or row.state != "ready":
+            note_booked(desk, row.scope)
         if row.action == "adopt":
             return _adopt(desk, row, invoice)
         if row.action == "net":
@@ -117,8 +140,9 @@ def _charge(desk: Desk, row: IntentRow, invoice: Invoice | None, group: list[Int
         if refusal.code == "MB-DOUBLE-CHARGE":
             with desk.lock:
                 desk.blocked_scopes.add(row.scope)
-        with desk.lock, desk.work.ledger.write() as tx:
-            desk.receipt.set_aside(tx, desk.run, row, refusal)
+        with desk.work.ledger.write() as tx:
+            with desk.lock:
+                desk.receipt.set_aside(tx, desk.run, row, refusal)
             tx.commit()
         return invoice
 
@@ -142,22 +166,24 @@ def _supersede(desk: Desk, row: IntentRow) -> None:
     work, run, needed = desk.work, desk.run, Ref("charge", row.key)
     logger.info("bill changed since it was decided", extra={"run_id": run.run_id, "bill": row.payload["bill_id"]})
     kinds = ("external_mapping",)
-    with desk.lock, work.ledger.write() as tx:
+    with work.ledger.write() as tx:
         intents.supersede(tx, row.id, run.run_id)
         ours = intents.open_rows(tx, kinds, scope=f"bill:{row.payload['bill_id']}")
         built = [one.key for one in ours if needed in one.depends_on]
         intents.record(tx, run.run_id, "", [], work.settings.chargebee_site, kinds=kinds, keys_decided=built)
         tx.commit()
-    desk.receipt.concluded += 1
+    with desk.lock:
+        desk.receipt.concluded += 1
 
 
 def _adopt(desk: Desk, row: IntentRow, invoice: Invoice | None) -> Invoice | None:
     line_id = row.payload["line_id"]
     if invoice is None or not any(line.id == line_id for line in invoice.line_items):
         raise RecordRefused("MB-LINE-CHANGED", f"line {line_id} is no longer on invoice {row.payload['invoice_id']}")
-    with desk.lock, desk.work.ledger.write() as tx:
-        apply(tx, desk, row, line_id, written=False)
+    with desk.work.ledger.write() as tx:
+        done = apply(tx, desk, row, line_id, written=False)
         tx.commit()
+    desk.conclude(done, written=False)
     return invoice
 
 
@@ -166,19 +192,25 @@ def _net(desk: Desk, row: IntentRow, invoice: Invoice | None) -> Invoice | None:
     if not _unchanged(desk, row):
         _supersede(desk, row)
         return invoice
-    with desk.lock, desk.work.ledger.write() as tx:
-        apply(tx, desk, row, "", written=False)
+    with desk.work.ledger.write() as tx:
+        done = apply(tx, desk, row, "", written=False)
         tx.commit()
+    desk.conclude(done, written=False)
     return invoice
 
 
 def _write(desk: Desk, row: IntentRow, invoice: Invoice, request: Request) -> Invoice:
-    """Commit as ``sending``, send under the intent's own key, check the answer."""
+    """Commit as ``sending``, send under the intent's own key, check the answer.
+
+    One commit does for two: what became of the invoice's previous line is written down along with it.
+    """
     work = desk.work
     stood = baseline(lines_of(invoice))
     with work.ledger.write() as tx:
+        done = apply_booked(tx, desk, row.scope)
         marked = intents.mark_sending(tx, row.id, desk.run.run_id, request.to_json(), stood, at=work.clock.epoch())
         tx.commit()
+    desk.conclude_booked(done)
     if not marked or not desk.may_send():
         raise lease_lost(row)
     return _transmit(desk, row, request, invoice, resend_for=RESEND_SECONDS)
@@ -199,14 +231,14 @@ def _transmit(
         until = boottime() + resend_for
         answer = work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until)
     except OutcomeUnknown as lost:
-        with desk.lock, work.ledger.write() as tx:
+        with work.ledger.write() as tx:
             intents.unknown(tx, row.id, desk.run.run_id, lost.message)
             tx.commit()
         raise
     except RecordRefused as refusal:
         raise (closed(row) if refusal.status in CLOSED and not _takes_charges(desk, row) else refusal) from refusal
     except MeterbridgeError:  # nothing was executed: throttled, or never reached
-        with desk.lock, work.ledger.write() as tx:
+        with work.ledger.write() as tx:
             intents.unsent(tx, row.id, desk.run.run_id)
             tx.commit()
         raise
@@ -258,7 +290,7 @@ def _probe(desk: Desk, row: IntentRow, invoice: Invoice | None, group: list[Inte
         found = on_final(desk.work, row)
         if found is None:  # it may still come into sight: neither sent again nor given up
             why = f"draft {row.payload['invoice_id']} is closing, its final invoice is not in sight"
-            with desk.lock, desk.work.ledger.write() as tx:
+            with desk.work.ledger.write() as tx:
                 intents.unknown(tx, row.id, desk.run.run_id, why)
                 tx.commit()
             raise LeftOpen("MB-OUTCOME-UNKNOWN", why)
@@ -278,7 +310,7 @@ def _probe(desk: Desk, row: IntentRow, invoice: Invoice | None, group: list[Inte
 
 def _again(desk: Desk, row: IntentRow, *, at: float | None) -> None:
     """Write another attempt down before it leaves; never for a row that another run has taken over."""
-    with desk.lock, desk.work.ledger.write() as tx:
+    with desk.work.ledger.write() as tx:
         ours = intents.reattempt(tx, row.id, desk.run.run_id, at=at)
         tx.commit()
     if not ours or not desk.may_send():

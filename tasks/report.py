@@ -23,6 +23,7 @@ from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.waits import in_words, waited
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class RunReport(BaseModel):
     requests: dict[str, int] = Field(default_factory=dict)
     throttled: int = 0
     seconds: float = 0.0
+    waited: dict[str, float] = Field(default_factory=dict)
+    delivering: dict[str, float] = Field(default_factory=dict)
     change_set: str = ""
     staging: str = ""
 
@@ -101,6 +104,8 @@ def build(
         requests=work.requests(),
         throttled=work.throttled(),
         seconds=round(work.clock.epoch() - run.started_at, 3),
+        waited=waited(work) | ({"other_runs": round(delivered.waited_for_others, 3)} if delivered else {}),
+        delivering=delivered.pace.shown(work) if delivered else {},
         change_set=change_set.hash,
         staging=run.staging,
     )
@@ -191,7 +196,7 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     """The report as Markdown, without personal data: ids, counts and sums only."""
     word = "Dry run" if report.dry_run else "Run"
     lines = [f"# {word} of {report.flow}", "", f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
-    lines += ["| | |", "|---|---:|"]
+    lines += [in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
     for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
         lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
     lines += [f"| intended {name} | {amount} |" for name, amount in sums.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -34,7 +35,8 @@ What a run leases and does not use is lost to the next one: a run of ten request
 class AllowancePacer:
     """A vendor's pacing clock that lives in the ledger, so that all processes share one budget.
 
-    Slots are leased in blocks; ``rate`` is requests per second after the reserve.
+    Slots are leased in blocks, the next one while a quarter of the last is left: nobody waits for the ledger then, and
+    none of the budget passes between two blocks. ``rate`` is requests per second after the reserve.
     """
 
     def __init__(self, ledger: Ledger, vendor: str, rate: float) -> None:
@@ -43,34 +45,57 @@ class AllowancePacer:
         self._rate = rate
         self._most = max(1, int(rate * BLOCK_SECONDS))
         self._block = max(1, int(rate * FIRST_SECONDS))
-        self._left = 0
-        self._next = 0.0
+        self._slots: deque[tuple[float, int]] = deque()
         self._lock = threading.Lock()
+        self._leasing = threading.Lock()
 
     def wait(self) -> None:
         """Block until one request may leave."""
-        with self._lock:
-            if self._left == 0:
-                with self._ledger.write() as tx:
-                    first = allowances.lease(tx, self._vendor, self._block, self._rate)
-                    ahead = first - self._ledger.now()
-                    tx.commit()
-                self._next, self._left = time.monotonic() + max(0.0, ahead), self._block
-                self._block = min(self._most, 2 * self._block)
-            slot = self._next
-            self._next += 1 / self._rate
-            self._left -= 1
+        while (slot := self._take()) is None:
+            with self._leasing:
+                if not self._slots:
+                    self._lease()
+        if self._is_low() and self._leasing.acquire(blocking=False):
+            try:
+                if self._is_low():
+                    self._lease()
+            finally:
+                self._leasing.release()
         pause = slot - time.monotonic()
         if pause > 0:
             time.sleep(pause)
 
     def hold(self, seconds: float) -> None:
         """Keep everybody from sending for that long: the vendor said so."""
-        with self._lock:
-            self._left = 0
+        with self._leasing:
+            with self._lock:
+                self._slots.clear()
             with self._ledger.write() as tx:
                 allowances.hold(tx, self._vendor, self._ledger.now() + seconds)
                 tx.commit()
+
+    def _take(self) -> float | None:
+        """The next slot on the monotonic clock; None when all that were leased are used up."""
+        with self._lock:
+            if not self._slots:
+                return None
+            slot, left = self._slots.popleft()
+            if left > 1:
+                self._slots.appendleft((slot + 1 / self._rate, left - 1))
+            return slot
+
+    def _is_low(self) -> bool:
+        with self._lock:
+            return self._block == self._most and sum(left for _, left in self._slots) <= self._block // 4
+
+    def _lease(self) -> None:
+        with self._ledger.write() as tx:
+            first = allowances.lease(tx, self._vendor, self._block, self._rate)
+            ahead = first - self._ledger.now()
+            tx.commit()
+        with self._lock:
+            self._slots.append((time.monotonic() + max(0.0, ahead), self._block))
+            self._block = min(self._most, 2 * self._block)
 
 
 @dataclass(slots=True)

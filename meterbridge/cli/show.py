@@ -65,6 +65,7 @@ def _plain(cell: object) -> str:
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
     from tasks.report import money
+    from tasks.waits import in_words
 
     title = f"{'Dry run of ' if report.dry_run else ''}{report.flow}"
     rows: list[tuple[str, str, object]] = [("read", name, count) for name, count in report.extracted.items()]
@@ -93,4 +94,5 @@ def report_table(report: RunReport) -> None:
     if report.quarantined:
         aside = [(r["code"], shown(r["key"]), money(r), r["message"]) for r in report.quarantined]
         table("Set aside", ("code", "record", "amount", "what to know"), aside, right=("amount",))
+    console().print(in_words(report.waited, report.delivering), markup=False)
     console().print(f"change set {report.change_set} · staging {report.staging} · {report.seconds:.1f} s", markup=False)

@@ -143,6 +143,15 @@ def counts(rx: Reader, change_set: str) -> dict[str, int]:
     return {row[0]: row[1] for row in rx.execute(query)}
 
 
+def ready_counts(rx: Reader, kind: str) -> tuple[int, int]:
+    """How many rows of a kind are ready to be sent, and in how many scopes."""
+    query = select(func.count(), func.count(intents.c.scope.distinct())).where(
+        intents.c.connection == rx.connection, intents.c.kind == kind, intents.c.state == "ready"
+    )
+    rows, scopes = rx.execute(query).one()
+    return int(rows), int(scopes)
+
+
 def held(rx: Reader, kinds: Collection[str], keys: Iterable[Key], *, owner: str | None = None) -> int:
     """How many open rows of these natural keys are under a living lease, those of ``owner`` not counted."""
     conditions: list[ColumnElement[bool]] = [

@@ -35,6 +35,7 @@ from meterbridge.ledger.intent_rows import (
     leased,
     of_run,
     open_rows,
+    ready_counts,
     refused_rows,
 )
 
@@ -59,6 +60,7 @@ __all__ = [
     "mark_sending_many",
     "of_run",
     "open_rows",
+    "ready_counts",
     "reattempt",
     "record",
     "refused",

@@ -8,6 +8,7 @@ with ledger.write() as tx:
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ class Ledger:
     Attributes:
         connection: Whose rows are read and written.
         url_text: The database's URL without its password.
+        waited_seconds: How long writers waited for their turn so far, summed over threads; in PostgreSQL their
+            statements wait, which is not counted here.
     """
 
     def __init__(self, engines: engine.Engines, connection: str, url_text: str) -> None:
@@ -38,6 +41,7 @@ class Ledger:
         self._queue = threading.Lock() if engines.writer.dialect.name == "sqlite" else None
         self.connection = connection
         self.url_text = url_text
+        self.waited_seconds = 0.0
 
     @classmethod
     def open(cls, url: str | None, *, home: Path, connection: str) -> Ledger:
@@ -93,12 +97,14 @@ class Ledger:
             RetriableError: MB-UNAVAILABLE, the database is away or another writer holds it for too long.
             BrokenInvariant: MB-INVARIANT, a constraint refused the write.
         """
+        asked = time.monotonic()
         if self._queue is not None and not self._queue.acquire(timeout=engine.WAIT_SECONDS):
             raise RetriableError("MB-UNAVAILABLE", f"the ledger {self.url_text}: another thread is writing")
         try:
             with self._engines.writer.connect() as database:
                 # Begun here and not at the first statement: the wait for the lock is over before anything is read.
                 database.begin()
+                self.waited_seconds += time.monotonic() - asked
                 yield Writer(database, self.connection)
         except SQLAlchemyError as failure:
             raise engine.explained(failure, self.url_text) from failure

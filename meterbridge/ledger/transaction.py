@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -104,16 +105,28 @@ def upsert(
     """
     if not rows:
         return
+    tx.execute(_upsert(tx.dialect, table, tuple(rows[0]), tuple(stamps), frozenset(keep)), list(rows))
+
+
+@cache
+def _upsert(
+    dialect: str, table: Table, columns: tuple[str, ...], stamps: tuple[str, ...], keep: frozenset[str]
+) -> sqlite.Insert:
+    """Built once: making the statement costs more than running it."""
     keys = [column.name for column in table.primary_key]
-    insert = insert_into(tx, table).values({name: EpochNow() for name in stamps})
-    changed = {name: insert.excluded[name] for name in (*rows[0], *stamps) if name not in keys and name not in keep}
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
+    insert = _insert(dialect, table).values({name: EpochNow() for name in stamps})
+    changed = {name: insert.excluded[name] for name in (*columns, *stamps) if name not in keys and name not in keep}
+    return insert.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def insert_into(tx: Reader, table: Table) -> sqlite.Insert:
     """An INSERT with the ON CONFLICT clauses that both databases share."""
+    return _insert(tx.dialect, table)
+
+
+def _insert(dialect: str, table: Table) -> sqlite.Insert:
     # Both dialects' Insert offer the same methods used here; one name for both spares every caller the choice.
-    return cast("sqlite.Insert", (postgresql.insert if tx.dialect == "postgresql" else sqlite.insert)(table))
+    return cast("sqlite.Insert", (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table))
 
 
 def insert_new(tx: Writer, table: Table, row: Mapping[str, Any], keys: Sequence[str]) -> bool:
