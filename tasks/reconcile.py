@@ -13,6 +13,7 @@ from meterbridge.ledger import facts, intents, mappings, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.account_plans import decide_customer
 from meterbridge.rules.accounts import excluded
+from meterbridge.rules.bill_sums import BillSum, bill_sums
 from meterbridge.rules.bills import BillPolicy, customer_of
 from meterbridge.rules.booked import Wish
 from meterbridge.rules.both_sides import (
@@ -34,7 +35,7 @@ from meterbridge.rules.reconcile import (
     compare_bills,
     compare_items,
 )
-from meterbridge.rules.records import Decision, Intent, Key, Quarantined, Waiting
+from meterbridge.rules.records import Bill, BillCase, Decision, Intent, Key, Quarantined, Waiting
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import moment, required
 from tasks import bill_cases, decide_bills, decide_subscriptions
@@ -47,7 +48,7 @@ from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("account_plan", "charge")
+KINDS = ("account_plan", "charge", "charge_set")
 OPEN_KINDS = (*KINDS, "charge_set", "charge_removal", "credit")
 """Of these a write that is recorded and not done explains a difference."""
 
@@ -86,6 +87,7 @@ class Compared:
     reasons: list[Reason] = field(default_factory=list)
     totals: dict[str, Total] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    bills: list[BillSum] = field(default_factory=list)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What is known, difference by difference; then what was set aside without one."""
@@ -142,6 +144,7 @@ def compare(run: Run) -> ReconcileReport:
         explained=explained,
         totals={currency: _total(total) for currency, total in charges.totals.items()},
         compared={**items.counts, **charges.counts},
+        bills=[asdict(one) for one in charges.bills],
     )
 
 
@@ -216,13 +219,15 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     reasons: list[Reason] = []
     claims = list(known.claims)
     currencies: dict[str, str] = {}
-    for row in _rows_in_scope(file, policy, now):
-        kept, why = sift(bill_cases.decide_row(row, policy, now), known)
+    seen: list[Bill] = []
+    for row, case in _in_scope(file, policy, now):
+        seen.append(case.bill)
+        kept, why = sift(bill_cases.decide_case(case, policy), known)
         reasons += why
         claims += [_claim(i.state, i.payload["line_id"]) for i in kept if isinstance(i, Intent) and i.action == "adopt"]
         currencies[row["id"]] = row["currency"]
         if row["status"] != "DELETED":
-            more = wanted_charges(bill_cases.case_of(row, now), policy, kept)
+            more = wanted_charges(case, policy, kept)
             wanted, expected = [*wanted, *more[0]], [*expected, *more[1]]
     by_hand = {(s["bill_id"], s["subscription_id"]) for s in settled} | {
         key[:2] for kind, key, _ in known.dismissed if kind == "charge"
@@ -232,7 +237,7 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     found = standing_charges(claims, expected, invoices, by_hand)
     standing = [one for one in found if one.bill_id not in left_out]
     standing += [
-        StandingCharge(s["bill_id"], s["subscription_id"], int(s["amount"]), currencies[s["bill_id"]])
+        StandingCharge(s["bill_id"], s["subscription_id"], int(s["amount"]), currencies[s["bill_id"]], by_hand=True)
         for s in settled
         if currencies.get(s["bill_id"])
     ]
@@ -244,14 +249,16 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     differences, totals = compare_bills(wanted, standing)
     drift, explained = split_charges(differences, reasons)
     portions = {(w.bill_id, w.subscription_id) for w in wanted} | {(s.bill_id, s.subscription_id) for s in standing}
-    return Compared(drift, explained, reasons, totals, {"portions": len(portions)})
+    sums = bill_sums(seen, standing, reasons, policy)
+    return Compared(drift, explained, reasons, totals, {"portions": len(portions)}, sums)
 
 
-def _rows_in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[dict[str, Any]]:
-    """Rows of ``int_bills``, without those of customers whom the settings leave out."""
+def _in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[tuple[dict[str, Any], BillCase]]:
+    """Rows of ``int_bills`` as the rules take them, without those of customers whom the settings leave out."""
     for row in file.rows("select * from int_bills order by bill_date, id"):
-        if excluded(customer_of(bill_cases.case_of(row, now)), policy) is None:
-            yield row
+        case = bill_cases.case_of(row, now)
+        if excluded(customer_of(case), policy) is None:
+            yield row, case
 
 
 def _claim(state: Mapping[str, Any], line_id: str) -> Claim:

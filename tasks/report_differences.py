@@ -30,6 +30,7 @@ class ReconcileReport(RunReport):
     explained: list[dict[str, Any]] = Field(default_factory=list)
     totals: dict[str, dict[str, int]] = Field(default_factory=dict)
     compared: dict[str, int] = Field(default_factory=dict)
+    bills: list[dict[str, Any]] = Field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -65,9 +66,29 @@ def summary(report: ReconcileReport) -> str:
                 money({"amount": total[name], "currency": currency}) for name in ("wanted", "standing", "difference")
             ]
             lines.append(f"| {currency} | {' | '.join(cells)} |")
+    lines += _bills(report)
     lines += _section("Differences", report.drift)
     lines += _section("Known already: set aside, waiting or under way", report.explained)
     return "\n".join(lines) + "\n"
+
+
+def _bills(report: ReconcileReport) -> list[str]:
+    odd = [row for row in report.bills if not row["equal"]]
+    equal = len(report.bills) - len(odd)
+    lines = ["", f"The charges of {equal} of {len(report.bills)} bills are their total to the minor unit."]
+    if odd:
+        lines += [
+            "",
+            "| bill | total | charged | settled by hand | difference | why |",
+            "|---|---:|---:|---:|---:|---|",
+        ]
+    for row in odd[:SHOWN_ROWS]:
+        cells = [
+            money({"amount": row[name], "currency": row["currency"]})
+            for name in ("total", "charged", "settled", "difference")
+        ]
+        lines.append(f"| `{row['bill_id']}` | {' | '.join(cells)} | {_cell(row['why'])} |")
+    return lines
 
 
 def _section(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.overview import awaiting_approval
+from meterbridge.cli.page import page
 from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import console, table, write
 from meterbridge.errors import CODES, SetupError
@@ -17,6 +20,7 @@ from meterbridge.ledger import bills, intents
 from meterbridge.ledger import quarantine as records
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.money import amount_text
+from meterbridge.settings import load_settings
 from tasks import set_aside
 
 if TYPE_CHECKING:
@@ -165,17 +169,45 @@ def dismiss(
     console().print(f"record {record_id} ({row.code}) is dismissed{money}", markup=False)
 
 
-def reconcile(as_json: AsJson = False) -> None:
+def reconcile(
+    as_json: AsJson = False,
+    bills: Annotated[
+        bool,
+        typer.Option("--bills", help="Show every bill: its total and what is charged for it, in minor units."),
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the comparison to this file, too: one page with everything in it.")
+    ] = None,
+) -> None:
     """Read both sides anew and compare: account plans item by item, charges to the minor unit. Writes nothing there."""
     with prefect_ready("reconcile"):
         from flows.reconcile import reconcile as compare
 
         report = compare()
+    if html is not None:
+        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        html.write_text(page(report, connection=load_settings().connection, at=at), encoding="utf-8")
     if as_json:
         write(report.model_dump(mode="json"))
     else:
+        if bills:
+            _show_bills(report)
         _show_differences(report)
     raise typer.Exit(report.exit_code)
+
+
+def _show_bills(report: ReconcileReport) -> None:
+    columns = ("total", "charged", "settled by hand", "difference")
+    rows = [
+        (
+            bill["bill_id"],
+            bill["currency"],
+            *(bill[name] for name in ("total", "charged", "settled", "difference")),
+            "equal" if bill["equal"] else f"DIFFERS {bill['why']}".strip(),
+        )
+        for bill in report.bills
+    ]
+    table("Bill by bill, minor units", ("bill", "currency", *columns, ""), rows, right=columns)
 
 
 def _show_differences(report: ReconcileReport) -> None:

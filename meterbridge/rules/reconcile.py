@@ -61,6 +61,7 @@ class StandingCharge:
     amount: int
     currency: str
     invoice_id: str | None = None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
