@@ -38,6 +38,7 @@ class Desk:
     blocked_scopes: set[str] = field(default_factory=set)
     bills: dict[str, bool] = field(default_factory=dict)
     booked: dict[str, tuple[IntentRow, str]] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
     verified: set[str] = field(default_factory=set)
     renewing: threading.Lock = field(default_factory=threading.Lock)
     trouble: MeterbridgeError | None = None
@@ -85,6 +86,7 @@ class Desk:
         """Count a row that is done with, once that is committed."""
         with self.lock:
             self.receipt.concluded += 1
+            self.done.add(row.id)
             if written:
                 self.receipt.took(row)
 

@@ -67,14 +67,15 @@ def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
 
 def _canaries(work: Services, groups: list[list[IntentRow]]) -> tuple[list[list[IntentRow]], list[list[IntentRow]]]:
     """The groups that use an item price for the first time in this ledger, one group an item price; and the others."""
-    seen: set[str] = set()
+    prices = {price for group in groups for row in group if (price := item_price(row))}
+    with work.ledger.read() as rx:
+        unseen = {price for price in prices if facts.get(rx, f"canary:{price}") is None}
     first: list[list[IntentRow]] = []
     rest: list[list[IntentRow]] = []
-    with work.ledger.read() as rx:
-        for group in groups:
-            new = {i for i in map(item_price, group) if i and i not in seen and facts.get(rx, f"canary:{i}") is None}
-            (first if new else rest).append(group)
-            seen |= new
+    for group in groups:
+        new = {price for row in group if (price := item_price(row)) in unseen}
+        (first if new else rest).append(group)
+        unseen -= new
     return first, rest
 
 
@@ -144,6 +145,8 @@ def _charge(desk: Desk, row: IntentRow, invoice: Invoice | None, group: list[Int
             with desk.lock:
                 desk.receipt.set_aside(tx, desk.run, row, refusal)
             tx.commit()
+        with desk.lock:
+            desk.done.add(row.id)
         return invoice
 
 
@@ -172,8 +175,7 @@ def _supersede(desk: Desk, row: IntentRow) -> None:
         built = [one.key for one in ours if needed in one.depends_on]
         intents.record(tx, run.run_id, "", [], work.settings.chargebee_site, kinds=kinds, keys_decided=built)
         tx.commit()
-    with desk.lock:
-        desk.receipt.concluded += 1
+    desk.conclude(row, written=False)
 
 
 def _adopt(desk: Desk, row: IntentRow, invoice: Invoice | None) -> Invoice | None:
@@ -318,8 +320,11 @@ def _again(desk: Desk, row: IntentRow, *, at: float | None) -> None:
 
 
 def _release(desk: Desk, rows: Sequence[IntentRow]) -> None:
-    """Give back what was claimed and not sent."""
+    """Give back what was claimed and not sent; what is done with needs no second look."""
+    left = [row for row in rows if row.id not in desk.done]
+    if not left:
+        return
     with desk.work.ledger.write() as tx:
-        for row in rows:
+        for row in left:
             intents.release(tx, row.id, desk.run.run_id)
         tx.commit()
