@@ -236,21 +236,25 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     left_out = {row["id"] for row in file.rows("select id from stg_bills")} - set(currencies)
     found = standing_charges(claims, expected, invoices, by_hand)
     standing = [one for one in found if one.bill_id not in left_out]
-    standing += [
-        StandingCharge(s["bill_id"], s["subscription_id"], int(s["amount"]), currencies[s["bill_id"]], by_hand=True)
-        for s in settled
-        if currencies.get(s["bill_id"])
-    ]
-    standing += [
-        StandingCharge(row["bill_id"], row["subscription_id"], int(row["amount"]), row["currency"])
-        for row in file.rows("select * from ref_charges where carried is not null or invoice_id = ''")
-        if currencies.get(row["bill_id"])
-    ]
+    standing += _off_invoices(file, settled, currencies)
     differences, totals = compare_bills(wanted, standing)
     drift, explained = split_charges(differences, reasons)
     portions = {(w.bill_id, w.subscription_id) for w in wanted} | {(s.bill_id, s.subscription_id) for s in standing}
     sums = bill_sums(seen, standing, reasons, policy)
     return Compared(drift, explained, reasons, totals, {"portions": len(portions)}, sums)
+
+
+def _off_invoices(
+    file: Staging, settled: Iterable[Mapping[str, Any]], currencies: Mapping[str, str]
+) -> Iterator[StandingCharge]:
+    """What stands for a bill and is on no invoice line of its own: settled by hand, carried over, credited."""
+    for row in settled:
+        bill_id = row["bill_id"]
+        if currencies.get(bill_id):
+            yield StandingCharge(bill_id, row["subscription_id"], int(row["amount"]), currencies[bill_id], by_hand=True)
+    for row in file.rows("select * from ref_charges where carried is not null or invoice_id = ''"):
+        if currencies.get(row["bill_id"]):
+            yield StandingCharge(row["bill_id"], row["subscription_id"], int(row["amount"]), row["currency"])
 
 
 def _in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[tuple[dict[str, Any], BillCase]]:
