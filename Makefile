@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all drills demo bench lock clean runtime development
+.PHONY: help setup check test test-all drills histories demo bench lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -31,8 +31,13 @@ test: development ## the tests that need no Prefect server and no minutes
 test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging
 	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
 
-drills: development ## the longest ones: every harm at every request, kills under Prefect, a storm of 20,000 webhooks
+drills: development ## the longest ones: kills under Prefect, a storm of 20,000 webhooks
 	$(BIN)/pytest -q -m drill
+
+SEEDS ?= 1-100
+
+histories: development ## random months of both vendors' lives, by seed: make histories SEEDS=1-500
+	$(BIN)/python -m tests.histories --seeds $(SEEDS) --go-on
 
 bench: development ## the benchmarks, one after the other; figures are for a quiet machine
 	@.ci/environment requirements-bench.lock $(VENV)

@@ -54,7 +54,7 @@ def _tell(writing: int, result: Mapping[str, Any]) -> None:
 
 def run_here(command: Mapping[str, Any]) -> dict[str, Any]:
     """Run a flow to its end in a child, unharmed."""
-    return forked(lambda: _run(command))
+    return forked(lambda: run(command))
 
 
 class Actor:
@@ -70,7 +70,7 @@ class Actor:
             with os.fdopen(cue_out) as cue:
                 line = cue.readline()
             if line:
-                _tell(told_in, _run(json.loads(line)))
+                _tell(told_in, run(json.loads(line)))
             os._exit(0)
         os.close(cue_out)
         os.close(told_in)
@@ -117,10 +117,12 @@ class Actor:
             return told.read()
 
 
-def _run(command: Mapping[str, Any]) -> dict[str, Any]:
+def run(command: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a flow in this process; its report, or the error that ended it."""
     use_environment(command["environment"])
     # Back-off is tested where it is decided; here its pauses would only take time.
     (Transport.__init__.__kwdefaults__ or {})["sleep"] = lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE))
+    (Transport.__init__.__kwdefaults__ or {})["jitter"] = lambda: 0.0
     engine.WAIT_SECONDS = 1
     if "hook" in command:
         _install(**command["hook"])

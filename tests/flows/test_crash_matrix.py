@@ -71,7 +71,6 @@ def test_a_sample_of_the_crash_matrix_ends_as_if_unharmed() -> None:
     assert not bad, told(bad)
 
 
-@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_whole_crash_matrix_ends_as_if_unharmed(capsys: pytest.CaptureFixture[str]) -> None:
