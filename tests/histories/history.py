@@ -78,6 +78,9 @@ class History:
         dice = random.Random(f"history {self.seed}")
         settings = {name: dice.choice(values) for name, values in SETTINGS.items()}
         world = build("empty", seed=self.seed)
+        # The sandbox's time stands still between our steps: on a slow machine a history is the same.
+        began = world.clock._began
+        world.clock._monotonic = lambda: began
         world.switches.update({name: dice.choice(values) for name, values in SWITCHES.items()})
         if world.switches.auto_close_seconds:
             settings["METERBRIDGE_AUTO_CLOSE_DAYS"] = str(world.switches.auto_close_seconds // DAY)
