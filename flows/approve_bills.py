@@ -18,9 +18,9 @@ from tasks.stage import BILLS, stage
 
 @flow(name="approve_bills", flow_run_name="approve_bills {change_set} by {by}")
 def approve_bills(
-    change_set: Annotated[str, Field(title="Change set", pattern=r"^\s*[0-9a-f]{16}\s*$")],
-    by: Annotated[str, Field(title="Approved by", pattern=r"\S")],
-    note: Annotated[str, Field(title="Note")] = "",
+    change_set: Annotated[str, Field(pattern=r"^\s*[0-9a-f]{16}\s*$")],
+    by: Annotated[str, Field(pattern=r"\S")],
+    note: str = "",
 ) -> ApprovalReport:
     """A person's approval of a proposed change set, and its delivery.
 
