@@ -18,7 +18,7 @@ from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, ke
 from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
-from tasks.moved_on import moved_on, still_right
+from tasks.moved_on import LEFT_OUT, land_moved, moved_on, seen, still_right
 from tasks.runs import Run
 from tasks.services import services
 
@@ -258,7 +258,10 @@ def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Cal
             proposed=landed_proposal(file, change_set),
             kinds=kinds,
             keys_decided=stale,
+            seen=seen(file),
         )
+        land_moved(file, {key[:2] for kind, key in recorded.left_out if kind in GATED})
+        file.land_rows("run_facts", [{"name": LEFT_OUT, "value": str(len(recorded.left_out))}])
         for found in quarantine.to_decide(tx):
             ours = found.kind in kinds and subject(found.kind, found.key) in decided
             if ours and (found.kind, found.key) not in again and found.key[:2] not in moved:

@@ -6,14 +6,19 @@ earlier state would be charged a second time, so it is left out and decided anew
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
-from meterbridge.ledger import bills, mappings
+from meterbridge.ledger import bills, intents, mappings
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.records import Intent, Key
-from meterbridge.staging.database import Staging
-from tasks.refer import SLICE_AT
+from meterbridge.staging.database import Staging, opened
+from tasks.refer import HORIZON, SLICE_AT
+from tasks.runs import Run
+
+LEFT_OUT = "left_out"
+"""How many intents of the run were left out because another run had written them: its watermark stays where it is."""
 
 STATES = ("charge", "credit", "settled", "undone")
 """Kinds of mappings that say what stands for a portion, or that it is held."""
@@ -21,15 +26,32 @@ STATES = ("charge", "credit", "settled", "undone")
 
 def moved_on(rx: Reader, file: Staging) -> set[Key]:
     """Portions (bill, subscription) whose state in the ledger is newer than the run's slice; lands them, too."""
-    found = {key for instant in _slice_at(file) for key in _changed(rx, instant)}
+    found = {key for instant in _fact(file, SLICE_AT) for key in _changed(rx, float(instant))}
+    horizon = seen(file)
+    if horizon is not None:
+        # The clock alone does not tell: what was written before the slice may have been committed after it.
+        found |= {key[:2] for key in intents.keys_concluded_beyond(rx, horizon, GATED)}
     file.clear("out_moved_on")
-    file.land_rows("out_moved_on", ({"bill_id": bill, "subscription_id": owner} for bill, owner in sorted(found)))
+    land_moved(file, found)
     return found
 
 
-def _slice_at(file: Staging) -> list[float]:
-    rows = file.rows("select value from run_facts where name = $name", {"name": SLICE_AT})
-    return [float(row["value"]) for row in rows][-1:]
+def seen(file: Staging) -> intents.Horizon | None:
+    """What the run saw of the ledger's intents when it copied its slice."""
+    for text in _fact(file, HORIZON):
+        last, still_open = json.loads(text)
+        return intents.Horizon(last, frozenset(still_open))
+    return None
+
+
+def land_moved(file: Staging, portions: Iterable[Key]) -> None:
+    """Note portions that this run leaves to whoever changed them."""
+    file.land_rows("out_moved_on", ({"bill_id": bill, "subscription_id": owner} for bill, owner in sorted(portions)))
+
+
+def _fact(file: Staging, name: str) -> list[str]:
+    rows = file.rows("select value from run_facts where name = $name", {"name": name})
+    return [row["value"] for row in rows][-1:]
 
 
 def _changed(rx: Reader, instant: float) -> Iterator[Key]:
@@ -50,3 +72,9 @@ def still_right(intents: Iterable[Intent], moved: set[Key]) -> Iterator[Intent]:
             gone.add((intent.kind, intent.key))
         else:
             yield intent
+
+
+def left_out(run: Run) -> bool:
+    """Whether another run wrote something that this one had decided: the next run decides it anew."""
+    with opened(run.path) as file:
+        return any(int(text) for text in _fact(file, LEFT_OUT))

@@ -21,6 +21,9 @@ TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_externa
 SLICE_AT = "slice_at"
 """When the ledger was read for the run, by its own clock."""
 
+HORIZON = "slice_horizon"
+"""What of the intents the run saw then: ``[highest id, [open ids]]``."""
+
 BILL_TABLES = ("ref_charges", "ref_undone", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
 
 
@@ -59,6 +62,8 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
     with opened(run.path) as file, work.ledger.read() as rx:
         # Before the first row is read: what changes from here on may not be in the slice.
         file.land_rows("run_facts", [{"name": SLICE_AT, "value": str(moment(rx))}])
+        seen = intents.horizon(rx)
+        file.land_rows("run_facts", [{"name": HORIZON, "value": canonical([seen.last, sorted(seen.open)])}])
         file.clear(*TABLES, *BILL_TABLES)
         known = Known(rx, _named(file) if own_slice and run.request.ids else None)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))

@@ -17,6 +17,7 @@ from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.closing_soon import closings_of
 from tasks.engine import task
+from tasks.moved_on import left_out
 from tasks.runs import Run
 from tasks.services import Services, services
 
@@ -32,7 +33,7 @@ def settle(run: Run, kinds: tuple[str, ...]) -> bool:
 
     Returns:
         Whether the watermark moved. It never does for named ids, while a write of ours is still
-        open, or when a later run has already moved it further.
+        open, when another run wrote what this one had decided, or when a later run has already moved it further.
     """
     work = services(run.run_id)
     moved = False
@@ -43,7 +44,7 @@ def settle(run: Run, kinds: tuple[str, ...]) -> bool:
         mark = watermarks.get(tx, run.flow)
         gap = run.request.since is not None and (mark is None or run.request.since > mark.position)
         passed = mark is not None and mark.position > run.window.until and mark.fingerprint == run.scope_fingerprint
-        if not still_open and not run.request.ids and not gap and not passed:
+        if not still_open and not run.request.ids and not gap and not passed and not left_out(run):
             watermarks.advance(tx, run.flow, float(run.window.until), run.scope_fingerprint, run.run_id)
             tx.commit()
             moved = True

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from meterbridge.errors import BrokenInvariant
 from meterbridge.ledger import proposals
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.intent_rows import is_latest
+from meterbridge.ledger.intent_rows import Horizon, concluded_beyond, is_latest
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, UNSENT_STATES, intent_dependencies, intents
 from meterbridge.ledger.transaction import AnyRow, Writer, chunks
 from meterbridge.rules.keys import canonical, idempotency_key, key_text
@@ -30,12 +30,14 @@ class Recorded:
 
     A ``blocked`` intent is left out: an earlier write of its natural key is
     ``sending`` or ``unknown``, and only a probe tells what the next run has to decide.
+    What is ``left_out`` (kind, natural key) was written by another run since this one read the ledger.
     """
 
     inserted: int = 0
     superseded: int = 0
     kept: int = 0
     blocked: int = 0
+    left_out: list[tuple[str, Key]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class _Sheet:
     change_set: str
     site: str
     proposed: Proposed
+    seen: Horizon | None = None
     recorded: Recorded = field(default_factory=Recorded)
     wanted: set[_Name] = field(default_factory=set)
     gated: dict[_Name, Proposal] = field(init=False)
@@ -65,6 +68,7 @@ def record(
     proposed: Proposed | None = None,
     kinds: Collection[str] = (),
     keys_decided: Iterable[Key] = (),
+    seen: Horizon | None = None,
 ) -> Recorded:
     """Store the intents of a run; ids follow the order given.
 
@@ -80,12 +84,13 @@ def record(
         kinds: The kinds this run decides.
         keys_decided: Natural keys this run decided; unsent rows of ``kinds`` under
             them that are not among ``wanted`` are superseded.
+        seen: What the run saw when it read the ledger; what others concluded since is left out.
 
     Raises:
         BrokenInvariant: A natural key comes twice.
     """
     tx.take_turn("record")
-    sheet = _Sheet(tx, run_id, change_set, site, proposed or Proposed())
+    sheet = _Sheet(tx, run_id, change_set, site, proposed or Proposed(), seen)
     for some in chunks(wanted):
         _record_some(sheet, some)
     for keys in chunks({key_text(key) for key in keys_decided}):
@@ -135,6 +140,8 @@ def _record_some(sheet: _Sheet, some: Sequence[Intent]) -> None:
             raise BrokenInvariant("MB-INVARIANT", f"one change set has two intents for {' '.join(name)}", key=name[1])
         sheet.wanted.add(name)
     standing = _open_rows(sheet.tx, names)
+    # After the open rows: one that was open a moment ago is either among them or seen here.
+    moved = concluded_beyond(sheet.tx, sheet.seen, names) if sheet.seen else set()
     generations = _generations(sheet.tx, names)
     fresh: list[dict[str, Any]] = []
     kept: list[AnyRow] = []
@@ -142,7 +149,9 @@ def _record_some(sheet: _Sheet, some: Sequence[Intent]) -> None:
     for name, intent in zip(names, some, strict=True):
         row = _new_row(sheet, name, intent, generations.get(name, 0) + 1)
         known = standing.get(name)
-        if known is not None and known.state in IN_FLIGHT_STATES:
+        if name in moved:
+            sheet.recorded.left_out.append((intent.kind, intent.key))
+        elif known is not None and known.state in IN_FLIGHT_STATES:
             sheet.recorded.blocked += 1
         elif known is not None and all(getattr(known, column) == row[column] for column in _COMPARED):
             kept.append(known)

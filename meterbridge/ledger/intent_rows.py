@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, FromClause, exists, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, exists, func, select
 
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema import OPEN_STATES, intents
@@ -15,7 +15,17 @@ from meterbridge.ledger.transaction import AnyRow, Reader, chunks
 from meterbridge.rules.keys import key_from_text, key_text
 from meterbridge.rules.records import Key, Ref
 
+CONCLUDED = ("applied", "dismissed")
+
 IntentState = Literal["proposed", "ready", "sending", "unknown", "applied", "refused", "superseded", "dismissed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What a reader of the ledger could see of intents: the highest id, and the ids that were open."""
+
+    last: int
+    open: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +151,40 @@ def counts(rx: Reader, change_set: str) -> dict[str, int]:
         .group_by(intents.c.state)
     )
     return {row[0]: row[1] for row in rx.execute(query)}
+
+
+def horizon(rx: Reader) -> Horizon:
+    """The intents as this transaction sees them; for :func:`concluded_beyond`."""
+    of_connection = intents.c.connection == rx.connection
+    last = rx.execute(select(func.max(intents.c.id)).where(of_connection)).scalar_one()
+    query = select(intents.c.id).where(of_connection, intents.c.state.in_(OPEN_STATES))
+    return Horizon(int(last or 0), frozenset(rx.execute(query).scalars()))
+
+
+def concluded_beyond(rx: Reader, seen: Horizon, names: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these kinds and natural keys (text) somebody wrote, or a person closed, since the horizon was read.
+
+    Rows get their ids and are committed in one order, because recording takes turns: an id above the
+    horizon's was not there, whatever the clocks say.
+    """
+    query = _concluded(rx).where(
+        intents.c.kind.in_({kind for kind, _ in names}), intents.c.natural_key.in_([key for _, key in names])
+    )
+    rows = [row for row in rx.execute(query) if row.id > seen.last or row.id in seen.open]
+    return {(row.kind, row.natural_key) for row in rows} & set(names)
+
+
+def keys_concluded_beyond(rx: Reader, seen: Horizon, kinds: Collection[str]) -> set[Key]:
+    """The natural keys of these kinds that somebody wrote, or a person closed, since the horizon was read."""
+    query = _concluded(rx).where(intents.c.kind.in_(kinds))
+    ranges = [intents.c.id > seen.last, *(intents.c.id.in_(some) for some in chunks(seen.open))]
+    return {key_from_text(row.natural_key) for one in ranges for row in rx.execute(query.where(one))}
+
+
+def _concluded(rx: Reader) -> Select[tuple[int, str, str]]:
+    return select(intents.c.id, intents.c.kind, intents.c.natural_key).where(
+        intents.c.connection == rx.connection, intents.c.state.in_(CONCLUDED)
+    )
 
 
 def ready_counts(rx: Reader, kind: str) -> tuple[int, int]:

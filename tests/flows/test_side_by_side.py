@@ -2,18 +2,26 @@
 
 from contextlib import contextmanager
 
+from sqlalchemy import update
+
 from flows.approve_bills import approve_bills
 from flows.sync_bills import sync_bills
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.ledger.schema import mappings
+from meterbridge.settings import load_settings
+from tasks import decide_subscriptions
 from tasks.change_set import record
 from tasks.decide_bills import KINDS, decide_bills, subject
-from tasks.deliver import BILL_WAVES, deliver
-from tasks.extract import extract_plans
+from tasks.deliver import BILL_WAVES, SUBSCRIPTION_WAVES, deliver
+from tasks.extract import extract_customers, extract_plans, find_existing
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements, keep_since
+from tasks.extract_hinted import extract_asked
 from tasks.follow_invoices import follow_invoices, repoint
 from tasks.refer import refer
 from tasks.runs import Request, running
+from tasks.services import open_ledger
 from tasks.settle import settle, settle_bills
-from tasks.stage import BILL_CASES, BILLS, INVOICES, SUBSCRIPTIONS, stage
+from tasks.stage import BILL_CASES, BILLS, CUSTOMER_CASES, INVOICES, SUBSCRIPTIONS, stage
 from tests.flows.billed_month import BilledMonth
 
 
@@ -70,3 +78,40 @@ def test_what_a_run_left_out_is_decided_by_the_next_one(open_sandbox):
     assert month.charge().quarantined == []
     assert month.ours() == [600, 4000]
     assert month.charge().writes == 0
+
+
+def a_commit_that_came_late():
+    """As a transaction leaves it that was begun before another run read the ledger and committed after it."""
+    ledger = open_ledger(load_settings())
+    with ledger.write() as tx:
+        tx.execute(update(mappings).values(updated_at=mappings.c.updated_at - 3_600))
+        tx.commit()
+    ledger.close()
+
+
+def test_what_was_committed_late_is_not_sent_a_second_time_either(open_sandbox):
+    month = BilledMonth(open_sandbox, charge=False)
+    with between_deciding_and_recording():
+        sync_bills.fn()
+        a_commit_that_came_late()
+    assert sum(month.ours()) == month.total()
+    assert (month.charge().writes, len(month.mapped("BillLineItem"))) == (0, 2)
+
+
+def test_two_runs_that_decided_the_same_customer_make_no_twin_mapping(open_sandbox):
+    sandbox = open_sandbox()
+    with running("sync_subscriptions", Request()) as run:
+        extract_customers(run)
+        extract_asked(run)
+        extract_plans(run)
+        refer(run, own_slice=True)
+        stage(run, SUBSCRIPTIONS)
+        find_existing(run)
+        stage(run, CUSTOMER_CASES)
+        change_set = decide_subscriptions.decide_subscriptions(run)
+        assert sync_subscriptions.fn().writes == 4
+        record(run, change_set, decide_subscriptions.KINDS, decide_subscriptions.subject)
+        assert deliver(run, SUBSCRIPTION_WAVES).applied == {}
+        assert not settle(run, decide_subscriptions.KINDS)
+    assert len(list(sandbox.world.m3ter.mappings.rows())) == 2
+    assert sync_subscriptions.fn(full=True).writes == 0

@@ -236,3 +236,25 @@ def test_dependencies_are_stored_with_the_row_that_waits(ledger: Ledger) -> None
         "account",
         '["acme"]',
     )
+
+
+def test_what_another_run_wrote_since_the_ledger_was_read_is_left_out(ledger: Ledger) -> None:
+    record(ledger, [wish("done before"), wish("open"), wish("open still")])
+    for row in claim(ledger):
+        assert send(ledger, row)
+        if row.key == ("done before",):
+            assert outcome(ledger, "applied", row, "run-1", {}, mapping=None)
+    with ledger.read() as rx:
+        seen = intents.horizon(rx)
+    assert outcome(ledger, "applied", latest(ledger, "open"), "run-1", {}, mapping=None)
+    record(ledger, [wish("recorded meanwhile")])
+    [row] = claim(ledger)
+    assert send(ledger, row)
+    assert outcome(ledger, "applied", row, "run-1", {}, mapping=None)
+    wanted_names = ("done before", "open", "open still", "recorded meanwhile", "new")
+    wanted = [wish(name, fingerprint="fp-2") for name in wanted_names]
+    done = record(ledger, wanted, "run-2", seen=seen)
+    assert done.left_out == [("account", ("open",)), ("account", ("recorded meanwhile",))]
+    assert (done.inserted, done.blocked) == (2, 1)
+    with ledger.read() as rx:
+        assert intents.keys_concluded_beyond(rx, seen, ("account",)) == {("open",), ("recorded meanwhile",)}
