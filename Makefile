@@ -31,7 +31,7 @@ test: development ## the tests that need no Prefect server and no minutes
 test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging
 	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
 
-drills: development ## the longest ones: kills under Prefect, a storm of 20,000 webhooks
+drills: development ## the longest ones: every harm at every request, kills under Prefect, a storm of 20,000 webhooks
 	$(BIN)/pytest -q -m drill
 
 SEEDS ?= 1-100

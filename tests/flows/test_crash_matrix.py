@@ -72,6 +72,7 @@ def test_a_sample_of_the_crash_matrix_ends_as_if_unharmed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.timeout(3600)
 def test_the_whole_crash_matrix_ends_as_if_unharmed(capsys: pytest.CaptureFixture[str]) -> None:
     named = os.environ.get("METERBRIDGE_TEST_CASE", "").split()
