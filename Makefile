@@ -28,7 +28,8 @@ check: development ## ruff, mypy, import contracts, sizes, .sql headers, words, 
 test: development ## the tests that need no Prefect server and no minutes
 	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile
 
-test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging
+test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging; properties at length
+	$(BIN)/pytest -q --hypothesis-profile=thorough -n 2 tests/unit
 	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
 
 drills: development ## the longest ones: every harm at every request, kills under Prefect, a storm of 20,000 webhooks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
+import hypothesis
 import pytest
 
 # Before any test module imports Prefect, which reads its variables once. METERBRIDGE_TEST_ is ours to steer tests with.
@@ -16,6 +17,15 @@ _home = tempfile.TemporaryDirectory(prefix="meterbridge-tests-")
 os.environ["PREFECT_HOME"] = _home.name
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
+
+# `make test` tries few examples of each property, always the same ones, so that the unit tests stay below ten seconds;
+# `make test-all` tries many, new ones each time: pytest --hypothesis-profile=thorough tests/unit
+_few = hypothesis.settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("few", _few)
+hypothesis.settings.register_profile("thorough", _few, max_examples=400, derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("few")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterbridge.rules.account_plans import PlanPolicy, decide_customer
@@ -25,7 +25,6 @@ from meterbridge.rules.records import (
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CHECKED = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 ACCOUNTS = AccountPolicy("no-mail.example", "invoice_owner", False, frozenset(), frozenset())
 ACME = Customer("acme", "Acme", None, Address(), "EUR", None, False, 1)
 TARGETS = {
@@ -176,7 +175,6 @@ class M3ter:
         return decisions
 
 
-@CHECKED
 @given(histories())
 def test_applied_in_order_nothing_overlaps_and_a_second_look_writes_nothing(history):
     looks, policy = history
@@ -190,7 +188,6 @@ def test_applied_in_order_nothing_overlaps_and_a_second_look_writes_nothing(hist
         assert {one.key for one in second if isinstance(one, Quarantined)} == set_aside
 
 
-@CHECKED
 @given(histories())
 def test_the_order_of_reading_does_not_matter(history):
     looks, policy = history

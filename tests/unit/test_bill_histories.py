@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterbridge.errors import RecordRefused
@@ -26,7 +26,6 @@ def fraction_rounded(exact):
     return whole if exact >= 0 else -whole
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(sizes, st.sampled_from(["p1", "p2"])), max_size=8), st.sampled_from(CURRENCIES))
 def test_charges_and_what_is_left_sum_exactly_to_the_bill_in_every_currency(rows, currency):
     lines = [line(f"l{n}", amount, n, product=product) for n, (amount, product) in enumerate(rows)]
@@ -109,7 +108,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
 @given(steps, st.sampled_from(["hold", "recharge"]))
 def test_after_every_run_what_stands_and_what_is_set_aside_sum_to_the_bill(history, on_void):
     site = Site({"on_void": on_void})

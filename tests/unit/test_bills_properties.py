@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterbridge.rules.bills import decide_bill
@@ -21,7 +21,6 @@ def built(rows):
     return bill(*(line(f"l{n}", amount, n, where, what) for n, (amount, where, what) in enumerate(rows)))
 
 
-@settings(max_examples=80, deadline=None)
 @given(bills, st.booleans(), st.sampled_from(["line", "aggregation", "product"]))
 def test_charges_and_what_is_set_aside_sum_to_the_rounded_bill(rows, across, grouping):
     decisions = decide_bill(case(built(rows)), policy(net_across_subscriptions=across, charge_grouping=grouping))
@@ -34,7 +33,6 @@ def test_charges_and_what_is_set_aside_sum_to_the_rounded_bill(rows, across, gro
 drafts = st.sampled_from([(), (draft(1),), (draft(2),), (draft(1), draft(2))])
 
 
-@settings(max_examples=150, deadline=None)
 @given(bills, drafts, st.booleans(), st.sampled_from(["line", "aggregation", "product"]))
 def test_deciding_again_with_what_was_applied_intends_nothing(rows, invoices, across, grouping):
     rules = {"net_across_subscriptions": across, "charge_grouping": grouping}
@@ -47,7 +45,6 @@ def test_deciding_again_with_what_was_applied_intends_nothing(rows, invoices, ac
     assert all(isinstance(one, Unchanged) for one in again if one.key[-1] in charged)
 
 
-@settings(max_examples=60, deadline=None)
 @given(bills, st.data())
 def test_after_a_crash_the_rest_makes_the_sum_exact(rows, data):
     full = applied(case(built(rows)))

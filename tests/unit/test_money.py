@@ -2,7 +2,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterbridge.errors import RecordRefused
@@ -15,8 +15,6 @@ from meterbridge.rules.money import (
     round_lines,
     to_minor,
 )
-
-QUICK = settings(max_examples=150, deadline=None)
 
 sizes = st.integers(-9, 12)
 digits = st.integers(-(10**22), 10**22)
@@ -117,7 +115,6 @@ def test_rounding_prefers_the_units_already_sent(sent, expected):
     assert round_lines(amounts, 2, prefer=sent) == expected
 
 
-@QUICK
 @given(st.lists(decimals(), max_size=12), st.sampled_from([0, 2, 3]), st.sampled_from(["half_up", "half_even"]))
 def test_rounded_lines_sum_exactly_to_the_rounded_total(amounts, places, rounding):
     exact = [Fraction(amount) * 10**places for amount in amounts]
@@ -126,7 +123,6 @@ def test_rounded_lines_sum_exactly_to_the_rounded_total(amounts, places, roundin
     assert all(abs(units - wanted) < 1 for units, wanted in zip(rounded, exact, strict=True))
 
 
-@QUICK
 @given(st.lists(st.tuples(decimals(), st.none() | st.integers(-5, 5)), max_size=8))
 def test_preferred_units_never_change_the_total(rows):
     amounts = [amount for amount, _ in rows]
@@ -134,14 +130,12 @@ def test_preferred_units_never_change_the_total(rows):
     assert sum(preferred) == sum(round_lines(amounts, 2))
 
 
-@QUICK
 @given(st.lists(decimals(), max_size=8))
 def test_rounding_again_with_what_was_sent_changes_nothing(amounts):
     sent = round_lines(amounts, 2)
     assert round_lines(amounts, 2, prefer=sent) == sent
 
 
-@QUICK
 @given(st.lists(decimals(), max_size=12))
 def test_sums_keep_every_digit(amounts):
     assert Fraction(exact_sum(amounts)) == sum((Fraction(amount) for amount in amounts), Fraction(0))

@@ -1,10 +1,8 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterbridge.rules.netting import Move, Row, net
-
-QUICK = settings(max_examples=200, deadline=None)
 
 rows = st.lists(
     st.builds(
@@ -53,14 +51,12 @@ def test_moves_say_which_credit_lowered_which_row():
     assert netted.moves == (Move(credit=2, debit=0, amount=10), Move(credit=2, debit=1, amount=15))
 
 
-@QUICK
 @given(rows, st.booleans())
 def test_netting_conserves_the_sum(given_rows, across):
     netted = net(given_rows, across_subscriptions=across)
     assert sum(netted.amounts) == sum(row.amount for row in given_rows)
 
 
-@QUICK
 @given(rows)
 def test_netting_conserves_every_subscriptions_sum(given_rows):
     netted = net(given_rows, across_subscriptions=False)
@@ -70,7 +66,6 @@ def test_netting_conserves_every_subscriptions_sum(given_rows):
         assert min(left, default=0) >= 0 or max(left) <= 0
 
 
-@QUICK
 @given(rows)
 def test_netting_never_raises_an_amount_nor_turns_its_sign(given_rows):
     for row, left in zip(given_rows, net(given_rows, across_subscriptions=True).amounts, strict=True):
