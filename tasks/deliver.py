@@ -100,9 +100,16 @@ def deliver(run: Run, waves: Sequence[Wave]) -> Delivered:
 
 
 def _deliver_wave(run: Run, wave: Wave, done: Delivered) -> None:
+    if not _any_to_conclude(run, wave):
+        return
     work = services(run.run_id)
     with done.pace.measured(work) if wave.target == "chargebee" and _has_work(run, wave) else nullcontext():
         _deliver_batches(run, wave, done)
+
+
+def _any_to_conclude(run: Run, wave: Wave) -> bool:
+    with services(run.run_id).ledger.read() as rx:
+        return intents.any_to_conclude(rx, wave.kind)
 
 
 def _has_work(run: Run, wave: Wave) -> bool:
@@ -114,7 +121,7 @@ def _deliver_batches(run: Run, wave: Wave, done: Delivered) -> None:
     done.add(probe_open(run, wave))
     size = _batch_size(run, wave)
     number = 0
-    while True:
+    while _any_to_conclude(run, wave):
         number += 1
         receipt = deliver_batch(run, wave, number, size)
         done.add(receipt)

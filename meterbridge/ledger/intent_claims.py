@@ -19,6 +19,12 @@ from meterbridge.ledger.transaction import Writer, chunks
 
 LEASE_SECONDS = 60.0
 
+# Made once: an alias copies every column of its table, and a claim needs five of them.
+_CANDIDATE = intents.alias("candidate")
+_BESIDE = intents.alias("beside")
+_NEEDED = intent_dependencies.alias("needed")
+_NEEDED_INTENT = intents.alias("needed_intent")
+
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
@@ -53,12 +59,11 @@ def claim(
             another row is leased, ``sending`` or ``unknown``.
     """
     wish = _Wish(tx.connection, ("ready",), kinds, change_set, scopes)
-    candidate = intents.alias("candidate")
-    conditions = [*_wanted(candidate, wish), ~_waits(candidate)]
+    conditions = [*_wanted(_CANDIDATE, wish), ~_waits(_CANDIDATE)]
     if exclusive_scope:
-        conditions += [~_scope_is_busy(candidate), ~_scope_has_earlier(candidate, wish)]
+        conditions += [~_scope_is_busy(_CANDIDATE), ~_scope_has_earlier(_CANDIDATE, wish)]
     return _lease(
-        tx, candidate, conditions, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="ready"
+        tx, _CANDIDATE, conditions, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="ready"
     )
 
 
@@ -76,10 +81,9 @@ def stale(
     They are ``unknown`` from then on: only who sent a request can say that it never left.
     """
     wish = _Wish(tx.connection, IN_FLIGHT_STATES, kinds, None, scopes)
-    candidate = intents.alias("candidate")
-    found = _wanted(candidate, wish)
+    found = _wanted(_CANDIDATE, wish)
     return _lease(
-        tx, candidate, found, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="unknown"
+        tx, _CANDIDATE, found, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="unknown"
     )
 
 
@@ -152,7 +156,7 @@ def _is_free(table: FromClause) -> ColumnElement[bool]:
 
 def _waits(table: FromClause) -> ColumnElement[bool]:
     """Something that the row depends on is not done."""
-    needed, other = intent_dependencies.alias(), intents.alias()
+    needed, other = _NEEDED, _NEEDED_INTENT
     undone = or_(other.c.state.in_(OPEN_STATES), and_(other.c.state == "refused", is_latest(other)))
     # One inside the other and no join: SQLite would begin the join at the wrong end, with every intent there is.
     is_undone = exists(
@@ -171,14 +175,14 @@ def _waits(table: FromClause) -> ColumnElement[bool]:
 
 
 def _scope_is_busy(table: FromClause) -> ColumnElement[bool]:
-    other = intents.alias()
+    other = _BESIDE
     in_hand = or_(other.c.state.in_(IN_FLIGHT_STATES), and_(other.c.state == "ready", other.c.lease_until > EpochNow()))
     return _exists_beside(table, other, in_hand)
 
 
 def _scope_has_earlier(table: FromClause, wish: _Wish) -> ColumnElement[bool]:
     """Another row of the scope could be claimed as well and was recorded earlier."""
-    other = intents.alias()
+    other = _BESIDE
     return _exists_beside(table, other, other.c.id < table.c.id, *_wanted(other, wish), ~_waits(other))
 
 

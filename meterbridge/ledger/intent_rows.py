@@ -10,12 +10,13 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, FromClause, Select, exists, func, select
 
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.schema import OPEN_STATES, intents
+from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, intents
 from meterbridge.ledger.transaction import AnyRow, Reader, chunks
 from meterbridge.rules.keys import key_from_text, key_text
 from meterbridge.rules.records import Key, Ref
 
 CONCLUDED = ("applied", "dismissed")
+_LATER = intents.alias("later")
 
 IntentState = Literal["proposed", "ready", "sending", "unknown", "applied", "refused", "superseded", "dismissed"]
 
@@ -95,12 +96,11 @@ def _references(text: str) -> list[list[Any]]:
 
 def is_latest(table: FromClause) -> ColumnElement[bool]:
     """No later generation of the row's natural key exists."""
-    later = intents.alias()
     return ~exists().where(
-        later.c.connection == table.c.connection,
-        later.c.kind == table.c.kind,
-        later.c.natural_key == table.c.natural_key,
-        later.c.generation > table.c.generation,
+        _LATER.c.connection == table.c.connection,
+        _LATER.c.kind == table.c.kind,
+        _LATER.c.natural_key == table.c.natural_key,
+        _LATER.c.generation > table.c.generation,
     )
 
 
@@ -194,6 +194,15 @@ def ready_counts(rx: Reader, kind: str) -> tuple[int, int]:
     )
     rows, scopes = rx.execute(query).one()
     return int(rows), int(scopes)
+
+
+def any_to_conclude(rx: Reader, kind: str) -> bool:
+    """Whether a row of the kind, of whichever run, waits to be sent or to be found out about."""
+    open_ = ("ready", *IN_FLIGHT_STATES)
+    query = select(intents.c.id).where(
+        intents.c.connection == rx.connection, intents.c.kind == kind, intents.c.state.in_(open_)
+    )
+    return rx.execute(query.limit(1)).first() is not None
 
 
 def held(rx: Reader, kinds: Collection[str], keys: Iterable[Key], *, owner: str | None = None) -> int:

@@ -235,7 +235,8 @@ def test_a_claim_looks_its_neighbours_up_by_scope_and_key(tmp_path: Path) -> Non
     ((statement, parameters),) = claims
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
         steps = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-    beside = [step for step in steps if step.startswith(("SEARCH intents_", "SCAN intents_", "SEARCH intent_dep"))]
+    names = {"beside", "needed", "needed_intent", "later"}
+    beside = [step for step in steps if step.split()[0] in ("SEARCH", "SCAN") and step.split()[1] in names]
     for step in beside:
         assert any(
             way in step
