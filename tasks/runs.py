@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 
 from meterbridge import log, origin
 from meterbridge.catalog import load_catalog
-from meterbridge.errors import MeterbridgeError
+from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.ledger import connections, facts, inbox, runs, watermarks
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
@@ -212,12 +212,18 @@ def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tu
 
 
 def _learn_vendors(work: Services) -> str:
-    """Ask both vendors who they are and what they allow; returns the Chargebee site's name."""
+    """Ask both vendors who they are and what they allow; returns the Chargebee site's name.
+
+    Raises:
+        SetupError: ``MB-SITE``, the site has another catalog than the one whose records we read.
+    """
     with ThreadPoolExecutor(3) as pool:  # three answers in the time of one: a webhook waits for them
         asked = pool.submit(work.chargebee.configuration)
         permitted = pool.submit(work.m3ter.mapping_configuration)
         organization = pool.submit(work.m3ter.organization_config).result()
         site, names = asked.result(), mapping_names(permitted.result())
+    if site.product_catalog_version != "v2":
+        raise SetupError("MB-SITE", f"site {site.domain} runs Product Catalog {site.product_catalog_version}")
     with work.ledger.write() as tx:
         facts.put(tx, "m3ter_allow_overlapping_plans", "true" if organization.allow_overlapping_plans else "false")
         facts.put(tx, "m3ter_mapping_names", json.dumps(names))

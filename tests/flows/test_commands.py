@@ -119,6 +119,19 @@ def test_doctor_fails_a_site_that_cannot_be_served(demo, switch, value, check):
     assert check in failed
 
 
+@pytest.mark.parametrize("flow", [sync_subscriptions, sync_bills])
+def test_a_sync_stops_before_it_writes_to_a_site_of_another_catalog_version(demo, flow):
+    demo.world.switches.update({"product_catalog_version": "v1"})
+    demo.world.log.clear()
+    try:
+        with pytest.raises(SetupError, match="Product Catalog v1") as stopped:
+            flow.fn()
+    finally:
+        demo.world.switches.update({"product_catalog_version": "v2"})
+    assert stopped.value.code == "MB-SITE"
+    assert {(one.method, one.path) for one in demo.world.log if one.method != "GET"} <= {("POST", "/oauth/token")}
+
+
 def test_doctor_fails_ids_that_neither_side_has(demo, monkeypatch, tmp_path):
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(
