@@ -35,6 +35,7 @@ from tasks.engine import task
 from tasks.foreign_edits import Edits
 from tasks.runs import Run
 from tasks.services import services
+from tasks.under_way import UnderWay
 
 KINDS = ("account", "account_plan", "external_mapping")
 OWNERS = (
@@ -62,8 +63,10 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
     tray = Tray(refused)
     subjects: set[str] = set()
-    edits = Edits.read(work)
     with opened(run.path) as file:
+        with work.ledger.read() as rx:
+            under_way = UnderWay.read(rx, file)
+        edits = Edits.read(work, under_way)
         for broken in file.rows("select * from chk_subscriptions order by id"):
             message = f"subscription {broken['id']} comes without {broken['problem']}"
             tray.put(
@@ -77,7 +80,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         targets = {row["item_price"]: _target(row) for row in file.rows("select * from ref_plan_targets")}
         owners = {row["id"] for row in file.rows(OWNERS)}
         for row in file.rows("select * from int_customers order by id"):
-            case = _case(row, targets)
+            case = _case(row, targets, under_way)
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
             decided = decide_through(case, list(_moments(row["earlier"])), policy, plans)
@@ -133,7 +136,7 @@ def _without_refs(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget]) -> CustomerCase:
+def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: UnderWay) -> CustomerCase:
     subscriptions = tuple(_subscription(s) for s in row["subscriptions"])
     known = None
     if row["account_id"]:
@@ -159,7 +162,7 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget]) -> Customer
             FoundAccount(f["id"], f["code"], f["name"], f["currency"], tuple(f["mapped"]))
             for f in row["found_accounts"]
         ),
-        found_plans=tuple(_found_plan(f) for f in row["found_plans"]),
+        found_plans=tuple(_found_plan(f) for f in row["found_plans"] if f["code"] not in under_way.made),
         changed_at=dict(_changes(row["subscriptions"])),
         known_children=tuple(
             KnownAccount(c["customer_id"], c["account_id"], c["fingerprint"], c["currency"]) for c in row["children"]

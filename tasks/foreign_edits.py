@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from meterbridge.ledger import intents, mappings, quarantine
+from meterbridge.ledger import quarantine
 from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
 from meterbridge.rules.foreign_edits import CODE, Edited, account_edited, decide_edited, with_decided
 from meterbridge.rules.intervals import instant_text
@@ -19,6 +19,7 @@ from tasks.engine import task
 from tasks.extract_both_sides import find_known_plans, land_account_plans
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.under_way import UnderWay
 
 
 @task(name="look for edits by hand")
@@ -85,18 +86,20 @@ def _land_by_id(work: Services, file: Staging, ids: Sequence[str]) -> None:
 
 @dataclass(slots=True)
 class Edits:
-    """Judges edits by hand, one customer or account plan at a time; ``known`` closed by a person, or ours under way."""
+    """Judges edits by hand, one customer or account plan at a time.
+
+    ``settled`` names what is left out: accepted by a person, or perhaps changed by a write of ours.
+    """
 
     work: Services
     settled: frozenset[tuple[str, Key]]
 
     @classmethod
-    def read(cls, work: Services) -> Edits:
-        """What a person accepted, and what is being written by us just now, is no edit."""
+    def read(cls, work: Services, under_way: UnderWay) -> Edits:
+        """What a person accepted, and what a write of ours could explain."""
         with work.ledger.read() as rx:
             accepted = {(row.kind, row.key) for row in quarantine.list(rx, "dismissed") if row.code == CODE}
-            busy = {(row.kind, row.key) for row in intents.open_rows(rx, ("account", "account_plan"))}
-        return cls(work, frozenset(accepted | busy))
+        return cls(work, under_way.names | accepted)
 
     def of_account(self, case: CustomerCase, decided: Iterable[Decision], policy: AccountPolicy) -> list[Decision]:
         """The decisions, with an edited account's verdict or repair in place of "unchanged"."""
@@ -119,7 +122,7 @@ class Edits:
         mode = self.work.settings.on_foreign_edit
         for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
             edited = _edited(row)
-            if ("account_plan", edited.key) in self.settled or self._moved_on(edited):
+            if ("account_plan", edited.key) in self.settled:
                 continue
             ours = [one for one in tray.intents if _writes_to(one, edited)]
             same = [one for one in ours if one.key == edited.key and one.action == "update"]
@@ -133,16 +136,6 @@ class Edits:
                     tray.put(with_decided(verdict, same[0]))
                 else:
                     tray.put(verdict)
-
-    def _moved_on(self, edited: Edited) -> bool:
-        """Whether another run of ours wrote to it since this one copied the ledger: no person did."""
-        with self.work.ledger.read() as rx:
-            now = mappings.get(rx, "account_plan", edited.key)
-        if now is None or not now.active:
-            return True
-        known = edited.known
-        left = (known.account_plan_id, instant_text(known.start), known.end and instant_text(known.end), known.plan_id)
-        return left != (now.remote_id, now.state.get("start"), now.state.get("end"), now.state.get("plan_id"))
 
 
 def _writes_to(intent: Intent, edited: Edited) -> bool:

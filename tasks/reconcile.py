@@ -45,6 +45,7 @@ from tasks.engine import task
 from tasks.report_differences import ReconcileReport
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.under_way import UnderWay
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +62,11 @@ class Known:
     under_way: Mapping[tuple[str, Key], Why]
     dismissed: frozenset[tuple[str, Key, str]]
     claims: tuple[Claim, ...]
+    may_stand: UnderWay
     overlapping: bool
 
     @classmethod
-    def read(cls, rx: Reader) -> Known:
+    def read(cls, rx: Reader, file: Staging) -> Known:
         """Everything at once, so that it fits together."""
         return cls(
             refused=refused_before(rx, KINDS),
@@ -74,6 +76,7 @@ class Known:
             },
             dismissed=frozenset((row.kind, row.key, row.code) for row in quarantine.list(rx, "dismissed")),
             claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
+            may_stand=UnderWay.read(rx, file),
             overlapping=facts.get(rx, "m3ter_allow_overlapping_plans") == "true",
         )
 
@@ -111,9 +114,9 @@ class Compared:
 def compare(run: Run) -> ReconcileReport:
     """Compare account plans item by item and charges portion by portion, landed as ``out_differences``."""
     work = services(run.run_id)
-    with work.ledger.read() as rx:
-        known = Known.read(rx)
     with opened(run.path) as file:
+        with work.ledger.read() as rx:
+            known = Known.read(rx, file)
         items = _items(run, work, file, known)
         charges = _charges(run, work, file, known)
         drift = [_row(one) for one in (*items.drift, *charges.drift)]
@@ -168,8 +171,12 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     }
     decisions: list[Decision] = []
     for row in file.rows("select * from int_customers order by id"):
-        decisions += decide_customer(decide_subscriptions._case(row, targets), accounts, plans)
+        decisions += decide_customer(decide_subscriptions._case(row, targets, known.may_stand), accounts, plans)
     kept, reasons = sift(decisions, known)
+    flying = {
+        row.key: Reason("under way", row.key, "", row.reason, may_stand=items) for row, items in known.may_stand.items()
+    }
+    reasons = [*flying.values(), *(one for one in reasons if one.key not in flying or one.why != "under way")]
     for broken in file.rows("select * from chk_subscriptions order by id"):
         message = f"subscription {broken['id']} comes without {broken['problem']}"
         reasons.append(Reason("quarantined", (broken["id"],), "MB-RECORD", message))
@@ -178,7 +185,7 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     ]
     wanted = desired_plans(in_ledger, kept)
     adopted = {i.payload["id"]: i.key for i in kept if isinstance(i, Intent) and i.action == "adopt" and _is_plan(i)}
-    found = list(_standing_plans(file, adopted))
+    found = list(_standing_plans(file, adopted, known.may_stand.made))
     drift, explained = split_items(compare_items(wanted, found), reasons)
     return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
 
@@ -191,9 +198,10 @@ def _item(plan: WantedPlan | StandingPlan) -> tuple[str, str, datetime]:
     return plan.subscription_id, plan.item_price_id, plan.start
 
 
-def _standing_plans(file: Staging, adopted: Mapping[str, Key]) -> Iterator[StandingPlan]:
+def _standing_plans(file: Staging, adopted: Mapping[str, Key], made: Mapping[str, Key]) -> Iterator[StandingPlan]:
     for row in file.rows("select * from int_standing_plans order by account_plan_id"):
-        item = adopted.get(row["account_plan_id"], (row["subscription_id"], row["item_price_id"]))
+        own = (row["subscription_id"], row["item_price_id"])
+        item = adopted.get(row["account_plan_id"]) or made.get(row["code"]) or own
         yield StandingPlan(
             account_plan_id=row["account_plan_id"],
             subscription_id=item[0],

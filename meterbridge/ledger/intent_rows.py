@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, FromClause, Select, exists, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, func, select
 
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, intents
@@ -112,6 +112,18 @@ def open_rows(rx: Reader, kinds: Collection[str] | None = None, *, scope: str | 
     if scope is not None:
         conditions.append(intents.c.scope == scope)
     return _rows(rx, *conditions)
+
+
+def may_have_written(rx: Reader, kinds: Collection[str], seen: Horizon | None) -> list[IntentRow]:
+    """Rows of these kinds that may stand at the vendor although the reader of ``seen`` could not know of it.
+
+    In ``sending`` or ``unknown`` now, or concluded since the horizon was read.
+    """
+    conditions: list[ColumnElement[bool]] = [intents.c.state.in_(IN_FLIGHT_STATES)]
+    if seen is not None:
+        since = [intents.c.id > seen.last, *(intents.c.id.in_(some) for some in chunks(seen.open))]
+        conditions += [and_(intents.c.state.in_(CONCLUDED), one) for one in since]
+    return [row for one in conditions for row in _rows(rx, one, intents.c.kind.in_(kinds))]
 
 
 def refused_rows(rx: Reader, kinds: Collection[str] | None = None) -> list[IntentRow]:

@@ -26,6 +26,8 @@ class Reason:
     """What is known about a record that the sides disagree on; ``amount`` in minor units.
 
     The key is that of the decision: (bill,), (bill, subscription, …) or (subscription, item price, …).
+    ``may_stand`` are items (subscription, item price) that a write without a known outcome may have changed
+    already: whatever differs there is its doing until it was probed.
     """
 
     why: Why
@@ -34,6 +36,7 @@ class Reason:
     message: str
     amount: int | None = None
     currency: str | None = None
+    may_stand: frozenset[Key] = frozenset()
 
 
 def split_charges(
@@ -73,16 +76,20 @@ def _expected(reason: Reason) -> int:
 def split_items(
     differences: Iterable[Difference], reasons: Sequence[Reason]
 ) -> tuple[list[Difference], list[tuple[Difference, Reason]]]:
-    """Part the differences of account plans; a reason accounts for a missing one of its own item, or one it names."""
+    """Part the differences of account plans; a reason accounts for a missing one of its own item, or one it names.
+
+    One of a write that may have landed accounts for every difference of its items.
+    """
     by_item = {reason.key[:2]: reason for reason in reasons if len(reason.key) > 1}
     by_subscription = {reason.key[0]: reason for reason in reasons if len(reason.key) == 1}
+    flying = {item: reason for reason in reasons for item in reason.may_stand}
     drift: list[Difference] = []
     explained: list[tuple[Difference, Reason]] = []
     for one in differences:
-        known = None
-        if one.disagreement == "missing":
+        known = flying.get(one.key[:2])
+        if known is None and one.disagreement == "missing":
             known = by_item.get(one.key[:2]) or by_subscription.get(one.key[0])
-        elif one.disagreement == "extra":
+        elif known is None and one.disagreement == "extra":
             known = next((reason for reason in reasons if one.key[-1] in reason.message), None)
         if known is None:
             drift.append(one)

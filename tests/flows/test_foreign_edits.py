@@ -9,12 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.reconcile import reconcile
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.ledger import quarantine
 from meterbridge.sandbox import CHARGEBEE_API_KEY, Sandbox
 from meterbridge.settings import load_settings
 from tasks.report import RunReport
 from tasks.services import open_ledger
+from tests.flows.crash_ledgers import SqliteLedger
 
 PLAN = ["sub-single", "api-pro-EUR-Monthly", "1"]
 JANUARY = "2026-01-01T00:00:00"
@@ -153,3 +155,62 @@ def test_an_edit_that_a_person_accepted_is_told_no_more(sandbox: Sandbox) -> Non
     ledger.close()
     report = sync_subscriptions.fn(full=True)
     assert (told(report), report.exit_code, account_plan(sandbox)["endDate"]) == ([], 0, BY_HAND)
+
+
+class Killed(BaseException):
+    """The process ends between m3ter's commit and the ledger's: nobody catches it."""
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, method: str, path: str) -> None:
+    """A run that ends right after m3ter executed the first such request; its lease has run out since."""
+    original = httpx.HTTPTransport.handle_request
+
+    def harmed(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        answer = original(self, request)
+        if request.method == method and path in request.url.path:
+            raise Killed
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.HTTPTransport, "handle_request", harmed)
+        with pytest.raises(Killed):
+            sync_subscriptions.fn()
+    SqliteLedger(load_settings().home).expire_leases()
+
+
+def change(sandbox: Sandbox, path: str, **fields: str) -> None:
+    """One operation of Chargebee's, and an hour for the lists to show it."""
+    url = f"{sandbox.chargebee_url}/{path}"
+    httpx.post(url, data=fields, auth=(CHARGEBEE_API_KEY, "")).raise_for_status()
+    sandbox.world.advance(3_600)
+
+
+def item(item_price: str, quantity: int) -> dict[str, str]:
+    return {"subscription_items[item_price_id][0]": item_price, "subscription_items[quantity][0]": str(quantity)}
+
+
+UPDATE = "subscriptions/sub-single/update_for_items"
+
+
+@pytest.mark.parametrize(
+    ("mode", "path", "fields", "lost"),
+    [
+        pytest.param("report", UPDATE, item(PLAN[1], 3), "POST /replace", id="replaced"),
+        pytest.param("repair", UPDATE, item(PLAN[1], 3), "POST /replace", id="replaced-repair"),
+        pytest.param("report", UPDATE, item("support-EUR-Monthly", 1), "PUT /accountplans/", id="ended-for-another"),
+        pytest.param("report", UPDATE, item("support-EUR-Monthly", 1), "POST /accountplans", id="created"),
+        pytest.param("report", "customers/cust-single", {"company": "Another"}, "PUT /accounts/", id="renamed"),
+    ],
+)
+def test_a_write_of_our_own_whose_outcome_was_lost_is_no_edit(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mode: str, path: str, fields: dict[str, str], lost: str
+) -> None:
+    os.environ[REPAIR] = mode
+    change(sandbox, path, **fields)
+    killed_after(monkeypatch, *lost.split())
+    assert reconcile.fn().drift == []
+    after = sync_subscriptions.fn(full=True)
+    assert (told(after), after.exit_code) == ([], 0)
+    again = sync_subscriptions.fn(full=True)
+    assert (told(again), again.writes) == ([], 0)
+    assert reconcile.fn().drift == []

@@ -258,3 +258,7 @@ def test_what_another_run_wrote_since_the_ledger_was_read_is_left_out(ledger: Le
     assert (done.inserted, done.blocked) == (2, 1)
     with ledger.read() as rx:
         assert intents.keys_concluded_beyond(rx, seen, ("account",)) == {("open",), ("recorded meanwhile",)}
+        # Ready ones have not left yet: "done before" and "new".
+        gone = names(intents.may_have_written(rx, ("account",), seen))
+        assert sorted(gone) == ["open", "open still", "recorded meanwhile"]
+        assert names(intents.may_have_written(rx, ("account",), None)) == ["open still"]

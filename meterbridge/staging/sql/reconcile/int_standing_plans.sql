@@ -16,6 +16,7 @@ ours as (
 select
     p.id as account_plan_id,
     p.accountId as account_id,
+    p.code as code,
     coalesce(p.planId, '') as plan_id,
     p.startDate as start_at,
     p.endDate as end_at,
