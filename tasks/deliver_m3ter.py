@@ -282,15 +282,13 @@ def _end(tx: Writer, key: Key, end: str) -> None:
 
 
 def _remote(tx: Reader, kind: str, key: Key) -> str | None:
-    found = mappings.get(tx, kind, key)
-    return found.remote_id if found and found.active else None
+    return mappings.remote_ids(tx, [(kind, key)]).get((kind, key))
 
 
 def _resolver(tx: Writer, rows: Sequence[IntentRow]) -> dict[tuple[str, Key], str]:
     """Remote ids of everything that the rows refer to, read once for the chunk."""
     wanted = {ref for row in rows for ref in _references(row.payload)} | {(row.kind, row.key) for row in rows}
-    found = {(kind, key): _remote(tx, kind, key) for kind, key in wanted}
-    return {name: remote_id for name, remote_id in found.items() if remote_id is not None}
+    return mappings.remote_ids(tx, wanted)
 
 
 def _references(value: Any) -> Iterable[tuple[str, Key]]:

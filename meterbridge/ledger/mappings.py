@@ -14,7 +14,7 @@ from sqlalchemy import delete as delete_from
 
 from meterbridge.ledger.expressions import EpochNow, JsonText
 from meterbridge.ledger.schema import mappings
-from meterbridge.ledger.transaction import AnyRow, AnySelect, Reader, Writer, upsert
+from meterbridge.ledger.transaction import AnyRow, AnySelect, Reader, Writer, chunks, upsert
 from meterbridge.rules.keys import canonical, key_from_text, key_text
 from meterbridge.rules.records import Key
 
@@ -61,6 +61,22 @@ def get(rx: Reader, kind: str, key: Key) -> Mapping | None:
     """The mapping of a natural key, active or not."""
     row = rx.execute(_select().where(*_this(rx, kind, key))).one_or_none()
     return None if row is None else _mapping(row)
+
+
+def remote_ids(rx: Reader, wanted: Collection[tuple[str, Key]]) -> dict[tuple[str, Key], str]:
+    """Remote ids by kind and natural key; what has no active mapping is left out."""
+    found: dict[tuple[str, Key], str] = {}
+    for kind in {kind for kind, _ in wanted}:
+        keys = {key_text(key): key for each, key in wanted if each == kind}
+        for some in chunks(keys):
+            query = select(mappings.c.natural_key, mappings.c.remote_id).where(
+                mappings.c.connection == rx.connection,
+                mappings.c.kind == kind,
+                mappings.c.natural_key.in_(some),
+                mappings.c.active.is_(True),
+            )
+            found |= {(kind, keys[text]): remote_id for text, remote_id in rx.execute(query)}
+    return found
 
 
 def by_remote(rx: Reader, kind: str, remote_id: str) -> Mapping | None:

@@ -39,6 +39,7 @@ def calls_of_tasks(flow: Callable[[], object]) -> Counter[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("site", "batches"),
     [

@@ -122,6 +122,8 @@ def test_an_inactive_mapping_is_history_and_gives_way_to_an_active_one(ledger: L
         tx.commit()
     with ledger.read() as rx:
         assert [row.key for row in mappings.all(rx, "account", active_only=True)] == [("new",)]
+        wanted = [("account", ("old",)), ("account", ("new",)), ("charge", ("new",)), ("account", ("never",))]
+        assert mappings.remote_ids(rx, wanted) == {("account", ("new",)): "a-1"}
         assert [(row.key, row.active) for row in mappings.all(rx, "account")] == [(("new",), True), (("old",), False)]
         found = mappings.by_remote(rx, "account", "a-1")
     assert found is not None
