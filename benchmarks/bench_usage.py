@@ -161,12 +161,12 @@ def _in_turn(run: Run, given: UsageInput, rows: int) -> dict[str, float]:
     from meterbridge.staging.usage_file import usage_opened
     from tasks.deliver_usage import deliver_usage, ingesting
     from tasks.services import services
-    from tasks.usage_batches import Cutter
+    from tasks.usage_batches import cutter_of
 
     work = services(run.run_id)
     anew = [replace(given, mapping=given.mapping.model_copy(update={"name": f"bench{n}"})) for n in range(ROUNDS)]
     with usage_opened(run.path) as file:
-        bodies = [batch.body for batch in Cutter(work, anew[0], file).batches(0, PREBUILT_BODIES - 1)]
+        bodies = [batch.body for batch in cutter_of(work, anew[0], file).batches(0, PREBUILT_BODIES - 1)]
     prebuilt, delivered = [], []
     for each in anew:
         with ingesting(work) as client, ThreadPoolExecutor(work.settings.deliver_threads) as pool:

@@ -17,13 +17,13 @@ from meterbridge.staging.usage_file import UsageFile, usage_opened
 from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import AllowancePacer, Services, services
-from tasks.usage_batches import Batch, Cutter, cut_rows
+from tasks.usage_batches import Batch, cut_texts, cutter_of
 from tasks.usage_input import UsageInput
 from tasks.usage_progress import Meter
 
 logger = logging.getLogger(__name__)
 
-SLOTS_AT_ONCE = 96
+BATCHES_AT_ONCE = 96
 """Batches between two commits; no more than three such groups are held, so that memory stays flat."""
 
 TRIES = 3
@@ -106,11 +106,14 @@ class _Delivery:
         self.delivered = UsageDelivered()
 
     def all(self, pool: ThreadPoolExecutor, meter: Meter) -> None:
-        cutter = Cutter(self._work, self._given, self._file)
+        cutter = cutter_of(self._work, self._given, self._file)
         under_way: list[tuple[Batch, Future[int]]] = []
-        for group in _ahead(cutter.groups(SLOTS_AT_ONCE)):
+        skipped = 0
+        for group in _ahead(cutter.groups(BATCHES_AT_ONCE)):
             fresh = self._written_down(group)
-            meter.advance(sum(batch.count for batch in group) - sum(batch.count for batch in fresh))
+            skipped, before = cutter.skipped, skipped
+            known = sum(batch.count for batch in group) - sum(batch.count for batch in fresh)
+            meter.advance(known + skipped - before)
             started = [(batch, pool.submit(self._send, batch)) for batch in fresh]
             self._settle(under_way, meter)
             under_way = started
@@ -173,15 +176,18 @@ class _Delivery:
     def _halve(self, batch: Batch, refusal: RecordRefused, meter: Meter) -> None:
         """m3ter refuses a request whole: look for the measurement at fault, and send the others."""
         members = Numbers([batch.members]).within(batch.first, batch.last)
-        rows = [row for row in self._file.rendered(batch.first, batch.last) if row.number in members]
         with self._work.ledger.write() as tx:
             usage.mark_failed(tx, self._given.mapping.name, batch.hash)
             tx.commit()
         if batch.count == 1:
-            self.delivered.refused.append(Refusal(rows[0].number, rows[0].source_row, refusal.message))
+            row = self._file.source_row(batch.first)
+            self.delivered.refused.append(Refusal(batch.first, row, refusal.message))
             return
-        middle = len(rows) // 2
-        halves = [part for half in (rows[:middle], rows[middle:]) for part in cut_rows(batch.slot, half)]
+        halves: list[Batch] = []
+        for texts in self._file.sendable(batch.first, batch.last, sorted_rows=False):
+            places = [place for place, number in enumerate(texts.numbers) if number in members]
+            middle = len(places) // 2
+            halves += [*cut_texts(batch.slot, texts, places[:middle]), *cut_texts(batch.slot, texts, places[middle:])]
         fresh = self._written_down(halves)
         for half in fresh:
             future: Future[int] = Future()

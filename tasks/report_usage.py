@@ -42,7 +42,7 @@ class UsageReport(RunReport):
 def preview_usage(run: Run, count: int) -> list[str]:
     """The first measurements as they would be sent, as JSON."""
     with usage_opened(run.path) as file:
-        return [row.body for row in file.rendered(0, file.bounds()[1], limit=count)]
+        return file.first_sendable(count)
 
 
 def set_aside(given: UsageInput, preflight: Preflight, delivered: UsageDelivered | None) -> list[Quarantined]:

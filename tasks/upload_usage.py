@@ -19,7 +19,7 @@ from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.stage_usage import Preflight
-from tasks.usage_batches import Cutter
+from tasks.usage_batches import Cutter, cutter_of
 from tasks.usage_input import UsageInput, UsageRequest
 from tasks.usage_progress import Meter
 
@@ -59,7 +59,7 @@ def upload_usage(run: Run, given: UsageInput, sendable: int) -> UsageDelivered:
     work = services(run.run_id)
     delivered = UsageDelivered()
     with usage_opened(run.path) as file, Meter("usage to m3ter, as files", sendable) as meter:
-        cutter = Cutter(work, given, file)
+        cutter = cutter_of(work, given, file)
         for batch in _files(cutter, run):
             try:
                 if _through(work, run, given, file, batch):

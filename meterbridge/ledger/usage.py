@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import Column, ColumnElement, and_, select, update
 
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema import usage_batches, usage_inputs, usage_members
@@ -46,6 +46,7 @@ class UsageBatch:
 
 
 _COLUMNS = [usage_batches.c[field.name] for field in fields(UsageBatch) if field.name != "members"]
+_MEMBER_COLUMNS = [column for column in usage_members.columns if column.name != "connection"]
 
 
 def declare_input(tx: Writer, declared: UsageInput) -> bool:
@@ -67,12 +68,9 @@ def record_batches(tx: Writer, batches: Sequence[UsageBatch]) -> None:
     if not batches:
         return
     insert = insert_into(tx, usage_batches).values(updated_at=EpochNow())
-    rows = [{"connection": tx.connection, **asdict(batch)} for batch in batches]
-    members = [{name: row[name] for name in usage_members.c.keys()} for row in rows]  # noqa: SIM118 -- columns, not a dict
-    for row in rows:
-        del row["members"]
     keys = ["connection", "mapping", "batch_hash"]
-    tx.execute(insert.on_conflict_do_nothing(index_elements=keys), rows)
+    tx.execute(insert.on_conflict_do_nothing(index_elements=keys), [_row(tx, batch, _COLUMNS) for batch in batches])
+    members = [_row(tx, batch, _MEMBER_COLUMNS) for batch in batches]
     tx.execute(insert_into(tx, usage_members).on_conflict_do_nothing(index_elements=keys), members)
 
 
@@ -105,6 +103,11 @@ def known(rx: Reader, mapping: str, batch_hashes: Sequence[str]) -> dict[str, Us
     """Those of these batches that the ledger knows, of whatever input, by hash."""
     found = [_found(rx, mapping, usage_batches.c.batch_hash.in_(chunk)) for chunk in chunks(batch_hashes)]
     return {batch.batch_hash: batch for part in found for batch in part}
+
+
+def _row(tx: Writer, batch: UsageBatch, columns: Iterable[Column[Any]]) -> dict[str, object]:
+    # Not asdict, which copies every value: it took as long as writing them.
+    return {"connection": tx.connection} | {column.name: getattr(batch, column.name) for column in columns}
 
 
 def _found(rx: Reader, mapping: str, which: ColumnElement[bool]) -> list[UsageBatch]:

@@ -143,6 +143,15 @@ class Numbers:
             place += 1
         return found
 
+    def hold_all(self, first: int, last: int) -> bool:
+        """Whether every number from ``first`` to ``last``, inclusive, is in it.
+
+        >>> Numbers(["1-3", "4,9"]).hold_all(2, 4), Numbers(["1-3", "5"]).hold_all(2, 5)
+        (True, False)
+        """
+        place = bisect_left(self._lasts, last)
+        return place < len(self._firsts) and self._firsts[place] <= first
+
 
 def runs(text: str) -> list[tuple[int, int]]:
     """First and last number of each run that :func:`ranges` wrote."""

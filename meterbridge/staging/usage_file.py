@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
 from meterbridge.errors import RetriableError, SetupError
+from meterbridge.staging.arrow import Texts, texts
 from meterbridge.staging.database import statement
 from meterbridge.staging.usage_shape import FieldShape, MomentShape, UsageShape, literal
 from meterbridge.staging.usage_sql import BODY, CREATE_USAGE, land_meter, relation
@@ -49,30 +50,6 @@ REFERENCES = {
 }
 
 OfFile = TypeVar("OfFile", bound="UsageFile")
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """The measurements of one fixed range of source rows, as JSON objects joined by commas, in order.
-
-    ``members`` is None when the numbers from ``first`` to ``last`` are all there.
-    """
-
-    number: int
-    body: str
-    count: int
-    first: int
-    last: int
-    members: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One measurement as it is sent."""
-
-    number: int
-    source_row: int
-    body: str
 
 
 class UsageFile:
@@ -165,37 +142,35 @@ class UsageFile:
         return (0, -1) if low is None else (int(low), int(high))
 
     def read_in_turn(self) -> None:
-        """From here on each reader works alone, in the table's order, so that texts may be joined without sorting."""
+        """From here on each reader works alone, in the table's order, so that nothing need be sorted."""
         self._connection.execute("SET threads = 1")
-        self._holed = None
 
-    def slots(self, first: int, last: int, size: int, *, sorted_rows: bool) -> list[Slot]:
-        """The slots ``first`` to ``last`` (inclusive) of ``size`` measurement numbers each; empty ones are left out.
+    def sendable(self, first: int, last: int, *, sorted_rows: bool) -> Iterator[Texts]:
+        """The measurements with these numbers (inclusive) that may go, in order, each with a comma before it.
 
-        Rendered and joined by DuckDB, which holds no lock of Python's meanwhile. ``sorted_rows``: the table's
-        order is that of the numbers, as a single meter leaves it. Only after :meth:`read_in_turn`, which the first
-        call's ``size`` holds for.
+        ``sorted_rows``: the table's order is that of the numbers, as a single meter leaves it; only after
+        :meth:`read_in_turn`.
         """
-        span = {"low": first * size, "high": (last + 1) * size - 1}
+        low, high = int(first), int(last)
+        source = f"(select * from stg_usage where number between {low} and {high} and reason is null)"
+        rejects = f"(select number from chk_usage_rejects where number between {low} and {high})"
         with self._connection.cursor() as cursor:
-            if self._holed is None:
-                query = "select distinct number // $size from chk_usage_rejects"
-                self._holed = {row[0] for row in cursor.execute(query, {"size": size}).fetchall()}
-            some = not self._holed.isdisjoint(range(first, last + 1))
+            some = cursor.execute(f"select exists {rejects}").fetchall()[0][0]
+            without = f" anti join {rejects} using (number)" if some else ""
             order = "" if sorted_rows and not some else " order by number"
-            query = (
-                f"select number // $size as slot, string_agg({BODY}, ','{order}), count(*), min(number), max(number) "
-                f"from {_SENDABLE if some else _SOUND} group by slot order by slot"
-            )
-            found = [Slot(*row) for row in cursor.execute(query, span | {"size": size}).fetchall()]
-        return [slot if slot.last - slot.first + 1 == slot.count else self._with_members(slot) for slot in found]
+            yield from texts(cursor.sql(f"select number, {BODY} from {source}{without}{order}"))
 
-    def rendered(self, first: int, last: int, *, limit: int | None = None) -> list[Rendered]:
-        """The measurements with these numbers, one by one, at most ``limit``."""
-        query = f"select number, source_row, {BODY} from {_SENDABLE} order by number"
-        query += f" limit {int(limit)}" if limit is not None else ""
-        with self._connection.cursor() as cursor:
-            return [Rendered(*row) for row in cursor.execute(query, {"low": first, "high": last}).fetchall()]
+    def first_sendable(self, count: int) -> list[str]:
+        """The first measurements that may go, as JSON."""
+        query = (
+            f"select {BODY} from stg_usage anti join chk_usage_rejects using (number) where reason is null "
+            "order by number limit $count"
+        )
+        return [body.removeprefix(",") for (body,) in self._rows(query, {"count": count})]
+
+    def source_row(self, number: int) -> int:
+        """The source row of a measurement."""
+        return int(self.one(f"select source_row from stg_usage where number = {int(number)}")[0])
 
     def mark_resent(self, spans: Iterable[tuple[int, int]]) -> None:
         """These measurements (first and last number, inclusive) were sent more than once."""
@@ -239,13 +214,6 @@ class UsageFile:
         row = self._connection.execute(query).fetchone()
         assert row is not None
         return row
-
-    def _with_members(self, slot: Slot) -> Slot:
-        """The slot with the numbers that are in it."""
-        query = f"select number from {_SENDABLE} order by number"
-        with self._connection.cursor() as cursor:
-            numbers = cursor.execute(query, {"low": slot.first, "high": slot.last}).fetchall()
-        return replace(slot, members=tuple(row[0] for row in numbers))
 
     def _rows(self, query: str, parameters: object = None) -> Iterator[Any]:
         with self._connection.cursor() as cursor:
@@ -298,12 +266,6 @@ class UsageFile:
             "select -row_number() over (order by line), -line::BIGINT, 'unreadable_line', "
             "any_value('line ' || line || ': ' || error_message) from reject_errors group by file_id, line"
         )
-
-
-_SOUND = "(select * from stg_usage where number between $low and $high and reason is null)"
-_SENDABLE = (
-    f"{_SOUND} anti join (select number from chk_usage_rejects where number between $low and $high) using (number)"
-)
 
 
 @contextmanager

@@ -29,11 +29,11 @@ _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%gZ"
 
 BODY = (
-    f"""concat('{{"uid":"', uid, '","meter":', to_json(meter)::VARCHAR, ',"account":', to_json(account)::VARCHAR, """
-    f"""',"ts":"', strftime(ts, '{_FORMAT}'), """
-    f"""case when ets is null then '"' else concat('","ets":"', strftime(ets, '{_FORMAT}'), '"') end, fields, '}}')"""
+    f"""concat(',{{"uid":"', uid, '","meter":', to_json(meter)::VARCHAR, ',"account":', to_json(account)::VARCHAR, """
+    f"""',"ts":"', strftime(ts, '{_FORMAT}'), '"', ',"ets":"' || strftime(ets, '{_FORMAT}') || '"', fields, '}}')"""
 )
-"""A row of ``stg_usage`` as the JSON that is sent. One ``concat``: a chain of ``||`` takes twice as long."""
+"""A row of ``stg_usage`` as the JSON that is sent, a comma before it: rows in turn are a body but for its first
+character. One ``concat``, which passes over NULL; a chain of ``||``, or a ``case``, takes half as long again."""
 
 
 def relation(source: InputShape) -> str:

@@ -162,7 +162,7 @@ def test_a_dead_network_fails_the_run_and_the_next_one_completes_it(
     assert (usage.accepted(), report.quarantined) == (list(range(3_000)), [])
 
 
-@pytest.mark.parametrize("step", ["land", "judge", "slots"])
+@pytest.mark.parametrize("step", ["land", "judge", "sendable"])
 def test_a_full_disk_is_told_in_a_line_and_the_next_run_completes_the_input(
     usage: Usage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

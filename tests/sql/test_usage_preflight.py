@@ -64,6 +64,11 @@ def judged(file: UsageFile, wanted: UsageShape) -> list[tuple[int, str]]:
     return [(row[1][0], row[0]) for reason in [file.reasons()] for row in [(r[0], r[2]) for r in reason]]
 
 
+def numbers(file: UsageFile) -> list[int]:
+    """The numbers of the measurements that may go."""
+    return [number for texts in file.sendable(0, 10_000, sorted_rows=False) for number in texts.numbers]
+
+
 def as_csv(path: Path, rows: list[dict[str, str]]) -> Path:
     def quoted(text: str) -> str:
         return '"' + text.replace('"', '""') + '"' if text else ""
@@ -117,7 +122,7 @@ def test_a_malformed_row_has_its_reason_and_the_others_go(
     bad = SOUND | {"id": "e2"} | change
     path = as_csv(tmp_path / "usage.csv", [SOUND, bad, SOUND | {"id": "e3"}])
     assert judged(file, shape([path])) == [(2, reason)]
-    assert [row.source_row for row in file.rendered(0, 100)] == [1, 3]
+    assert numbers(file) == [0, 2]
 
 
 def test_at_least_twenty_kinds_are_told_apart() -> None:
@@ -143,7 +148,7 @@ def test_broken_csv_lines_are_named_by_their_line(file: UsageFile, tmp_path: Pat
     path.write_text("\n".join([*lines[:2], "api,acme", *lines[2:], lines[1] + ",more"]) + "\n", encoding="utf-8")
     assert judged(file, shape([path])) == [(-6, "unreadable_line")]
     assert file.reasons()[0][1:3] == (2, [-6, -3])
-    assert len(file.rendered(0, 100)) == 3
+    assert len(numbers(file)) == 3
 
 
 def test_broken_ndjson_lines_are_rejected_and_counted(file: UsageFile, tmp_path: Path) -> None:
@@ -151,14 +156,14 @@ def test_broken_ndjson_lines_are_rejected_and_counted(file: UsageFile, tmp_path:
     path.write_text(f"{json.dumps(SOUND)}\n{{broken\n\n[1]\n{json.dumps(SOUND | {'id': 'e2'})}\n", encoding="utf-8")
     assert judged(file, shape([path], "ndjson")) == [(2, "unreadable_line")]
     assert file.reasons()[0][1] == 2
-    assert len(file.rendered(0, 100)) == 2
+    assert len(numbers(file)) == 2
 
 
 def test_a_measurement_is_what_the_mapping_says(file: UsageFile, tmp_path: Path) -> None:
     quoted = SOUND | {"account": 'Zoë "Z"', "region": 'a\\b"c\n', "calls": "12345678901234567890.000000000000000001"}
     path = as_csv(tmp_path / "usage.csv", [quoted])
     assert judged(file, shape([path])) == []
-    body = file.rendered(0, 100)[0].body
+    (body,) = file.first_sendable(2)
     assert '"calls":12345678901234567890.000000000000000001,' in body
     assert json.loads(body) == {
         "uid": uid("calls", "api", 'Zoë "Z"', ["e1"]),
@@ -187,7 +192,7 @@ def test_timestamps_in_every_form_become_utc(
 ) -> None:
     path = as_csv(tmp_path / "usage.csv", [SOUND | {"ts": text, "ets": ""}])
     assert judged(file, replace(shape([path]), ts=moment, ets=None)) == []
-    assert json.loads(file.rendered(0, 100)[0].body)["ts"] == f"2026-03-16T{sent}Z"
+    assert json.loads(file.first_sendable(1)[0])["ts"] == f"2026-03-16T{sent}Z"
 
 
 def test_all_formats_make_the_same_measurements(file: UsageFile, tmp_path: Path) -> None:
@@ -202,23 +207,23 @@ def test_all_formats_make_the_same_measurements(file: UsageFile, tmp_path: Path)
     made = []
     for path, kind in ((plain, "csv"), (packed, "csv"), (lines, "ndjson"), (columns, "parquet")):
         assert judged(file, shape([path], kind)) == []  # type: ignore[arg-type]
-        made.append([slot.body for slot in file.slots(0, 9, 1_000, sorted_rows=False)])
+        made.append([json.loads(body) for body in file.first_sendable(9_999)])
     assert made[0] == made[1] == made[2] == made[3]
-    assert [len(json.loads(f"[{body}]")) for body in made[0]] == [1_000, 1_000, 500]
-    assert [json.loads(f"[{made[0][1]}]")[n]["measure"]["calls"] for n in (0, 999)] == [1_000, 1_999]
+    assert [row["measure"]["calls"] for row in made[0]] == list(range(2_500))
 
 
-def test_sorted_or_as_they_lie_the_slots_are_the_same(file: UsageFile, tmp_path: Path) -> None:
+def test_sorted_or_as_they_lie_the_measurements_are_the_same(file: UsageFile, tmp_path: Path) -> None:
     rows = [SOUND | {"id": f"e{n}", "calls": str(n)} for n in range(130_000)]
     assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)])) == []
     file.read_in_turn()
-    reads = [(first, first + 7) for first in range(0, 136, 8)]
-    plain = [slot for read in reads for slot in file.slots(*read, 1_000, sorted_rows=False)]
-    assert [slot for read in reads for slot in file.slots(*read, 1_000, sorted_rows=True)] == plain
-    assert [json.loads(f"[{slot.body}]")[7]["measure"]["calls"] for slot in plain] == list(range(7, 130_000, 1_000))
+    for first in range(0, 130_000, 50_000):
+        parts = [part for each in (True, False) for part in file.sendable(first, first + 49_999, sorted_rows=each)]
+        (as_they_lie, numbers), ordered = [(part.span(0, len(part.numbers)), list(part.numbers)) for part in parts]
+        assert (as_they_lie, numbers) == ordered
+        assert json.loads(parts[0].span(7, 8)[1:])["measure"]["calls"] == first + 7
 
 
-def test_a_slot_with_holes_names_its_members_in_order(file: UsageFile, tmp_path: Path) -> None:
+def test_what_is_rejected_is_left_out_in_order(file: UsageFile, tmp_path: Path) -> None:
     calls = {3: "none", 1_500: "1e400"}
     rows = [SOUND | {"id": f"e{n}", "calls": calls.get(n, str(n))} for n in range(3_000)]
     assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)])) == [
@@ -226,10 +231,9 @@ def test_a_slot_with_holes_names_its_members_in_order(file: UsageFile, tmp_path:
         (4, "number_unreadable"),
     ]
     file.read_in_turn()
-    slots = file.slots(0, 2, 1_000, sorted_rows=True)
-    assert [(slot.count, slot.members is None) for slot in slots] == [(999, False), (999, False), (1_000, True)]
-    assert [json.loads(f"[{slots[0].body}]")[n]["measure"]["calls"] for n in (2, 3, 998)] == [2, 4, 999]
-    assert slots[0].members == tuple(n for n in range(1_000) if n != 3)
+    (texts,) = file.sendable(0, 2_999, sorted_rows=True)
+    assert list(texts.numbers) == [n for n in range(3_000) if n not in (3, 1_500)]
+    assert [json.loads(texts.span(n, n + 1)[1:])["measure"]["calls"] for n in (2, 3, 998)] == [2, 4, 999]
 
 
 def test_files_are_read_in_turn_whatever_the_order_of_their_columns(file: UsageFile, tmp_path: Path) -> None:
@@ -239,7 +243,7 @@ def test_files_are_read_in_turn_whatever_the_order_of_their_columns(file: UsageF
     cells = SOUND | {"id": "e2"}
     second.write_text(",".join(turned) + "\n" + ",".join(cells[name] for name in turned) + "\n", encoding="utf-8")
     assert judged(file, shape([first, second])) == []
-    assert [json.loads(row.body)["uid"] for row in file.rendered(0, 9)] == [
+    assert [json.loads(body)["uid"] for body in file.first_sendable(9)] == [
         uid("calls", "api", "acme", ["e1"]),
         uid("calls", "api", "acme", ["e2"]),
     ]
@@ -249,9 +253,9 @@ def test_one_row_feeding_two_meters_makes_two_measurements(file: UsageFile, tmp_
     path = as_csv(tmp_path / "usage.csv", [SOUND, SOUND | {"id": "e2", "calls": "0"}])
     meters = (MeterShape("'a'", None, FIELDS[:1]), MeterShape("'b'", "calls <> '0'", FIELDS[1:2]))
     assert judged(file, replace(shape([path]), meters=meters)) == []
-    rows = file.rendered(0, 9)
-    assert [(row.number, json.loads(row.body)["meter"]) for row in rows] == [(0, "a"), (1, "b"), (2, "a")]
-    assert len({json.loads(row.body)["uid"] for row in rows}) == 3
+    sent = [json.loads(body) for body in file.first_sendable(9)]
+    assert (numbers(file), [row["meter"] for row in sent]) == ([0, 1, 2], ["a", "b", "a"])
+    assert len({row["uid"] for row in sent}) == 3
 
 
 def test_a_column_that_is_not_there_is_a_mistake_of_the_mapping(file: UsageFile, tmp_path: Path) -> None:
