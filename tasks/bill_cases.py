@@ -24,11 +24,6 @@ from meterbridge.rules.records import (
 from meterbridge.staging.moments import instant, moment, required
 
 
-def decide_row(row: Mapping[str, Any], policy: BillPolicy, now: datetime) -> list[Decision]:
-    """Decide one row of ``int_bills``."""
-    return decide_case(case_of(row, now), policy)
-
-
 def decide_case(case: BillCase, policy: BillPolicy) -> list[Decision]:
     """Decide one bill; one that m3ter no longer has is one, too."""
     return decide_vanished(case, policy) if case.bill.status == "DELETED" else decide_bill(case, policy)
@@ -55,6 +50,7 @@ def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:
         unproven_sets=_unproven(row, "charge_set"),
         unproven_charges=_unproven(row, "charge"),
         undone={u["subscription_id"]: frozenset(json.loads(u["lines"])) for u in row["undone"]},
+        netted=tuple(row["netted"]),
     )
 
 
@@ -158,6 +154,6 @@ def _standing(row: Mapping[str, Any]) -> StandingLine:
         transit_until=instant(None if row["transit_until"] is None else int(row["transit_until"])),
         adopted=row["adopted"] == "true",
         movable=row["movable"] != "false",
-        carried=row["carried"] == "true",
+        carried=row["carried"] is not None,
         bill_line_ids=tuple(json.loads(row["bill_line_ids"] or "[]")),
     )

@@ -1,4 +1,4 @@
-"""The m3ter mappings of charges: bill ↔ invoice once each, and each bill line ↔ its invoice line.
+"""The m3ter mappings of charges: bill ↔ invoice once each, each bill line ↔ its invoice line, and marks of netting.
 
 They follow the charges: new ones are made, those of lines that went are taken away,
 those of a draft that closed are pointed at its final invoice.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meterbridge.rules.keys import fingerprint
+from meterbridge.rules.recall import mark_of
 from meterbridge.rules.records import Action, Intent, Key, Ref
 
 
@@ -69,6 +70,42 @@ class Names:
             "externalId": invoice_line,
         }
 
+    def sides_of_netted(self, bill_id: str, mark: str) -> dict[str, Any] | None:
+        """A mark that a charge of the bill was lowered; None where the ledger alone may know."""
+        if not (self.bill and self.invoice_line):
+            return None
+        return {
+            "m3terEntity": self.bill,
+            "m3terId": bill_id,
+            "externalTable": self.invoice_line,
+            "externalId": mark,
+        }
+
+
+def netted_intents(
+    decided: Iterable[Intent], names: Names, *, known: Collection[Key], held: Iterable[tuple[Key, str]]
+) -> list[Intent]:
+    """The marks of lowered charges that m3ter lacks, and those of charges that are lowered no more.
+
+    ``held`` are the marks that follow from the ledger, each with its charge's key; ``known`` those that m3ter has.
+    """
+    found: dict[Key, Intent] = {}
+    charges = {one.key: one for one in decided if one.kind == "charge"}
+    wanted: dict[Key, Intent | None] = {
+        ("Netted", key[0], mark_of(key, part)): one
+        for key, one in charges.items()
+        for part in one.state.get("carried", ())
+    }
+    wanted |= {("Netted", key[0], mark): None for key, mark in held if key not in charges}
+    for key, charge in wanted.items():
+        if key not in known:
+            first: Action = "create" if charge is not None and charge.action != "adopt" else "adopt"
+            found |= {one.key: one for one in _mapping(key, names.sides_of_netted(*key[1:]), first, charge)}
+    for key in known:
+        if key[0] == "Netted" and key not in wanted:
+            found |= {one.key: one for one in _mapping(key, names.sides_of_netted(*key[1:]), "delete", None)}
+    return list(found.values())
+
 
 def mapping_intents(
     decided: Iterable[Intent],
@@ -93,7 +130,7 @@ def mapping_intents(
     pointed = {(one.held.key[0], one.invoice_id) for one in moved if _bill_key(one.held) in known}
     known = {*known, *(("Bill", *place) for place in pointed)}
     for charge in decided:
-        if charge.kind == "charge" and charge.action != "net":
+        if charge.kind == "charge" and charge.action != "net" and charge.payload["invoice_id"]:
             for intent in _of_charge(charge, names, known):
                 found[intent.key] = intent
     held = list(held)

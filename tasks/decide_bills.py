@@ -15,6 +15,7 @@ from meterbridge.rules.bills import BillPolicy
 from meterbridge.rules.carry import carry_over
 from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
 from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.recall import agree, lowered_charge
 from meterbridge.rules.records import (
     ChargeRule,
     Decision,
@@ -25,13 +26,14 @@ from meterbridge.rules.standing import UNBILLED
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import case_of, decide_case
 from tasks.change_set import ChangeSet, Tray, land, refused_before
-from tasks.charge_mappings import Held, Moved, Names, mapping_intents
+from tasks.charge_mappings import Held, Moved, Names, mapping_intents, netted_intents
 from tasks.engine import task
 from tasks.extract_bills import since
 from tasks.gate import hold_back
 from tasks.runs import Run
 from tasks.services import Services, services
 
+MARKED = "select key, carried from ref_charges where carried <> ''"
 KINDS = ("charge_removal", "charge", "charge_set", "credit", "external_mapping")
 
 
@@ -59,6 +61,7 @@ def decide_bills(run: Run) -> ChangeSet:
             case = case_of(row, now)
             decisions += decide_case(case, policy)
             ahead += deadlines(case, policy.auto_close_days)
+        decisions = agree(decisions)
         closings = {one.invoice_id: one.closes_at for one in ahead}
         for decision in by_risk(carry_over(decisions) if policy.negative_delta == "net" else decisions, closings):
             tray.put(decision)
@@ -123,6 +126,9 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
             moved.append(Moved(before, row["invoice_id"], row["line_id"]))
     placed = [one for one in tray.intents if not str(one.payload.get("invoice_id", "")).startswith(UNBILLED)]
     for intent in mapping_intents(placed, Names.of(names), known=known, held=held, moved=moved, bills=bills):
+        tray.put(intent)
+    marks = [(lowered_charge(key_from_text(row["key"])), row["carried"]) for row in file.rows(MARKED)]
+    for intent in netted_intents(tray.intents, Names.of(names), known=known, held=marks):
         tray.put(intent)
 
 

@@ -106,7 +106,12 @@ def _lines(desk: Desk, group: list[IntentRow], batch: Sequence[IntentRow]) -> No
 
 
 def _as_it_is(desk: Desk, invoice_id: str) -> Invoice | None:
-    """The invoice, read strongly; for what is to be taken over off the invoices, a list has to do."""
+    """The invoice, read strongly; for what is to be taken over off the invoices, a list has to do.
+
+    None also for a charge that was lowered to nothing: it stands on no invoice.
+    """
+    if not invoice_id:
+        return None
     if invoice_id.startswith(UNBILLED):
         return in_place_of_invoice(desk.work, invoice_id)
     return desk.work.chargebee.invoice_or_none(invoice_id)
@@ -180,7 +185,7 @@ def _supersede(desk: Desk, row: IntentRow) -> None:
 
 def _adopt(desk: Desk, row: IntentRow, invoice: Invoice | None) -> Invoice | None:
     line_id = row.payload["line_id"]
-    if invoice is None or not any(line.id == line_id for line in invoice.line_items):
+    if line_id and (invoice is None or not any(line.id == line_id for line in invoice.line_items)):
         raise RecordRefused("MB-LINE-CHANGED", f"line {line_id} is no longer on invoice {row.payload['invoice_id']}")
     with desk.work.ledger.write() as tx:
         done = apply(tx, desk, row, line_id, written=False)

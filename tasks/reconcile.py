@@ -226,13 +226,17 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     expected: list[Expected] = []
     reasons: list[Reason] = []
     claims = list(known.claims)
+    lowered: list[StandingCharge] = []
     currencies: dict[str, str] = {}
     seen: list[Bill] = []
     for row, case in _in_scope(file, policy, now):
         seen.append(case.bill)
         kept, why = sift(bill_cases.decide_case(case, policy), known)
         reasons += why
-        claims += [_claim(i.state, i.payload["line_id"]) for i in kept if isinstance(i, Intent) and i.action == "adopt"]
+        taken = [i for i in kept if isinstance(i, Intent) and i.action == "adopt"]
+        claims += [_claim(i.state, i.payload["line_id"]) for i in taken if i.payload["line_id"]]
+        parts = [part for i in taken for part in i.state.get("carried", ())]
+        lowered += [StandingCharge(row["id"], p["subscription_id"], p["amount"], row["currency"]) for p in parts]
         currencies[row["id"]] = row["currency"]
         if row["status"] != "DELETED":
             more = wanted_charges(case, policy, kept)
@@ -244,7 +248,7 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     left_out = {row["id"] for row in file.rows("select id from stg_bills")} - set(currencies)
     found = standing_charges(claims, expected, invoices, by_hand)
     standing = [one for one in found if one.bill_id not in left_out]
-    standing += _off_invoices(file, settled, currencies)
+    standing += [*_off_invoices(file, settled, currencies), *lowered]
     differences, totals = compare_bills(wanted, standing)
     drift, explained = split_charges(differences, reasons)
     portions = {(w.bill_id, w.subscription_id) for w in wanted} | {(s.bill_id, s.subscription_id) for s in standing}

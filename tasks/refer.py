@@ -12,6 +12,7 @@ from meterbridge.catalog import load_catalog
 from meterbridge.ledger import bills, intents, mappings
 from meterbridge.ledger.ledger import Reader, moment
 from meterbridge.rules.keys import canonical, key_text
+from meterbridge.rules.recall import carried_key, mark_of
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.runs import Run
@@ -135,7 +136,10 @@ COPIED = (
 
 
 def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
-    """Our lines, and beside each what it carries of other bills: counted for its own bill, against theirs."""
+    """Our lines, and beside each what it carries of other bills: counted for its own bill, against theirs.
+
+    ``carried`` is the mark that m3ter keeps of the lowering, empty where it counts against the other bill.
+    """
     for row in mappings.all(rx, "charge", active_only=True):
         carried = row.state.get("carried", ())
         line = {
@@ -146,12 +150,13 @@ def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
         }
         yield {**line, "movable": not carried}
         for number, part in enumerate(carried):
-            here: dict[str, Any] = {**line, "carried": True, "movable": False, "bill_line_ids": []}
-            name = canonical(["carried", key_text(row.key), number])
-            yield {**here, "key": key_text((row.key[0], row.key[1], name)), "amount": part["amount"]}
-            other = (part["bill_id"], part["subscription_id"])
-            theirs = {"bill_id": other[0], "subscription_id": other[1], "amount": -part["amount"]}
-            yield {**here, **theirs, "key": key_text((*other, name))}
+            here: dict[str, Any] = {**line, "movable": False, "adopted": None, "bill_line_ids": []}
+            key = carried_key(row.key, number)
+            yield {**here, "key": key_text(key), "amount": part["amount"], "carried": mark_of(row.key, part)}
+            if not part.get("alone"):
+                other = (part["bill_id"], part["subscription_id"])
+                theirs = {"bill_id": other[0], "subscription_id": other[1], "amount": -part["amount"]}
+                yield {**here, **theirs, "key": key_text((*other, key[2])), "carried": ""}
 
 
 def _credits(rx: Reader) -> Iterator[dict[str, Any]]:

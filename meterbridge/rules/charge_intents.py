@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from meterbridge.rules.charge_text import describe, describe_correction, name_ch
 from meterbridge.rules.keys import fingerprint, reference
 from meterbridge.rules.money import major_text
 from meterbridge.rules.portions import Wanted
-from meterbridge.rules.records import Bill, Intent, Invoice, Ref, StandingLine
+from meterbridge.rules.records import Bill, Intent, Invoice, Key, Ref, StandingLine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,8 +60,11 @@ def create_charge(
     )
 
 
-def adopt_charge(bill: Bill, adopted: Adopted, exponent: int) -> Intent:
-    """Take over a line that stands at Chargebee, at its own amount; nothing is written there."""
+def adopt_charge(bill: Bill, adopted: Adopted, exponent: int, *, carried: Sequence[Mapping[str, Any]] = ()) -> Intent:
+    """Take over a line that stands at Chargebee, at its own amount; nothing is written there.
+
+    ``carried`` is what it was lowered by for other bills.
+    """
     charge, line, invoice = adopted.target.charge, adopted.line, adopted.invoice
     facts = facts_of(bill, charge, line.amount)
     mark = reference(adopted.target.key)
@@ -83,8 +86,41 @@ def adopt_charge(bill: Bill, adopted: Adopted, exponent: int) -> Intent:
         fingerprint=fingerprint(facts),
         reason=f"{name_charge(charge)} {where}: {amount} stands already as line {line.id} of invoice {invoice.id}",
         scope=f"invoice:{invoice.id}",
-        state={**state_of(bill, charge, facts, mark), **_on(invoice), "line_id": line.id, "adopted": True},
+        state={
+            **state_of(bill, charge, facts, mark),
+            **_on(invoice),
+            "line_id": line.id,
+            "adopted": True,
+            **({"carried": list(carried)} if carried else {}),
+        },
         amount=line.amount,
+        currency=bill.currency,
+        source_version=bill.version,
+    )
+
+
+def adopt_netted(bill: Bill, key: Key, charge: Charge, *, carried: Sequence[Mapping[str, Any]]) -> Intent:
+    """Take over a charge that other bills' surplus had used up whole: it stands on no invoice."""
+    facts = facts_of(bill, charge, 0)
+    mark = reference(key)
+    bills = ", ".join(str(part["bill_id"]) for part in carried)
+    where = f"of bill {bill.id} for subscription {charge.subscription_id}"
+    return Intent(
+        kind="charge",
+        key=key,
+        action="adopt",
+        target="chargebee",
+        payload={**facts, **decided_on(bill), "invoice_id": "", "line_id": "", "line_ids": [], "reference": mark},
+        fingerprint=fingerprint([facts, list(carried)]),
+        reason=f"{name_charge(charge)} {where} was lowered to nothing by what was charged too much for bill {bills}",
+        scope=f"subscription:{charge.subscription_id}",
+        state={
+            **state_of(bill, charge, facts, mark),
+            "bill_line_ids": [],
+            "invoice_id": "",
+            "carried": list(carried),
+        },
+        amount=0,
         currency=bill.currency,
         source_version=bill.version,
     )

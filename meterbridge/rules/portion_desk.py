@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from meterbridge.rules.adoption import Adopted, Target, adopt
+from meterbridge.rules.adoption import Target, adopt
 from meterbridge.rules.bill_lines import in_arrears, service_period
 from meterbridge.rules.bill_policy import BillPolicy
-from meterbridge.rules.charge_intents import adopt_charge, create_charge, remove_charge
+from meterbridge.rules.charge_intents import create_charge, remove_charge
 from meterbridge.rules.charge_sets import Method, create_set
 from meterbridge.rules.credits import credit_of
 from meterbridge.rules.deadlines import closing
@@ -30,6 +30,7 @@ from meterbridge.rules.invoices import (
 )
 from meterbridge.rules.money import major_text
 from meterbridge.rules.portions import Portion
+from meterbridge.rules.recall import Recalled, recall
 from meterbridge.rules.records import (
     BillCase,
     Decision,
@@ -38,7 +39,6 @@ from meterbridge.rules.records import (
     Key,
     Quarantined,
     Ref,
-    StandingLine,
     SubscriptionFacts,
     Unchanged,
     Waiting,
@@ -64,7 +64,7 @@ class Desk:
         """Adoptions first, then what is to be done about the rest."""
         if portion.subscription_id in self.case.unproven_sets:
             return [self._unproven(portion, take_stock(self.case, portion.subscription_id))]
-        adopted: list[Adopted] = []
+        recalled: list[Recalled] = []
         # Lines beside what a person settled by hand are that person's, and what was undone is not looked for.
         owner = portion.subscription_id
         if not self.case.known and not self.case.settled.get(owner) and owner not in self.case.undone:
@@ -75,23 +75,10 @@ class Desk:
             if conflicts:
                 messages = "; ".join(conflict.message for conflict in conflicts)
                 return [self._quarantine(portion, conflicts[0].code, messages, portion.total)]
-        taken: list[Decision] = [adopt_charge(self.case.bill, one, self.exponent) for one in adopted]
-        stand = take_stock(self.case, portion.subscription_id, [self._taken_over(one) for one in adopted])
+            recalled = recall(self.case, targets, adopted, self.exponent)
+        taken: list[Decision] = [one.intent for one in recalled]
+        stand = take_stock(self.case, portion.subscription_id, [line for one in recalled for line in one.lines])
         return taken + self._rest(portion, stand, booked)
-
-    def _taken_over(self, one: Adopted) -> StandingLine:
-        charge, bill = one.target.charge, self.case.bill
-        return StandingLine(
-            key=one.target.key,
-            bill_id=bill.id,
-            subscription_id=charge.subscription_id,
-            invoice_id=one.invoice.id,
-            line_id=one.line.id,
-            amount=one.line.amount,
-            currency=bill.currency,
-            fingerprint="",
-            adopted=True,
-        )
 
     def _rest(self, portion: Portion, stand: Stand, booked: Counter[str]) -> list[Decision]:
         delta = portion.total - stand.total

@@ -344,13 +344,11 @@ class ChargeRule:
 class StandingLine:
     """A charge of ours that stands on an invoice, by the ledger; ``amount`` in minor units.
 
-    ``draft`` tells what is known of an invoice that went away as a draft: ``transit``
-    while its final invoice is searched for, ``lost`` when the search was given up,
-    ``ambiguous`` when several could be it (``candidates``), until ``transit_until``.
-    ``adopted`` lines were found, not sent: what else was done for their bill is not
-    known. A ``movable`` line may be taken off a pending invoice; one that was lowered by
-    another bill's surplus may not. ``carried`` is such a surplus: it stands as long as
-    the line that it lowered.
+    ``draft`` tells what is known of an invoice that went away as a draft: ``transit`` while its final invoice is
+    searched for, ``lost`` when the search was given up, ``ambiguous`` when several could be it (``candidates``).
+    ``adopted`` lines were found, not sent: what else was done for their bill is not known. A ``movable`` line may be
+    taken off a pending invoice; one that was lowered by another bill's surplus may not. ``carried`` is such a surplus:
+    it stands as long as the line that it lowered.
     """
 
     key: Key
@@ -377,11 +375,12 @@ class BillCase:
     ``invoices`` are the customer's and the invoice owner's: pending ones always;
     closed ones since the first service start too when ``known`` is False (the
     ledger has never seen the bill), so that lines already booked are adopted.
-    ``settled`` is what a person settled, in minor units by subscription id. ``mapped_invoice_lines`` maps m3ter
-    bill line ids to invoice line ids. ``owned_lines`` are the invoice lines that the ledger gives to other
-    bills: never adopted. ``waiting_since`` tells since when a subscription's portion waits for an invoice.
-    ``unproven_sets`` and ``unproven_charges`` are the subscriptions with a call for several lines, or for one, whose
-    answer never came. ``undone``: by subscription the lines that a person takes off; nothing is charged anew.
+    ``settled`` is what a person settled, in minor units by subscription id. ``mapped_invoice_lines`` maps m3ter bill
+    line ids to invoice line ids. ``owned_lines`` are invoice lines that the ledger gives to other bills: never adopted.
+    ``waiting_since`` tells since when a subscription's portion waits for an invoice. ``unproven_sets`` and
+    ``unproven_charges`` are the subscriptions with a call for several lines, or for one, whose answer never came.
+    ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``netted`` are m3ter's marks
+    of charges that were lowered for another bill.
     """
 
     bill: Bill
@@ -398,3 +397,4 @@ class BillCase:
     unproven_sets: frozenset[str] = frozenset()
     unproven_charges: frozenset[str] = frozenset()
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    netted: tuple[str, ...] = ()

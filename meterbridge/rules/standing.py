@@ -61,10 +61,10 @@ class Stand:
 
     @property
     def fixed(self) -> Mapping[Key, int]:
-        """What stands for good, by charge key; a line that is gone whole is not among it."""
+        """What stands for good, by charge key; a line that is gone whole is not among it, one lowered to nothing is."""
         amounts: Counter[Key] = Counter()
         for one in self.stood:
-            if one.place != "open" and one.amount:
+            if one.place != "open" and (one.amount or not one.line.line_id):
                 amounts[one.line.key] += one.amount
         return amounts
 

@@ -119,6 +119,11 @@ class BilledMonth:
         return sorted((row.state["invoice_id"], row.remote_id, row.state["amount"]) for row in rows)
 
 
+def lose_ledger():
+    for file in load_settings().home.glob("**/ledger.sqlite3*"):
+        file.unlink()
+
+
 def asides(report):
     """Code and amount of each portion that was set aside."""
     return sorted((row["code"], row.get("amount")) for row in report.quarantined if row["kind"] == "charge")

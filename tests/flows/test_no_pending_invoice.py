@@ -6,8 +6,7 @@ from flows.reconcile import reconcile
 from meterbridge.errors import RetriableError
 from meterbridge.sandbox.chargebee.invoice_rows import InvoiceDraft, new_invoice
 from meterbridge.sandbox.chargebee.renewals import charge_line
-from meterbridge.settings import load_settings
-from tests.flows.billed_month import BilledMonth, asides
+from tests.flows.billed_month import BilledMonth, asides, lose_ledger
 
 CREATE, UNBILLED = "create_for_charge_items_and_charges", "/unbilled_charges"
 PATHS = {"create": CREATE, "unbilled": UNBILLED}
@@ -62,11 +61,6 @@ def sweep(month):
             recurring=False,
         )
         return new_invoice(month.world, draft)
-
-
-def lose_ledger():
-    for file in load_settings().home.glob("**/ledger.sqlite3*"):
-        file.unlink()
 
 
 def test_create_makes_one_pending_invoice_with_all_lines_and_maps_it(open_sandbox):

@@ -4,7 +4,7 @@ import pytest
 
 from flows.reconcile import reconcile
 from meterbridge.sandbox.scenarios.month import use_and_bill
-from tests.flows.billed_month import BilledMonth, asides
+from tests.flows.billed_month import BilledMonth, asides, lose_ledger
 
 
 def too_much_in_april(open_sandbox, surplus, **more):
@@ -63,3 +63,24 @@ def test_a_bill_that_was_deleted_stays_set_aside_until_a_later_month_takes_it(op
     assert sum(month.ours()) == 9_700
     again = month.charge()
     assert (asides(again), again.waiting, again.intended) == ([], [], {})
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["both-bills-there", "the-other-one-deleted"])
+def test_a_lost_ledger_charges_nothing_of_it_again(open_sandbox, deleted):
+    month, may = too_much_in_april(open_sandbox, 5)
+    month.recalculate("2", "1", bill=may)
+    month.charge()
+    if deleted:
+        month.delete_bill()
+        month.charge()
+    before = month.ours()
+    asked = asides(month.charge())
+    lose_ledger()
+    month.world.log.clear()
+    again = month.charge()
+    assert (month.ours(), month.writes()) == (before, [])
+    if deleted:  # nobody knows any more what stands for a bill that m3ter has no more
+        assert asides(again) == []
+    else:
+        assert asides(again) == asides(month.charge()) == asked
+        assert reconcile.fn().differences == 0

@@ -235,10 +235,3 @@ def bridge_counts(bridge: Bridge) -> dict[str, int]:
         "open account plans of an item that has one": len(intervals) - len({name for name, _ in intervals}),
         "mappings that repeat another one": len(places) - len(set(places)),
     }
-
-
-def lowered_for_bills_that_are_gone(bridge: Bridge) -> int:
-    """Minor units that charges were lowered by for bills deleted in m3ter: only the ledger knows of these."""
-    bills_there = {row["id"] for row in bridge.world.m3ter.bills.rows()}
-    carried = (part for row in ledgered(bridge).charges for part in row.state.get("carried") or () if part is not True)
-    return sum(part["amount"] for part in carried if part["bill_id"] not in bills_there)

@@ -16,7 +16,7 @@ from typing import Any
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.clock import rfc3339
 from meterbridge.sandbox.scenarios import build
-from tests.histories.books import bridge_counts, complaints, lowered_for_bills_that_are_gone, plan_complaints
+from tests.histories.books import bridge_counts, complaints, lines_of_ours, plan_complaints
 from tests.histories.bridge import Bridge
 from tests.histories.life import DAY, Life
 from tests.histories.people import People
@@ -170,9 +170,9 @@ class History:
 
     def _forgetful(self, bridge: Bridge) -> None:
         """Without its ledger the bridge charges nothing twice and makes no twin."""
-        before, excused = bridge_counts(bridge), lowered_for_bills_that_are_gone(bridge)
+        before, stood = bridge_counts(bridge), set(lines_of_ours(bridge.world))
         bridge.lose_ledger()
-        self._say(bridge, f"the ledger is lost; {excused} minor units were lowered for bills that m3ter has no more")
+        self._say(bridge, "the ledger is lost")
         for _ in range(2):
             bridge.world.advance(BEYOND_HOLD_BACK)
             for flow in ("subscriptions", "bills"):
@@ -180,8 +180,10 @@ class History:
                 self._say(bridge, f"{flow} with a new ledger: {report.applied}, wrote {bridge.writes()}")
         after = bridge_counts(bridge)
         for name, count in after.items():
-            if count > before[name] + (excused if name == "minor units charged" else 0):
+            if count > before[name]:
                 self.wrong.append(f"a lost ledger: {before[name]} {name} became {count}")
+        if after["minor units charged"] > before["minor units charged"]:
+            self.wrong += [f"    new: {line}" for line in lines_of_ours(bridge.world) if line not in stood]
 
     def _say(self, bridge: Bridge, words: str) -> None:
         self.story.append(f"{rfc3339(bridge.world.clock.now_ms())[:16]} -- {words}")

@@ -23,9 +23,7 @@ facts as (
     left join stg_customers as c on c.id = s.customer_id
     left join items as i on i.subscription_id = s.id
 ),
-involved as (
-    select distinct d.bill_id, f from placed as d join facts as f on f.id = d.p.subscription_id
-),
+involved as (select distinct d.bill_id, f from placed as d join facts as f on f.id = d.p.subscription_id),
 subscriptions as (select bill_id, list(f order by f.id) as subscriptions from involved group by all),
 payers as (
     select bill_id, f.customer_id as customer_id from involved
@@ -33,8 +31,7 @@ payers as (
     select bill_id, f.invoice_owner_id from involved where f.invoice_owner_id is not null
 ),
 concerned as (
-    select y.bill_id, i.id as invoice_id
-    from payers as y join stg_invoices as i on i.customer_id = y.customer_id
+    select y.bill_id, i.id as invoice_id from payers as y join stg_invoices as i on i.customer_id = y.customer_id
     union
     select bill_id, invoice_id from ref_charges
 ),
@@ -44,8 +41,7 @@ invoices as (
 ),
 owned as (
     select y.bill_id, list(distinct r.line_id) as line_ids
-    from payers as y
-    join stg_invoices as i on i.customer_id = y.customer_id
+    from payers as y join stg_invoices as i on i.customer_id = y.customer_id
     join ref_charges as r on r.invoice_id = i.id and r.bill_id <> y.bill_id and r.carried is null
     group by all
 ),
@@ -57,14 +53,16 @@ unproven as (select bill_id, list(distinct r) as unproven from ref_unproven as r
 mapped as (
     select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
     from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all
+),
+netted as (
+    select m3terId as bill_id, list(distinct externalId order by externalId) as marks from raw_m3ter__external_mappings
+    where m3terEntity = 'Bill' and starts_with(externalId, 'netted:') group by all
 )
-select
-    b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
+select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
-    coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone,
-    coalesce(m.mapped, []) as mapped, k.bill_id is not null as known,
-    coalesce(o.line_ids, []) as owned_lines
+    coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone, coalesce(m.mapped, []) as mapped,
+    k.bill_id is not null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as netted
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.bill_id = b.id
@@ -77,4 +75,5 @@ left join portions as w on w.bill_id = b.id
 left join unproven as u on u.bill_id = b.id
 left join undone as z on z.bill_id = b.id
 left join mapped as m on m.bill_id = b.id
+left join netted as n on n.bill_id = b.id
 left join (select distinct bill_id from ref_charges) as k on k.bill_id = b.id

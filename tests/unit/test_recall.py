@@ -1,0 +1,126 @@
+"""A lost ledger learns from m3ter's marks which charges another bill's surplus has lowered, and does not send them."""
+
+from dataclasses import replace
+
+from meterbridge.rules.bills import decide_bill
+from meterbridge.rules.carry import carry_over
+from meterbridge.rules.keys import reference
+from meterbridge.rules.recall import agree, carried_key, lowered_charge, mark_of
+from meterbridge.rules.records import Intent, Quarantined, StandingLine
+from meterbridge.rules.standing import take_stock
+from tasks.charge_mappings import Names, mapping_intents, netted_intents
+from tests.unit.bill_world import bill, case, draft, line, policy, told
+from tests.unit.test_bills_adoption import booked
+
+NAMES = Names("Bill", "Invoice", "BillLineItem", "InvoiceLineItem")
+TEN = bill(line("l1", "10"))
+[PLAIN] = decide_bill(case(TEN), policy())
+
+
+def part(amount, source="old"):
+    return {"bill_id": source, "subscription_id": "sub1", "amount": amount}
+
+
+def lost(the_bill=TEN, *marks, lines=(), **changes):
+    """What is decided of a bill that the ledger does not know, with these marks and these lines on a paid invoice."""
+    invoices = (draft(1, *lines, id="INV-1", status="paid"), draft(1))
+    return decide_bill(case(the_bill, known=False, invoices=invoices, netted=marks, **changes), policy())
+
+
+def line_at(amount):
+    return booked("li1", amount, f"API [{reference(PLAIN.key)}]")
+
+
+def surplus(amount):
+    return Quarantined("charge", ("old", "sub1"), "MB-BILL-CHANGED", "why", -amount, "EUR", 3)
+
+
+def test_a_mark_tells_how_much_of_which_charge_for_which_bill():
+    assert mark_of(PLAIN.key, part(700)) == f"netted:700:{reference(PLAIN.key)}:old"
+
+
+def test_a_charge_that_was_lowered_to_nothing_is_not_sent_again():
+    decisions = lost(TEN, mark_of(PLAIN.key, part(1000)))
+    assert told(decisions) == [("adopt", "sub1", 0), ("unchanged", "sub1")]
+    assert decisions[0].key == PLAIN.key
+    assert decisions[0].state["carried"] == [part(1000)]
+
+
+def test_a_lowered_line_is_adopted_with_what_lowered_it():
+    decisions = lost(TEN, mark_of(PLAIN.key, part(100)), lines=[line_at(900)])
+    assert told(decisions) == [("adopt", "sub1", 900), ("unchanged", "sub1")]
+    assert decisions[0].state["carried"] == [part(100)]
+
+
+def test_what_is_missing_beside_a_lowered_charge_is_sent():
+    two = bill(line("l1", "10"), line("l2", "3", 2))
+    assert told(lost(two, mark_of(PLAIN.key, part(1000)))) == [("adopt", "sub1", 0), ("create", "sub1", 300)]
+
+
+def test_a_lowered_line_that_is_gone_is_told_and_not_sent():
+    decisions = lost(TEN, mark_of(PLAIN.key, part(100)), mapped_invoice_lines={"l1": "li-gone"})
+    assert told(decisions) == [("MB-LINE-CHANGED", "sub1", 1000)]
+
+
+def test_without_a_mark_all_is_as_before():
+    assert told(lost()) == [("create", "sub1", 1000)]
+    assert told(lost(TEN, mark_of(("bill1", "sub1", "other"), part(100)))) == [("create", "sub1", 1000)]
+
+
+def test_the_other_bill_rests_where_it_shows_the_surplus():
+    taken, rest = lost(TEN, mark_of(PLAIN.key, part(1000)))
+    assert told(agree([surplus(1000), taken, rest])) == [
+        ("unchanged", "sub1"),
+        ("adopt", "sub1", 0),
+        ("unchanged", "sub1"),
+    ]
+    left, one, _ = agree([surplus(1200), taken, rest])
+    assert (left.amount, one.state["carried"]) == (-200, [part(1000)])
+
+
+def test_what_the_other_bill_does_not_show_counts_at_this_bill_alone():
+    taken, rest = lost(TEN, mark_of(PLAIN.key, part(1000)))
+    for others in ([], [surplus(900)]):
+        *before, one, _ = agree([*others, taken, rest])
+        assert before == others
+        assert one.state["carried"] == [{**part(1000), "alone": True}]
+
+
+def test_a_charge_lowered_to_nothing_that_grows_sends_only_what_it_grew_by():
+    ours = StandingLine(PLAIN.key, "bill1", "sub1", "draft1", "", 0, "EUR", "", movable=False)
+    plus = replace(ours, key=("bill1", "sub1", "carried"), amount=1000, carried=True)
+    [grown] = decide_bill(case(bill(line("l1", "15")), standing=(ours, plus)), policy())
+    assert (grown.action, grown.amount) == ("create", 500)
+    assert grown.key != PLAIN.key
+    assert take_stock(case(TEN, standing=(ours, plus)), "sub1").total == 1000
+
+
+def lowered(by):
+    return [one for one in carry_over([replace(surplus(by), surplus=by), PLAIN]) if isinstance(one, Intent)]
+
+
+def marks(decided=(), known=(), held=()):
+    found = netted_intents(decided, NAMES, known=set(known), held=held)
+    return [(one.action, one.key, bool(one.depends_on)) for one in found]
+
+
+def test_marks_are_made_with_the_lowered_charge_and_go_with_it():
+    mark = mark_of(PLAIN.key, part(1000))
+    key = ("Netted", "bill1", mark)
+    assert marks(lowered(1000)) == [("create", key, True)]
+    assert marks(lowered(1000), known=[key]) == []
+    assert marks(held=[(PLAIN.key, mark)]) == [("adopt", key, False)]
+    assert marks(held=[(PLAIN.key, mark)], known=[key]) == []
+    assert marks(known=[key, ("Bill", "bill1", "draft1")]) == [("delete", key, False)]
+    assert marks([PLAIN], known=[key], held=[(PLAIN.key, mark)]) == [("delete", key, False)]
+    assert netted_intents(lowered(1000), Names.of({}), known=set(), held=()) == []
+
+
+def test_a_charge_recalled_from_its_mark_is_on_no_invoice_that_could_be_mapped():
+    decisions = lost(TEN, mark_of(PLAIN.key, part(1000)))
+    assert mapping_intents(decisions[:1], NAMES) == []
+    assert [one[0] for one in marks(decisions[:1])] == ["adopt"]
+
+
+def test_a_part_knows_its_charge():
+    assert lowered_charge(carried_key(PLAIN.key, 1)) == PLAIN.key
