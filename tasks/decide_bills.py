@@ -21,6 +21,7 @@ from meterbridge.rules.records import (
     Decision,
     Intent,
     Key,
+    Quarantined,
 )
 from meterbridge.rules.standing import UNBILLED
 from meterbridge.staging.database import Staging, opened
@@ -56,6 +57,8 @@ def decide_bills(run: Run) -> ChangeSet:
     ahead: list[Deadline] = []
     now = datetime.fromtimestamp(run.started_at, UTC)
     with opened(run.path) as file:
+        for bill_id, message in broken_bills(file):
+            tray.put(Quarantined("charge", (bill_id,), "MB-RECORD", message))
         for row in file.rows("select * from int_bills order by bill_date, id"):
             subjects.add(row["id"])
             case = case_of(row, now)
@@ -70,6 +73,12 @@ def decide_bills(run: Run) -> ChangeSet:
         change_set = land(file, tray, subjects, lambda decided: hold_back(work, file, decided))
         _land_mapped(file, tray.intents)
     return change_set
+
+
+def broken_bills(file: Staging) -> Iterator[tuple[str, str]]:
+    """Ids of bills that no rule can judge, with what to say of them; never a value."""
+    for row in file.rows("select * from chk_bills order by id"):
+        yield row["id"], f"bill {row['id']} comes without {row['problem']}, or with it in a wrong form"
 
 
 def policy_of(work: Services, first: date | None = None) -> BillPolicy:

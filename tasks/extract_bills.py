@@ -128,9 +128,10 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
     left_out = _left_out(work)
     for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
         listed.add(bill["id"])
-        if left_out(bill) or (bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first):
+        whole = _is_whole(bill)
+        if whole and (left_out(bill) or (bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first)):
             continue
-        if bill["id"] in again or _differs(bill, known.get(bill["id"])):
+        if not whole or bill["id"] in again or _differs(bill, known.get(bill["id"])):
             wanted.append(bill["id"])
     gone = [s for s in known.values() if s.bill_id not in listed]
     # One known to be deleted is decided again like any other while something of it is set aside or under way.
@@ -168,6 +169,16 @@ def _decided_again(rx: Reader) -> set[str]:
     return waiting | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
 
 
+def _is_whole(bill: Mapping[str, Any]) -> bool:
+    """Whether a listed bill tells enough to pass it over; one that does not is read by its id, and judged there."""
+    try:
+        date.fromisoformat(bill["billDate"])
+        int(bill["version"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return all(isinstance(bill.get(name), str) for name in ("status", "accountId"))
+
+
 def _differs(bill: Mapping[str, Any], known: bills.BillState | None) -> bool:
     if known is None:
         return str(bill["status"]) == "APPROVED"
@@ -180,7 +191,7 @@ def _would_charge(work: Services, window: date) -> str:
     count = 0
     for bill in work.m3ter.bills(bill_date_start=window, status="APPROVED", exclude_line_items=True):
         count += 1
-        sums[str(bill["currency"])] += Decimal(str(bill.get("billTotal") or "0"))
+        sums[str(bill.get("currency") or "without a currency")] += Decimal(str(bill.get("billTotal") or "0"))
     totals = ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(sums.items())) or "nothing"
     return f"no first bill date is set; {count} approved bills since {window.isoformat()} would be charged: {totals}"
 

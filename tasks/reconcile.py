@@ -218,13 +218,14 @@ def _standing_plans(file: Staging, adopted: Mapping[str, Key], made: Mapping[str
 
 def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     settled = list(file.rows("select * from ref_settled"))
+    broken = dict(decide_bills.broken_bills(file))
+    reasons = [Reason("quarantined", (bill_id,), "MB-RECORD", message) for bill_id, message in broken.items()]
     if not file.count("int_bills"):
-        return Compared(counts={"portions": 0})
+        return Compared(reasons=reasons, counts={"portions": 0})
     policy = decide_bills.policy_of(work)
     now = datetime.fromtimestamp(run.started_at, UTC)
     wanted: list[WantedCharge] = []
     expected: list[Expected] = []
-    reasons: list[Reason] = []
     claims = list(known.claims)
     lowered: list[StandingCharge] = []
     currencies: dict[str, str] = {}
@@ -245,7 +246,7 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
         key[:2] for kind, key, _ in known.dismissed if kind == "charge"
     }
     invoices = [bill_cases.invoice_of(row) for row in file.rows("select * from stg_invoices order by id")]
-    left_out = {row["id"] for row in file.rows("select id from stg_bills")} - set(currencies)
+    left_out = ({row["id"] for row in file.rows("select id from stg_bills")} - set(currencies)) | set(broken)
     found = standing_charges(claims, expected, invoices, by_hand)
     standing = [one for one in found if one.bill_id not in left_out]
     standing += [*_off_invoices(file, settled, currencies), *lowered]

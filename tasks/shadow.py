@@ -16,7 +16,7 @@ from meterbridge.rules.records import BillCase
 from meterbridge.rules.shadow import Compared, compare
 from meterbridge.staging.database import opened
 from tasks.bill_cases import case_of
-from tasks.decide_bills import policy_of
+from tasks.decide_bills import broken_bills, policy_of
 from tasks.engine import task
 from tasks.extract_bills import shadow_since
 from tasks.report_shadow import ShadowReport
@@ -33,9 +33,12 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
     policy = policy_of(work, shadow_since(work, run))
     now = datetime.fromtimestamp(run.started_at, UTC)
     reckoned: list[tuple[BillCase, list[Portion]]] = []
-    unreadable: list[dict[str, Any]] = []
     with opened(run.path) as file:
         file.clear("out_shadow")
+        unreadable: list[dict[str, Any]] = [
+            {"bill_id": bill_id, "currency": "", "code": "MB-RECORD", "message": message}
+            for bill_id, message in broken_bills(file)
+        ]
         if file.count("stg_bills"):
             for row in file.rows("select * from int_bills where status = 'APPROVED' order by bill_date, id"):
                 case = case_of(row, now)

@@ -197,7 +197,11 @@ class M3terClient:
         exclude_line_items: bool = True,
         include_bill_total: bool = True,
     ) -> Iterator[Record]:
-        """Bills with ``bill_date_start`` <= bill date < ``bill_date_end``, decimals as text."""
+        """Bills with ``bill_date_start`` <= bill date < ``bill_date_end``, decimals as text; each has an ``id``.
+
+        Raises:
+            RetriableError: MB-ANSWER for a row that cannot be named: nobody could set it aside.
+        """
         wanted = {
             "billDateStart": None if bill_date_start is None else bill_date_start.isoformat(),
             "billDateEnd": None if bill_date_end is None else bill_date_end.isoformat(),
@@ -206,11 +210,15 @@ class M3terClient:
             "excludeLineItems": "true" if exclude_line_items else None,
             "includeBillTotal": "true" if include_bill_total else None,
         }
-        return self._each("/bills", [(name, value) for name, value in wanted.items() if value is not None], exact=True)
+        asked = [(name, value) for name, value in wanted.items() if value is not None]
+        for bill in self._each("/bills", asked, exact=True):
+            if not isinstance(bill.get("id"), str):
+                raise unreadable("m3ter GET /bills: a bill has no id")
+            yield bill
 
     def bill(self, bill_id: str) -> Record:
         """One bill with all its lines, decimals as text; the lines are paged where m3ter leaves them out."""
-        bill = self.get(path("bills", bill_id), exact=True)
+        bill = self.get(path("bills", bill_id), exact=True) | {"id": bill_id}
         if not isinstance(bill.get("lineItems"), list):
             bill["lineItems"] = list(self._each(path("bills", bill_id, "lineitems"), exact=True))
         return bill

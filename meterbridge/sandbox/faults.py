@@ -18,11 +18,12 @@ HARMS = frozenset(
         "slow",  # waits `seconds`, then executes and answers
         "slow_after_commit",  # executes, then waits `seconds` before it answers
         "truncate",  # executed; half of the body, then the connection closes
+        "lose_field",  # executed; the answer lacks `field`, everywhere or only in the object whose id is `record`
         "stale_list",  # a list shows the world as it was `seconds` ago
     }
 )
 _MATCH_KEYS = frozenset({"vendor", "method", "path", "nth", "request"})
-_SPEC_KEYS = frozenset({"match", "harm", "times", "seconds", "retry_after", "committed"})
+_SPEC_KEYS = frozenset({"match", "harm", "times", "seconds", "retry_after", "committed", "field", "record"})
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Fault:
     seconds: float = 5.0
     retry_after: int = 1
     committed: bool = False
+    field: str = ""
+    record: str | None = None
     seen: int = 0
     hits: int = 0
 
@@ -62,6 +65,8 @@ class Fault:
             seconds=float(spec.get("seconds", 5)),
             retry_after=int(spec.get("retry_after", 1)),
             committed=bool(spec.get("committed", False)),
+            field=str(spec.get("field", "")),
+            record=spec.get("record"),
         )
 
     def strikes(self, number: int, vendor: str, method: str, path: str) -> bool:
@@ -81,6 +86,16 @@ class Fault:
 
     def as_json(self) -> dict[str, Any]:
         return {"harm": self.harm, "seen": self.seen, "hits": self.hits, "times": self.times}
+
+
+def without(body: Any, field: str, record: str | None) -> Any:
+    """The JSON value without that attribute; only inside the object of that id if one is named."""
+    if isinstance(body, list):
+        return [without(each, field, record) for each in body]
+    if not isinstance(body, dict):
+        return body
+    inside = None if body.get("id") == record else record
+    return {name: without(value, field, inside) for name, value in body.items() if inside is not None or name != field}
 
 
 @dataclass(slots=True)

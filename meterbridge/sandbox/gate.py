@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meterbridge.sandbox import control, exact_json
 from meterbridge.sandbox.chargebee import entry as chargebee
 from meterbridge.sandbox.chargebee.call import refusal
 from meterbridge.sandbox.chargebee.state import StoredAnswer
-from meterbridge.sandbox.faults import Fault
+from meterbridge.sandbox.faults import Fault, without
 from meterbridge.sandbox.m3ter import entry as m3ter
 from meterbridge.sandbox.m3ter import uploads
 from meterbridge.sandbox.protocol import Connection
@@ -95,6 +95,9 @@ class Gate:
             except Exception:  # noqa: BLE001 - a fault of the sandbox must be seen, not hang the client
                 _LOG.exception("the sandbox failed on a request", extra={"request": turn.logged.n})
                 reply = HttpReply(500, exact_json.dumps({"message": "the sandbox itself failed; see its log"}))
+        if turn.fault and turn.harm == "lose_field":
+            body = without(exact_json.loads(reply.body), turn.fault.field, turn.fault.record)
+            reply = replace(reply, body=exact_json.dumps(body))
         if turn.fault and turn.harm == "slow_after_commit":
             self._later(turn.fault.seconds, lambda: self._send(turn, reply))
         elif turn.harm in ("commit_then_drop", "error_after_commit", "html_503"):

@@ -42,8 +42,8 @@ def opening(home: Path) -> Iterator[OpenSandbox]:
     before = dict(os.environ)
     with ExitStack() as stack:
 
-        def start(scenario: str = "single", **more: str) -> Sandbox:
-            sandbox = stack.enter_context(Sandbox(build(scenario)))
+        def start(scenario: str = "single", *, subscriptions: int | None = None, **more: str) -> Sandbox:
+            sandbox = stack.enter_context(Sandbox(build(scenario, subscriptions=subscriptions)))
             use_environment(environment(sandbox, home, **more))
             return sandbox
 

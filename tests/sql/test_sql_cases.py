@@ -64,6 +64,7 @@ def test_every_table_with_a_decision_in_it_has_a_case() -> None:
         "int_earlier",
         "chk_missing",
         "stg_invoices",
+        "chk_bills",
         "stg_bill_lines",
         "int_placed_plans",
     }

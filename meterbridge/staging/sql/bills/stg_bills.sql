@@ -1,5 +1,5 @@
--- grain: one row per m3ter bill read in this run
--- reads: raw_m3ter__bills
+-- grain: one row per m3ter bill read in this run that a rule can judge
+-- reads: raw_m3ter__bills, chk_bills
 -- why: money stays text until Python reads it as Decimal; only counters and flags are typed
 create or replace table stg_bills as
 select
@@ -17,4 +17,5 @@ select
     dtLastModified as last_modified,
     billTotal as total
 from raw_m3ter__bills
+where id not in (select id from chk_bills)
 qualify row_number() over (partition by id order by try_cast(version as bigint) desc) = 1
