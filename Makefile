@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all drills histories demo bench lock clean runtime development
+.PHONY: help setup check test slow test-all drills histories demo bench lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -28,11 +28,13 @@ check: development ## ruff, mypy, import contracts, sizes, .sql headers, words, 
 test: development ## the tests that need no Prefect server and no minutes
 	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile
 
-test-all: development ## the tests that `make test` leaves out: whole runs, Prefect server, packaging; properties at length
+test-all: slow drills ## every test that `make test` leaves out
+
+slow: development ## of those the part for every change: whole runs, Prefect server, packaging; properties at length
 	$(BIN)/pytest -q --hypothesis-profile=thorough -n 2 tests/unit
 	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
 
-drills: development ## the longest ones: every harm at every request, kills under Prefect, a storm of 20,000 webhooks
+drills: development ## and the longest ones, half an hour: every harm at every request, kills under Prefect, a storm of 20,000 webhooks
 	$(BIN)/pytest -q -m drill
 
 SEEDS ?= 1-100

@@ -19,7 +19,7 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
 
 # `make test` tries few examples of each property, always the same ones, so that the unit tests stay below ten seconds;
-# `make test-all` tries many, new ones each time: pytest --hypothesis-profile=thorough tests/unit
+# `make slow` tries many, new ones each time: pytest --hypothesis-profile=thorough tests/unit
 _few = hypothesis.settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
