@@ -50,7 +50,7 @@ def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:
         unproven_sets=_unproven(row, "charge_set"),
         unproven_charges=_unproven(row, "charge"),
         undone={u["subscription_id"]: frozenset(json.loads(u["lines"])) for u in row["undone"]},
-        netted=tuple(row["netted"]),
+        marks=tuple(row["marks"]),
     )
 
 

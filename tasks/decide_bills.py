@@ -24,6 +24,7 @@ from meterbridge.rules.records import (
     Quarantined,
 )
 from meterbridge.rules.standing import UNBILLED
+from meterbridge.rules.unclaimed import Suspect, hold_suspects, suspects
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import case_of, decide_case
 from tasks.change_set import ChangeSet, Tray, land, refused_before
@@ -54,6 +55,7 @@ def decide_bills(run: Run) -> ChangeSet:
     tray = Tray(refused)
     subjects: set[str] = set()
     decisions: list[Decision] = []
+    beside: list[Suspect] = []
     ahead: list[Deadline] = []
     now = datetime.fromtimestamp(run.started_at, UTC)
     with opened(run.path) as file:
@@ -62,9 +64,11 @@ def decide_bills(run: Run) -> ChangeSet:
         for row in file.rows("select * from int_bills order by bill_date, id"):
             subjects.add(row["id"])
             case = case_of(row, now)
-            decisions += decide_case(case, policy)
+            decided = decide_case(case, policy)
+            decisions += decided
+            beside += suspects(case, decided, policy)
             ahead += deadlines(case, policy.auto_close_days)
-        decisions = agree(decisions)
+        decisions = agree(hold_suspects(decisions, beside))
         closings = {one.invoice_id: one.closes_at for one in ahead}
         for decision in by_risk(carry_over(decisions) if policy.negative_delta == "net" else decisions, closings):
             tray.put(decision)

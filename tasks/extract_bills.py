@@ -237,7 +237,7 @@ def find_placements(run: Run) -> int:
 def _land_bill_mappings(work: Services, file: Staging) -> None:
     new = _column(
         file,
-        "select id from stg_bills where status = 'APPROVED' and id not in (select bill_id from ref_charges) order by 1",
+        "select id from stg_bills where status = 'APPROVED' and id in (select id from int_new_bills) order by 1",
     )
     if len(new) <= FEW_BILLS:
         for bill_id in new:
@@ -316,7 +316,7 @@ def _land_unbilled(work: Services, file: Staging) -> int:
         file,
         "select distinct p.subscription_id from stg_bills as b left join stg_bill_lines as l on l.bill_id = b.id "
         "join int_placed_plans as p on p.account_id in (b.account_id, l.child_account_id) "
-        "where b.id not in (select bill_id from ref_charges) order by 1",
+        "where b.id in (select id from int_new_bills) order by 1",
     )
     return land_unbilled(work, file, subscriptions)
 
@@ -326,7 +326,7 @@ def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
     row = next(
         file.rows(
             "select epoch(min(l.service_start::timestamptz))::bigint as start from stg_bill_lines as l "
-            "where l.bill_id not in (select bill_id from ref_charges)"
+            "where l.bill_id in (select id from int_new_bills)"
         )
     )
     customers = _column(
@@ -336,7 +336,7 @@ def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
         "join int_placed_plans as p on p.account_id in (b.account_id, l.child_account_id) "
         "join stg_subscriptions as s on s.id = p.subscription_id "
         "left join stg_customers as c on c.id = s.customer_id "
-        "where b.id not in (select bill_id from ref_charges) order by 1",
+        "where b.id in (select id from int_new_bills) order by 1",
     )
     known = [customer for customer in customers if customer is not None]
     for start in range(0, len(known), IDS_PER_LIST):

@@ -42,7 +42,7 @@ CUSTOMER_CASES = Stage(
     ("ref_plan_targets", "int_subscriptions", "int_earlier", "int_families", "int_customers", "chk_foreign_edits"),
     "customers",
 )
-BILLS = Stage("bills", ("chk_bills", "stg_bills", "stg_bill_lines"), "bills")
+BILLS = Stage("bills", ("chk_bills", "stg_bills", "stg_bill_lines", "int_new_bills"), "bills")
 INVOICES = Stage("bills", ("stg_invoices",), "invoices")
 BILL_CASES = Stage("bills", ("int_placed_plans", "int_bills"), "bill cases")
 

@@ -67,9 +67,9 @@ class Desk:
         recalled: list[Recalled] = []
         # Lines beside what a person settled by hand are that person's, and what was undone is not looked for.
         owner = portion.subscription_id
-        if not self.case.known and not self.case.settled.get(owner) and owner not in self.case.undone:
-            stands = {line.key for line in self.case.standing}
-            targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted if one.key not in stands]
+        charged = owner in {line.subscription_id for line in self.case.standing}
+        if not (self.case.known or charged or self.case.settled.get(owner) or owner in self.case.undone):
+            targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted]
             targets += corrections_that_stand(self.case, portion)
             adopted, conflicts = adopt(self.case, targets)
             if conflicts:

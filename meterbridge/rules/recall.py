@@ -33,7 +33,9 @@ def mark_of(key: Key, part: Part) -> str:
 def parts_of(case: BillCase) -> dict[str, list[Part]]:
     """By a charge's reference what lowered it, from the bill's marks; a surplus is always of the same subscription."""
     found: dict[str, list[Part]] = defaultdict(list)
-    for mark in case.netted:
+    for mark in case.marks:
+        if not mark.startswith(NETTED):
+            continue
         amount, prefix, digits, bill_id = mark.removeprefix(NETTED).split(":", 3)
         found[f"{prefix}:{digits}"].append({"bill_id": bill_id, "amount": int(amount)})
     return found

@@ -379,8 +379,8 @@ class BillCase:
     line ids to invoice line ids. ``owned_lines`` are invoice lines that the ledger gives to other bills: never adopted.
     ``waiting_since`` tells since when a subscription's portion waits for an invoice. ``unproven_sets`` and
     ``unproven_charges`` are the subscriptions with a call for several lines, or for one, whose answer never came.
-    ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``netted`` are m3ter's marks
-    of charges that were lowered for another bill.
+    ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``marks``: what m3ter maps
+    the bill to, invoice ids and marks of charges that were lowered for another bill.
     """
 
     bill: Bill
@@ -397,4 +397,4 @@ class BillCase:
     unproven_sets: frozenset[str] = frozenset()
     unproven_charges: frozenset[str] = frozenset()
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    netted: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()

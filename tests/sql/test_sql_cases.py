@@ -67,5 +67,6 @@ def test_every_table_with_a_decision_in_it_has_a_case() -> None:
         "chk_bills",
         "stg_bill_lines",
         "int_placed_plans",
+        "int_new_bills",
     }
     assert needed <= covered

@@ -24,7 +24,7 @@ def part(amount, source="old"):
 def lost(the_bill=TEN, *marks, lines=(), **changes):
     """What is decided of a bill that the ledger does not know, with these marks and these lines on a paid invoice."""
     invoices = (draft(1, *lines, id="INV-1", status="paid"), draft(1))
-    return decide_bill(case(the_bill, known=False, invoices=invoices, netted=marks, **changes), policy())
+    return decide_bill(case(the_bill, known=False, invoices=invoices, marks=marks, **changes), policy())
 
 
 def line_at(amount):

@@ -1,6 +1,6 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
 -- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
---        stg_invoices, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions, ref_unproven, ref_undone
+--        stg_invoices, int_new_bills, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions, ref_unproven, ref_undone
 -- why: a bill is decided as a whole, on its customer's invoices; one without a charge in the ledger may have some at
 --      the vendor (a ledger lost, or restored from a backup), so its lines there are adopted first and on those that its lines stand on
 create or replace table int_bills as
@@ -54,15 +54,15 @@ mapped as (
     select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
     from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all
 ),
-netted as (
+marks as (
     select m3terId as bill_id, list(distinct externalId order by externalId) as marks from raw_m3ter__external_mappings
-    where m3terEntity = 'Bill' and starts_with(externalId, 'netted:') group by all
+    where m3terEntity = 'Bill' group by all
 )
 select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
     coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone, coalesce(m.mapped, []) as mapped,
-    k.bill_id is not null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as netted
+    k.id is null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as marks
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.bill_id = b.id
@@ -75,5 +75,5 @@ left join portions as w on w.bill_id = b.id
 left join unproven as u on u.bill_id = b.id
 left join undone as z on z.bill_id = b.id
 left join mapped as m on m.bill_id = b.id
-left join netted as n on n.bill_id = b.id
-left join (select distinct bill_id from ref_charges) as k on k.bill_id = b.id
+left join marks as n on n.bill_id = b.id
+left join int_new_bills as k on k.id = b.id
