@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.chargebee import requests
-from connectors.transport import Answer, Request, path
+from connectors.transport import path
 from meterbridge.clock import boottime
-from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
+from meterbridge.errors import RecordRefused, RetriableError
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.standing import UNBILLED
-from tasks.charges import RESEND_SECONDS
+from tasks.keyed_writes import answer, mark
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import SENDING_SHARE, Services
@@ -91,48 +91,30 @@ def _take_back(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> No
     if not marked:
         raise RetriableError("MB-HELD", f"the lease on removal {row.key} ran out before it was sent")
     try:
-        _answer(work, run, row, request)
+        answer(work, run, row, request, _name(row))
     except RecordRefused as refusal:
-        if refusal.code != "MB-INVOICE-CLOSED":
+        if refusal.status not in CLOSED:
             raise
     _apply(work, run, row, receipt, written=True)
 
 
 def _transmit(work: Services, run: Run, row: IntentRow, until: float) -> None:
     """Commit as ``sending``, send under the intent's own key, see that the lines are gone."""
-    request = requests.delete_line_items(row.payload["invoice_id"], row.payload["line_ids"])
-    with work.ledger.write() as tx:
-        if row.state == "ready":
-            marked = intents.mark_sending(tx, row.id, run.run_id, request.to_json(), {}, at=work.clock.epoch())
-        else:
-            request = Request.from_json(row.request) if row.request else request
-            marked = intents.reattempt(tx, row.id, run.run_id, at=work.clock.epoch())
-        tx.commit()
-    if not marked or boottime() > until:
-        raise RetriableError("MB-HELD", f"the lease on removal {row.key} ran out before it was sent")
-    answer = _answer(work, run, row, request)
-    invoice_id = row.payload["invoice_id"]
-    invoice = work.chargebee.invoice(invoice_id) if answer.replayed else work.chargebee.parse_invoice(answer)
+    invoice_id, name = row.payload["invoice_id"], _name(row)
+    request = mark(work, run, row, requests.delete_line_items(invoice_id, row.payload["line_ids"]), name)
+    if boottime() > until:
+        raise RetriableError("MB-HELD", f"the lease on {name} ran out before it was sent")
+    try:
+        made = answer(work, run, row, request, name)
+    except RecordRefused as refusal:
+        raise (_closed(row) if refusal.status in CLOSED else refusal) from refusal
+    invoice = work.chargebee.invoice(invoice_id) if made.replayed else work.chargebee.parse_invoice(made)
     if set(row.payload["line_ids"]) & {line.id for line in invoice.line_items}:
         raise RecordRefused("MB-CHARGE-WRONG", f"invoice {invoice_id}: line {row.key[-1]} is still there")
 
 
-def _answer(work: Services, run: Run, row: IntentRow, request: Request) -> Answer:
-    try:
-        until = boottime() + RESEND_SECONDS
-        return work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until)
-    except OutcomeUnknown as lost:
-        with work.ledger.write() as tx:
-            intents.unknown(tx, row.id, run.run_id, lost.message)
-            tx.commit()
-        raise RetriableError("MB-OUTCOME-UNKNOWN", f"removal {row.key}: {lost.message}") from lost
-    except RecordRefused as refusal:
-        raise (_closed(row) if refusal.status in CLOSED else refusal) from refusal
-    except MeterbridgeError:  # nothing was executed: throttled, or never reached
-        with work.ledger.write() as tx:
-            intents.unsent(tx, row.id, run.run_id)
-            tx.commit()
-        raise
+def _name(row: IntentRow) -> str:
+    return f"removal {row.key}"
 
 
 def _apply(work: Services, run: Run, row: IntentRow, receipt: Receipt, *, written: bool) -> None:

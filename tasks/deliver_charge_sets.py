@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.chargebee import requests
-from connectors.transport import Answer, Request
-from meterbridge.clock import boottime
-from meterbridge.errors import BrokenInvariant, MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
+from connectors.transport import Request
+from meterbridge.errors import BrokenInvariant, OutcomeUnknown, RecordRefused, RetriableError
 from meterbridge.ledger import facts, intents
 from meterbridge.ledger.intents import IntentRow
 from tasks.charge_corrections import still_decided
@@ -22,6 +21,7 @@ from tasks.charge_desk import Desk
 from tasks.charge_sets import Landed, answered, book, look, waiting_ids
 from tasks.charges import RESEND_SECONDS
 from tasks.deliver_credits import LOOKS_APART_SECONDS
+from tasks.keyed_writes import answer, unknown
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import Services
@@ -123,27 +123,12 @@ def _again(desk: Desk, row: IntentRow, *, at: float | None) -> Landed:
 
 
 def _transmit(desk: Desk, row: IntentRow, request: Request, stood: Sequence[str]) -> Landed:
-    work = desk.work
+    name = f"charges of {row.key[:2]}"
+    made = answer(desk.work, desk.run, row, request, name)
     try:
-        answer = _answer(work, row, request)
-        return answered(work, row, answer, stood)
+        return answered(desk.work, row, made, stood)
     except OutcomeUnknown as lost:
-        with work.ledger.write() as tx:
-            intents.unknown(tx, row.id, desk.run.run_id, lost.message)
-            tx.commit()
-        raise RetriableError("MB-OUTCOME-UNKNOWN", f"charges of {row.key[:2]}: {lost.message}") from lost
-    except RecordRefused:
-        raise
-    except MeterbridgeError:  # nothing was executed: throttled, or never reached
-        with work.ledger.write() as tx:
-            intents.unsent(tx, row.id, desk.run.run_id)
-            tx.commit()
-        raise
-
-
-def _answer(work: Services, row: IntentRow, request: Request) -> Answer:
-    until = boottime() + RESEND_SECONDS
-    return work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until)
+        raise unknown(desk.work, desk.run, row, lost, name) from lost
 
 
 def render(payload: Mapping[str, Any]) -> Request:

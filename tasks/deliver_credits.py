@@ -8,12 +8,12 @@ from typing import Any
 
 from connectors.chargebee import requests
 from connectors.transport import Request
-from meterbridge.clock import boottime
-from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
+from meterbridge.errors import RecordRefused
 from meterbridge.ledger import facts, intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from tasks.charge_corrections import still_decided
 from tasks.charges import RESEND_SECONDS
+from tasks.keyed_writes import answer, mark
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import Services
@@ -56,7 +56,9 @@ def _give(work: Services, run: Run, row: IntentRow, receipt: Receipt) -> None:
                 tx.commit()
             receipt.concluded += 1
         elif row.state == "ready" or _may_resend(work, row):
-            _apply(work, run, row, receipt, _transmit(work, run, row), written=True)
+            name = f"credit {row.key}"
+            sent = answer(work, run, row, mark(work, run, row, render(row), name), name)
+            _apply(work, run, row, receipt, _checked(row, sent.json()), written=True)
         else:
             with work.ledger.write() as tx:
                 intents.unknown(tx, row.id, run.run_id, "looked for again later")
@@ -89,34 +91,6 @@ def _may_resend(work: Services, row: IntentRow) -> bool:
             facts.put(tx, f"looked:{row.id}", str(now))
         tx.commit()
     return first is not None and now - float(first) >= LOOKS_APART_SECONDS
-
-
-def _transmit(work: Services, run: Run, row: IntentRow) -> str:
-    request = Request.from_json(row.request) if row.request else render(row)
-    with work.ledger.write() as tx:
-        if row.state == "ready":
-            marked = intents.mark_sending(tx, row.id, run.run_id, request.to_json(), {}, at=work.clock.epoch())
-        else:
-            marked = intents.reattempt(tx, row.id, run.run_id, at=work.clock.epoch())
-        tx.commit()
-    if not marked:
-        raise RetriableError("MB-HELD", f"the lease on credit {row.key} ran out before it was sent")
-    try:
-        until = boottime() + RESEND_SECONDS
-        answer = work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until)
-    except OutcomeUnknown as lost:
-        with work.ledger.write() as tx:
-            intents.unknown(tx, row.id, run.run_id, lost.message)
-            tx.commit()
-        raise RetriableError("MB-OUTCOME-UNKNOWN", f"credit {row.key}: {lost.message}") from lost
-    except RecordRefused:
-        raise
-    except MeterbridgeError:  # nothing was executed: throttled, or never reached
-        with work.ledger.write() as tx:
-            intents.unsent(tx, row.id, run.run_id)
-            tx.commit()
-        raise
-    return _checked(row, answer.json())
 
 
 def _checked(row: IntentRow, body: Any) -> str:

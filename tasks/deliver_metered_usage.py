@@ -11,11 +11,11 @@ from typing import Any
 from connectors.chargebee import requests
 from connectors.transport import Request
 from meterbridge.clock import boottime
-from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
+from meterbridge.errors import RecordRefused, RetriableError
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
-from tasks.charges import RESEND_SECONDS
+from tasks.keyed_writes import answer, mark
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import SENDING_SHARE, Services
@@ -117,31 +117,9 @@ class _Desk:
         return self._work.chargebee.usage_or_none(row.payload["subscription_id"], row.payload["usage_id"])
 
     def _transmit(self, row: IntentRow) -> dict[str, Any] | None:
-        work, run = self._work, self._run
-        request = Request.from_json(row.request) if row.request else render(row)
-        with work.ledger.write() as tx:
-            if row.state == "ready":
-                marked = intents.mark_sending(tx, row.id, run.run_id, request.to_json(), {}, at=work.clock.epoch())
-            else:
-                marked = intents.reattempt(tx, row.id, run.run_id, at=work.clock.epoch())
-            tx.commit()
-        if not marked:
-            raise RetriableError("MB-HELD", f"the lease on usage {row.key} ran out before it was sent")
-        try:
-            until = boottime() + RESEND_SECONDS
-            body = work.chargebee.send(request, idempotency_key=row.idempotency_key, resend_until=until).json()
-        except OutcomeUnknown as lost:
-            with work.ledger.write() as tx:
-                intents.unknown(tx, row.id, run.run_id, lost.message)
-                tx.commit()
-            raise RetriableError("MB-OUTCOME-UNKNOWN", f"usage {row.key}: {lost.message}") from lost
-        except RecordRefused:
-            raise
-        except MeterbridgeError:  # nothing was executed: throttled, or never reached
-            with work.ledger.write() as tx:
-                intents.unsent(tx, row.id, run.run_id)
-                tx.commit()
-            raise
+        name = f"usage {row.key}"
+        sent = answer(self._work, self._run, row, mark(self._work, self._run, row, render(row), name), name)
+        body = sent.json()
         made = body.get("usage") if isinstance(body, dict) else None
         return made if isinstance(made, dict) else None
 

@@ -3,9 +3,11 @@
 import json
 from decimal import Decimal
 
+from sqlalchemy import select
+
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
-from meterbridge.ledger import mappings
+from meterbridge.ledger import mappings, schema
 from meterbridge.sandbox.chargebee.invoice_rows import close_draft, with_totals
 from meterbridge.sandbox.clock import rfc3339
 from meterbridge.sandbox.scenarios.month import use_and_bill
@@ -109,6 +111,14 @@ class BilledMonth:
         return [e for e in self.world.log if e.vendor == "chargebee" and e.method == "POST"]
 
     # --- the ledger
+
+    def open_intents(self):
+        """(kind, state) of what the ledger has not closed."""
+        ledger = open_ledger(load_settings())
+        with ledger.read() as rx:
+            rows = rx.execute(select(schema.intents.c.kind, schema.intents.c.state)).all()
+        ledger.close()
+        return [tuple(row) for row in rows if row.state in ("proposed", "ready", "sending", "unknown")]
 
     def charges(self):
         """The ledger's charges: (invoice, line, amount)."""

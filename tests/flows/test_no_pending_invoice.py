@@ -122,6 +122,26 @@ def test_a_lost_answer_books_once_however_late_the_rerun(open_sandbox, way, harm
         assert (reports[0].held, reports[0].exit_code) == (1, 3)  # two looks apart from each other come first
 
 
+@pytest.mark.parametrize(
+    ("harms", "state"),
+    [
+        pytest.param([("POST", "status_429", -1)], "ready", id="nothing-was-executed"),
+        pytest.param([("POST", "commit_then_drop", -1)], "unknown", id="no-answer"),
+        pytest.param([("POST", "commit_then_drop", 1), ("GET", "html_503", -1)], "sending", id="answered-but-unread"),
+    ],
+)
+def test_a_write_that_failed_is_sent_anew_only_if_nothing_was_executed(open_sandbox, harms, state):
+    month = without_draft(open_sandbox, "create")
+    paths = {"POST": PATHS["create"], "GET": r"^/api/v2/invoices/[^/]+$"}
+    for method, harm, times in harms:
+        spec = {"match": {"path": paths[method], "method": method}, "harm": harm, "times": times}
+        month.world.faults.add([spec])
+    with pytest.raises(RetriableError):
+        month.charge()
+    assert month.open_intents() == [("charge_set", state)]
+    assert standing(month) == (0 if state == "ready" else month.total())
+
+
 @WAYS
 def test_while_the_lists_do_not_show_it_nothing_is_sent_again(open_sandbox, way):
     month = without_draft(open_sandbox, way)
