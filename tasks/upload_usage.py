@@ -108,8 +108,7 @@ def _through(work: Services, run: Run, given: UsageInput, file: UsageFile, batch
     if job is None or job.status in ("notUploaded", "failed"):
         if job_id is not None:
             file.mark_resent(runs(batch.members))
-        job_id = _uploaded(work, given, batch)
-        job = _ended(work, job_id, batch.count)
+        job_id, job = _uploaded(work, given, file, batch)
     if job is None or job.status != "succeeded":
         raise RetriableError("MB-UNAVAILABLE", f"m3ter's upload job {job_id} did not succeed; it is sent again")
     with work.ledger.write() as tx:
@@ -120,14 +119,27 @@ def _through(work: Services, run: Run, given: UsageInput, file: UsageFile, batch
     return True
 
 
-def _uploaded(work: Services, given: UsageInput, batch: FileBatch) -> str:
-    """Upload the file within its URL's minute; the job is written down before the first byte leaves."""
-    target = upload_url(work.m3ter, f"{given.mapping.name[:40]}-{batch.hash}.json", batch.path.stat().st_size)
-    with work.ledger.write() as tx:
-        usage.note_job(tx, given.mapping.name, batch.hash, target.job_id)
-        tx.commit()
-    upload(target, batch.path)
-    return target.job_id
+def _uploaded(work: Services, given: UsageInput, file: UsageFile, batch: FileBatch) -> tuple[str, UploadJob | None]:
+    """Upload the file and watch its job; a file that did not get there within its URL's minute gets another URL, once.
+
+    Each job is written down before the first byte leaves.
+    """
+    name = given.mapping.name
+    for last in (False, True):
+        target = upload_url(work.m3ter, f"{name[:40]}-{batch.hash}.json", batch.path.stat().st_size)
+        with work.ledger.write() as tx:
+            usage.note_job(tx, name, batch.hash, target.job_id)
+            tx.commit()
+        try:
+            upload(target, batch.path)
+        except RetriableError:
+            if last:
+                raise
+        job = _ended(work, target.job_id, batch.count)
+        if last or job is None or job.status != "notUploaded":
+            return target.job_id, job
+        file.mark_resent(runs(batch.members))
+    raise AssertionError("unreachable")
 
 
 def _ended(work: Services, job_id: str, count: int) -> UploadJob | None:

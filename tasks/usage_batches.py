@@ -27,7 +27,7 @@ FIELD_BYTES = 256
 FRAME_BYTES = 300
 """A field's text, and what is around the fields, at their longest."""
 
-GROUP_BYTES = 16_000_000
+GROUP_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class Cutter:
     def __init__(self, knew: Sequence[usage.UsageBatch], mapping: UsageMapping, file: UsageFile) -> None:
         self._file = file
         self._sorted = len(mapping.meters) == 1
-        file.read_in_turn()
         self._sent = Numbers(batch.members for batch in knew if batch.state == "sent")
         self.size, self._slot_bytes = slot_size(len(mapping.meters), mapping.widest())
         self._most_slots = max(1, min(MOST_SLOTS_PER_READ, MOST_READ_BYTES // self._slot_bytes))
+        file.read_in_turn(self._slot_bytes // self.size)
         self._last = file.bounds()[1]
         self.last_slot = self._last // self.size
         self.skipped = 0

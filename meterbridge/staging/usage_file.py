@@ -20,10 +20,17 @@ from meterbridge.staging.database import statement
 from meterbridge.staging.usage_shape import FieldShape, MomentShape, UsageShape, literal
 from meterbridge.staging.usage_sql import BODY, CREATE_USAGE, land_meter, relation
 
-MEMORY = "140MB"
+MEMORY = "100MB"
 """One million rows fill it, so that ten million take no more; what is beyond lies in the file or is spilled."""
 
-ROWS_PER_PART = 2_000_000
+WIDE_MEMORY = "400MB"
+"""For rows of many long texts, of which DuckDB holds thousands at once; taken only when the other was too little."""
+
+READING_BYTES = 32_000_000
+ROWS_UNDER_WAY = 16_384
+"""Sending reads the table from its beginning to its end and keeps nothing: blocks, and some vectors of 2,048 rows."""
+
+ROWS_PER_PART = 1_000_000
 SLOT_MEASUREMENTS = 1_000
 _NUMBERS = (
     "TINYINT",
@@ -48,6 +55,9 @@ REFERENCES = {
     "ref_usage_items": ("item_price_id", "calculation"),
     "ref_usage_held": ("subscription_id", "item_price_id"),
 }
+
+_OF_THE_FILE = (duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
+"""What is the staging file's own trouble: memory, and a full disk when it is seen at a commit."""
 
 OfFile = TypeVar("OfFile", bound="UsageFile")
 
@@ -81,6 +91,16 @@ class UsageFile:
         Raises:
             SetupError: MB-USAGE-INPUT or MB-USAGE-MAPPING, the input cannot be read so, or has no such column.
         """
+        try:
+            self._land(shape)
+        except duckdb.OutOfMemoryException:
+            self._connection.execute(f"SET threads = 1; SET memory_limit = '{WIDE_MEMORY}'")
+            self._land(shape)
+        rows = self.one("select count(distinct source_row), count(*) from stg_usage") if len(shape.meters) > 1 else None
+        total = self.one("select count(*) from stg_usage")[0]
+        return (rows[0] if rows else total), total
+
+    def _land(self, shape: UsageShape) -> None:
         self._connection.execute(CREATE_USAGE)
         self._connection.execute("create or replace table out_usage_resent (first BIGINT, last BIGINT)")
         for table in ("reject_errors", "reject_scans"):
@@ -90,13 +110,14 @@ class UsageFile:
             for place in range(len(shape.meters)):
                 self._connection.execute(land_meter(native, place))
             self._land_broken_lines()
+        except _OF_THE_FILE:
+            raise
         except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as failure:
             raise SetupError("MB-USAGE-MAPPING", f"{shape.name}: {_first_line(failure)}") from failure
         except duckdb.Error as failure:
+            if "write" in str(failure):  # the same kind tells of a source that cannot be read
+                raise
             raise SetupError("MB-USAGE-INPUT", f"{shape.name}: {_first_line(failure)}") from failure
-        rows = self.one("select count(distinct source_row), count(*) from stg_usage") if len(shape.meters) > 1 else None
-        total = self.one("select count(*) from stg_usage")[0]
-        return (rows[0] if rows else total), total
 
     def accounts(self) -> Iterator[str]:
         """Each account code of rows that are sound so far."""
@@ -141,9 +162,13 @@ class UsageFile:
         low, high = self.one("select min(number), max(number) from stg_usage")
         return (0, -1) if low is None else (int(low), int(high))
 
-    def read_in_turn(self) -> None:
-        """From here on each reader works alone, in the table's order, so that nothing need be sorted."""
-        self._connection.execute("SET threads = 1")
+    def read_in_turn(self, row_bytes: int) -> None:
+        """From here on each reader works alone, in the table's order, so that nothing need be sorted.
+
+        ``row_bytes``: a measurement's size at most.
+        """
+        memory = (READING_BYTES + ROWS_UNDER_WAY * row_bytes) // 1_000_000
+        self._connection.execute(f"SET threads = 1; SET memory_limit = '{memory}MB'")
 
     def sendable(self, first: int, last: int, *, sorted_rows: bool) -> Iterator[Texts]:
         """The measurements with these numbers (inclusive) that may go, in order, each with a comma before it.
@@ -284,7 +309,7 @@ def closing_well(file: OfFile) -> Iterator[OfFile]:
     """The file for the length of a block; what its disk or memory refuse is told in a line."""
     try:
         yield file
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as failure:
+    except (duckdb.IOException, *_OF_THE_FILE) as failure:
         raise RetriableError("MB-UNAVAILABLE", f"the staging file: {_first_line(failure)}") from failure
     finally:
         file.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
+import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -162,8 +162,24 @@ def test_a_dead_network_fails_the_run_and_the_next_one_completes_it(
     assert (usage.accepted(), report.quarantined) == (list(range(3_000)), [])
 
 
-@pytest.mark.parametrize("step", ["land", "judge", "sendable"])
-def test_a_full_disk_is_told_in_a_line_and_the_next_run_completes_the_input(
+def test_a_disk_that_is_full_is_told_in_a_line_and_the_next_run_completes_the_input(usage: Usage) -> None:
+    source = usage.file(30_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # room for the ledger, not for the rows
+    try:
+        with pytest.raises(RetriableError) as trouble:
+            usage.sync(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert trouble.value.code == "MB-UNAVAILABLE"
+    assert "Could not write file" in trouble.value.message
+    assert "\n" not in trouble.value.message
+    assert usage.sync(source).applied == {"measurement": 30_000}
+    assert usage.accepted() == list(range(30_000))
+
+
+@pytest.mark.parametrize("step", ["judge", "sendable"])
+def test_a_full_disk_later_on_is_told_in_a_line_and_the_next_run_completes_the_input(
     usage: Usage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     source = usage.file(2_000)
@@ -180,15 +196,33 @@ def test_a_full_disk_is_told_in_a_line_and_the_next_run_completes_the_input(
     assert usage.accepted() == list(range(2_000))
 
 
-def test_an_upload_whose_address_ran_out_goes_to_a_new_one(usage: Usage) -> None:
+@pytest.mark.parametrize("trouble", ["address-ran-out", "broke-off"])
+def test_an_upload_that_did_not_arrive_goes_to_a_new_address_once(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
     source = usage.file(1_500)
-    usage.sandbox.world.faults.add([{"harm": "slow", "seconds": 0.0, "times": 1, "match": {"method": "PUT"}}])
-    usage.sandbox.world.faults.add([{"harm": "drop_before", "times": 1, "match": {"method": "PUT"}}])
-    with contextlib.suppress(RetriableError):
-        usage.sync(source, via="file")
-    usage.sandbox.world.advance(120)
+    send, puts = httpx.HTTPTransport.handle_request, 0
+
+    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        nonlocal puts
+        if request.method == "PUT":
+            puts += 1
+            if puts == 1 and trouble == "broke-off":
+                raise httpx.WriteError("reset", request=request)
+            if puts == 1 or always:
+                usage.sandbox.world.advance(61)
+        return send(self, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    always = trouble == "address-ran-out"
+    if always:
+        with pytest.raises(RetriableError, match="403"):
+            usage.sync(source, via="file")
+        assert puts == 2
+        puts, always = 0, False
     report = usage.sync(source, via="file")
-    assert (usage.accepted(), report.quarantined) == (list(range(1_500)), [])
+    assert (report.applied, report.quarantined, puts) == ({"measurement": 1_500}, [], 2)
+    assert usage.accepted() == list(range(1_500))
 
 
 def test_a_glob_reads_its_files_in_turn_and_stdin_what_is_piped(usage: Usage) -> None:

@@ -215,12 +215,22 @@ def test_all_formats_make_the_same_measurements(file: UsageFile, tmp_path: Path)
 def test_sorted_or_as_they_lie_the_measurements_are_the_same(file: UsageFile, tmp_path: Path) -> None:
     rows = [SOUND | {"id": f"e{n}", "calls": str(n)} for n in range(130_000)]
     assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)])) == []
-    file.read_in_turn()
+    file.read_in_turn(1_000)
     for first in range(0, 130_000, 50_000):
         parts = [part for each in (True, False) for part in file.sendable(first, first + 49_999, sorted_rows=each)]
         (as_they_lie, numbers), ordered = [(part.span(0, len(part.numbers)), list(part.numbers)) for part in parts]
         assert (as_they_lie, numbers) == ordered
         assert json.loads(parts[0].span(7, 8)[1:])["measure"]["calls"] == first + 7
+
+
+def test_rows_of_many_long_texts_land_with_more_memory_than_others(file: UsageFile, tmp_path: Path) -> None:
+    texts = tuple(FieldShape("where", f"t{n}", '"region"', False, False) for n in range(14))
+    rows = [SOUND | {"id": f"e{n}", "region": f"{n:0240}"} for n in range(6_000)]
+    assert judged(file, shape([as_csv(tmp_path / "usage.csv", rows)], fields=(FIELDS[0], *texts))) == []
+    file.read_in_turn(300 + 256 * 15)
+    sent = [part for first in range(0, 6_000, 2_000) for part in file.sendable(first, first + 1_999, sorted_rows=True)]
+    assert sum(len(part.numbers) for part in sent) == 6_000
+    assert len(json.loads(sent[-1].span(0, 1)[1:])["where"]) == 14
 
 
 def test_what_is_rejected_is_left_out_in_order(file: UsageFile, tmp_path: Path) -> None:
@@ -230,7 +240,7 @@ def test_what_is_rejected_is_left_out_in_order(file: UsageFile, tmp_path: Path) 
         (1_501, "number_too_large"),
         (4, "number_unreadable"),
     ]
-    file.read_in_turn()
+    file.read_in_turn(1_000)
     (texts,) = file.sendable(0, 2_999, sorted_rows=True)
     assert list(texts.numbers) == [n for n in range(3_000) if n not in (3, 1_500)]
     assert [json.loads(texts.span(n, n + 1)[1:])["measure"]["calls"] for n in (2, 3, 998)] == [2, 4, 999]
