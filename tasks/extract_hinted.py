@@ -14,6 +14,7 @@ from meterbridge.ledger.inbox import Event
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import IDS_PER_LIST, extract_subscriptions
+from tasks.extract_events import land_between
 from tasks.runs import Run
 from tasks.services import Services, services
 
@@ -35,16 +36,17 @@ def extract_asked(run: Run) -> int:
 
 @task(name="extract what events name")
 def extract_hinted(run: Run) -> int:
-    """Subscriptions and customers that events name, at least in the version that the event told of.
+    """Subscriptions and customers that events name, at least in the version told of, and what happened in between.
 
     One that Chargebee no longer has (or never had) is left out: there is nothing to sync.
     """
     work = services(run.run_id)
     with opened(run.path) as file:
-        file.clear("raw_chargebee__customers", "raw_chargebee__subscriptions")
+        file.clear("raw_chargebee__customers", "raw_chargebee__subscriptions", "raw_chargebee__events")
         landed = 0
         for one, many in (("customer", "customers"), ("subscription", "subscriptions")):
             landed += read_again(work, file, (one, many), newest(run.request.hints, one), origin="hinted")
+        land_between(work, file, run.request.hints, work.clock.epoch())
     logger.info("landed", extra={"run_id": run.run_id, "resource": "hinted", "count": landed})
     return landed
 

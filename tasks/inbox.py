@@ -48,16 +48,12 @@ class Batch:
     @property
     def request(self) -> Request | None:
         """What to sync; None when no event of the batch concerns anything of ours."""
-        events = {
-            (row.event.resource, row.event.resource_id): row.event
-            for row in sorted(self.rows, key=lambda row: row.event.resource_version or 0)
-            if row.event.resource not in (NOTHING, SAMPLE)
-        }
+        events = [row.event for row in self.rows if row.event.resource not in (NOTHING, SAMPLE)]
         if not events:
             return None
-        if any(resource == "bills" for resource, _ in events):
+        if any(event.resource == "bills" for event in events):
             return Request()  # some bill: the window of an ordinary run has it
-        return Request(ids=tuple(dict.fromkeys(name for _, name in events)), hints=tuple(events.values()))
+        return Request(ids=tuple(dict.fromkeys(event.resource_id for event in events)), hints=tuple(events))
 
 
 def take(ledger: Ledger, source: Source, limit: int) -> Batch | None:

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 
-from connectors.chargebee.encoding import between, in_list
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
+from tasks.extract_events import CUSTOMER_EVENTS, SUBSCRIPTION_EVENTS, land_window
 from tasks.extract_hinted import read_again, versions
 from tasks.runs import Run
 from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-SUBSCRIPTION_EVENTS = tuple(
-    f"subscription_{what}"
-    for what in (
-        *("created", "created_with_backdating", "started", "activated", "activated_with_backdating", "trial_extended"),
-        *("changed", "changed_with_backdating", "changes_scheduled", "scheduled_changes_removed"),
-        *("renewed", "items_renewed", "ramp_applied"),
-        *("cancelled", "canceled_with_backdating", "cancellation_scheduled", "scheduled_cancellation_removed"),
-        *("reactivated", "reactivated_with_backdating"),
-        *("paused", "pause_scheduled", "scheduled_pause_removed"),
-        *("resumed", "resumption_scheduled", "scheduled_resumption_removed"),
-        *("deleted", "moved_in", "business_entity_changed"),
-    )
-)
-CUSTOMER_EVENTS = tuple(
-    f"customer_{what}" for what in ("created", "changed", "deleted", "moved_in", "business_entity_changed")
-)
 TOLD = (
     "select entry.event.content.{one}.id as id, "
     "max(try_cast(entry.event.content.{one}.resource_version as bigint)) as version "
@@ -41,21 +26,21 @@ TOLD = (
 def recover_missed(run: Run) -> tuple[int, int]:
     """Compare the events since the last run with what was listed, and read by id what is absent or older.
 
-    The events stay: they also show what happened between two runs.
+    The events stay: they also show what happened between two runs, for which alone a run of named ids reads them.
 
     Returns:
         How many were recovered, and how many are known from an event but cannot be read at all.
     """
-    if run.request.ids:
+    if run.request.hints:
         return 0, 0
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_chargebee__events")
-        wanted = {
-            "occurred_at[between]": between(run.events_since, run.window.until),
-            "event_type[in]": in_list((*SUBSCRIPTION_EVENTS, *CUSTOMER_EVENTS)),
-        }
-        file.land_pages("events", (page.body for page in work.chargebee.pages("events", wanted, sort_by="occurred_at")))
+        if run.request.ids:
+            land_window(work, file, run.events_since, math.ceil(run.started_at), SUBSCRIPTION_EVENTS)
+            return 0, 0
+        types = (*SUBSCRIPTION_EVENTS, *CUSTOMER_EVENTS)
+        land_window(work, file, run.events_since, run.window.until, types)
         recovered = missing = 0
         for one, many in (("customer", "customers"), ("subscription", "subscriptions")):
             found, absent = _recover(work, file, one, many)

@@ -1,16 +1,12 @@
-"""Plays the lives of ``lives/*.yaml``: all lives of one world together, a sync after each day or only at the end.
-
-A life is a row: what happens to a customer's subscriptions on which day, in Chargebee's own
-operations, and which account plans m3ter holds in the end, written by hand. ``03-20`` is noon
-UTC of that day in 2026, ``04-01T00`` another hour.
-"""
+"""Plays the lives of ``lives/*.yaml``: all lives of one world together, looked after in one of the ``WAYS``."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -20,8 +16,11 @@ from urllib.parse import urlencode
 
 import yaml
 
+from connectors.chargebee import webhooks
+from flows.drain_inbox import drain_inbox
 from flows.sync_subscriptions import sync_subscriptions
-from meterbridge.ledger import mappings
+from meterbridge.ledger import inbox, mappings
+from meterbridge.ledger.ledger import Ledger
 from meterbridge.sandbox import Sandbox, World
 from meterbridge.sandbox.chargebee import entry
 from meterbridge.sandbox.credentials import CHARGEBEE_API_KEY
@@ -32,112 +31,17 @@ from meterbridge.settings import load_settings, use_environment
 from tasks.report import RunReport
 from tasks.services import open_ledger
 from tests.flows.conftest import environment
+from tests.flows.lives_rows import DAYS, ITEMS, PLANS, WORLDS, Life, day, epoch
 
-HERE = Path(__file__).with_name("lives")
-DAYS = ("03-18", "03-20", "03-24", "03-28", "04-02", "04-06", "05-03")
-FIRST_SYNC = "03-17T10"
 HOUR = 3_600
-ITEMS = {
-    "api": "api-pro-EUR-Monthly",
-    "plus": "api-plus-EUR-Monthly",
-    "yearly": "api-pro-EUR-Yearly",
-    "support": "support-EUR-Monthly",
-    "storage": "storage-EUR-Monthly",
-    "messages": "messages-EUR-Monthly",
-    "calls": "calls-EUR-Monthly",
-    "usd": "api-pro-USD-Monthly",
-    "storage-usd": "storage-USD-Monthly",
-    "gbp": "api-pro-GBP-Monthly",
-    "nowhere": "nowhere-EUR-Monthly",
-    "legacy": "legacy-EUR-Monthly",
-    "priority": "priority-EUR-Monthly",
-}
-PLANS = {
-    "api": "api-pro-eur",
-    "plus": "api-plus-eur",
-    "yearly": "api-pro-eur",
-    "support": "support-eur",
-    "storage": "storage-eur",
-    "messages": "messages-eur",
-    "calls": "api-plus-eur",
-    "usd": "api-pro-usd",
-    "storage-usd": "storage-usd",
-    "gbp": "api-pro-eur",
-    "nowhere": "no-such-plan",
-}
+FIRST_SYNC = "03-17T10"
+CATALOG_CHANGES_ON = "03-24"
 NOT_MAPPED_YET = "messages"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 LOGIN = {"authorization": f"{CHARGEBEE_API_KEY}:"}
 
-
-def epoch(text: str) -> int:
-    """``03-20`` or ``03-20T07`` of 2026 as epoch seconds; noon where no hour is given."""
-    day, _, hour = text.partition("T")
-    moment = datetime.fromisoformat(f"2026-{day}T{hour or '12'}:00:00+00:00")
-    return int(moment.timestamp())
-
-
-def day(at: str | None) -> str:
-    """An instant of m3ter in the notation of the rows."""
-    if at is None:
-        return "open"
-    moment = datetime.fromisoformat(at).astimezone(UTC)
-    if moment.minute or moment.second or moment.microsecond:
-        return moment.isoformat()
-    return f"{moment:%m-%d}" if moment.hour == 12 else f"{moment:%m-%dT%H}"
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """One row; ``plans`` and ``set_aside`` are what is expected in the end."""
-
-    name: str
-    world: str
-    covers: tuple[str, ...]
-    seeds: Mapping[str, Mapping[str, Any]]
-    steps: Mapping[str, list[dict[str, Mapping[str, Any]]]]
-    plans: tuple[str, ...]
-    once: tuple[str, ...]
-    set_aside: tuple[str, ...]
-    set_aside_once: tuple[str, ...]
-
-
-def lives() -> list[Life]:
-    """All rows of all files."""
-    found = []
-    for path in sorted(HERE.glob("*.yaml")):
-        for name, row in yaml.safe_load(path.read_text()).items():
-            plans = tuple(row["plans"])
-            once = tuple(row.get("once", plans))
-            seeds = row.get("seeds", {"s": {}})
-            found.append(
-                Life(
-                    name,
-                    row.get("world", "plain"),
-                    tuple(row.get("covers", ())),
-                    seeds,
-                    row.get("steps", {}),
-                    plans,
-                    once,
-                    tuple(row.get("set_aside", ())),
-                    tuple(row.get("set_aside_once", row.get("set_aside", ()))),
-                )
-            )
-    assert len({life.name for life in found}) == len(found), "two lives of one name"
-    return found
-
-
-WORLDS: dict[str, dict[str, str]] = {
-    "plain": {},
-    "other settings": {
-        "METERBRIDGE_TRIAL": "billed",
-        "METERBRIDGE_ON_PRODUCT_OVERLAP": "child_account",
-        "METERBRIDGE_HIERARCHY": "all_with_child_billing",
-    },
-    "any change, overlap allowed": {"METERBRIDGE_REPLACE_ON": "any_change"},
-    "the catalog changes": {"METERBRIDGE_REPLACE_ON": "mapped_plan"},
-}
-CATALOG_CHANGES_ON = "03-24"
+WAYS = ("after each day", "only at the end", "told each day", "told at the end")
+"""When somebody syncs; ``told``: what events name, in one batch, and the world's window only once all is over."""
 
 
 @dataclass(slots=True)
@@ -151,8 +55,8 @@ class Played:
     syncs: int = 0
 
 
-def play(home: Path, name: str, rows: list[Life], *, watched: bool) -> Played:
-    """All lives of one world; ``watched`` syncs after each day, else only before the first and after the last."""
+def play(home: Path, name: str, rows: list[Life], way: str) -> Played:
+    """All lives of one world, after a first sync of it."""
     world = make_world(name, rows)
     played = Played()
     catalog = home / "catalog.yaml"
@@ -163,13 +67,16 @@ def play(home: Path, name: str, rows: list[Life], *, watched: bool) -> Played:
         use_environment(environment(sandbox, home, **settings))
         world.advance_to(epoch(FIRST_SYNC))
         sync_and_check(world, played, rows)
+        told = {event["id"] for event in world.chargebee.events.rows()}
         for at in DAYS:
             live(world, rows, at)
             if name == "the catalog changes" and at == CATALOG_CHANGES_ON:
                 write_catalog(catalog, changed=True)
             world.advance_to(epoch(at) + HOUR)
             eventful = name == "plain" or any(at in life.steps for life in rows)
-            if (watched and eventful) or at == DAYS[-1]:
+            if way == "told each day" or (way == "told at the end" and at == DAYS[-1]):
+                tell(world, home, told)
+            if (way == "after each day" and eventful) or at == DAYS[-1]:
                 sync_and_check(world, played, rows)
         look(world, played, rows)
     return played
@@ -278,6 +185,22 @@ def write_catalog(path: Path, *, changed: bool) -> None:
         del plans["storage"]
     rows = [{"item_price": ITEMS[item], "plan": plan} for item, plan in plans.items()]
     path.write_text(yaml.safe_dump({"plans": rows}))
+
+
+def tell(world: World, home: Path, told: set[str]) -> None:
+    """Everything that happened since arrives as webhooks, the newest first, and is drained."""
+    events = [event for event in world.chargebee.events.rows() if event["id"] not in told]
+    told.update(event["id"] for event in events)
+    ledger = Ledger.open(None, home=home, connection="default")
+    with ledger.write() as tx:
+        hints = [webhooks.parse(json.dumps(event).encode()) for event in reversed(events)]
+        inbox.put_all(tx, [inbox.Event("chargebee", **asdict(hint)) for hint in hints])
+        tx.commit()
+    while drain_inbox.fn(limit=10_000) is not None:
+        pass
+    with ledger.read() as rx:
+        assert inbox.backlog(rx).waiting == 0
+    ledger.close()
 
 
 # --- what must hold after every sync ------------------------------------------------------

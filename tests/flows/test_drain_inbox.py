@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from connectors.chargebee import webhooks
 from flows.drain_inbox import drain_inbox
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
@@ -209,3 +213,49 @@ def test_an_approved_bill_is_charged_when_its_notification_comes(open_sandbox: O
     assert report is not None
     assert report.applied["charge.create"] >= 1
     assert sync_bills.fn().writes == 0
+
+
+def sized(sandbox: Sandbox, quantity: int) -> tuple[int, inbox.Event]:
+    """An hour later the subscription has another quantity; when that was, and the event that tells of it."""
+    world = sandbox.world
+    world.advance(3_600)
+    item = {"subscription_items[item_price_id][0]": "api-pro-EUR-Monthly", "subscription_items[quantity][0]": quantity}
+    with chargebee(sandbox) as http:
+        http.post("/subscriptions/sub-single/update_for_items", data=item).raise_for_status()
+    (told,) = world.chargebee.events.find("event_type", "subscription_changed")[-1:]
+    hint = webhooks.parse(json.dumps(told).encode())
+    return told["occurred_at"], inbox.Event("chargebee", **asdict(hint))
+
+
+def begins(sandbox: Sandbox) -> list[int]:
+    rows = sandbox.world.m3ter.account_plans.rows()
+    return sorted(int(datetime.fromisoformat(row["startDate"]).timestamp()) for row in rows)
+
+
+def asked_for_events(sandbox: Sandbox) -> int:
+    return sum("/events" in one.path for one in sandbox.world.log)
+
+
+def test_changes_that_nobody_drained_in_time_count_from_their_own_instants(
+    open_sandbox: OpenSandbox, tmp_path: Path
+) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    sandbox.world.log.clear()
+    first, told = sized(sandbox, 2)
+    tell(tmp_path, told)
+    drain_inbox.fn()
+    assert asked_for_events(sandbox) == 0  # one change, and the record is what its event told
+    second, told = sized(sandbox, 3)
+    third, late = sized(sandbox, 4)
+    tell(tmp_path, told)
+    drain_inbox.fn()
+    assert begins(sandbox)[1:] == [first, second, third]
+    tell(tmp_path, late)
+    report = drain_inbox.fn()
+    assert report is not None
+    assert (report.writes, asked_for_events(sandbox)) == (0, 1)  # a list
+    fourth, _ = sized(sandbox, 5)
+    fifth, _ = sized(sandbox, 6)
+    sync_subscriptions.fn(ids=["sub-single"])
+    assert begins(sandbox)[4:] == [fourth, fifth]

@@ -1,0 +1,137 @@
+"""Chargebee's events into ``raw_chargebee__events``: each shows its record as it was after one change."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from connectors.chargebee.encoding import between, in_list
+from meterbridge.errors import RecordRefused
+from meterbridge.ledger import mappings
+from meterbridge.ledger.inbox import Event
+from meterbridge.staging.database import Staging
+from tasks.services import Services
+
+SUBSCRIPTION_EVENTS = tuple(
+    f"subscription_{what}"
+    for what in (
+        *("created", "created_with_backdating", "started", "activated", "activated_with_backdating", "trial_extended"),
+        *("changed", "changed_with_backdating", "changes_scheduled", "scheduled_changes_removed"),
+        *("renewed", "items_renewed", "ramp_applied"),
+        *("cancelled", "canceled_with_backdating", "cancellation_scheduled", "scheduled_cancellation_removed"),
+        *("reactivated", "reactivated_with_backdating"),
+        *("paused", "pause_scheduled", "scheduled_pause_removed"),
+        *("resumed", "resumption_scheduled", "scheduled_resumption_removed"),
+        *("deleted", "moved_in", "business_entity_changed"),
+    )
+)
+CUSTOMER_EVENTS = tuple(
+    f"customer_{what}" for what in ("created", "changed", "deleted", "moved_in", "business_entity_changed")
+)
+
+BACKDATED = "_with_backdating"
+"""Such an event names the instant of its change, which the record does not keep."""
+
+IDS_PER_LIST = 50
+FEW = 10
+"""Up to this many events are read one by one, strongly; more by lists first."""
+
+READ = (
+    "select entry.subscription.id as id, "
+    "max_by(entry.subscription.customer_id, try_cast(entry.subscription.resource_version as bigint)) as customer_id, "
+    "coalesce(max(try_cast(entry.subscription.resource_version as bigint)), 0) as version "
+    "from raw_chargebee__subscriptions where entry.subscription.id is not null group by all"
+)
+
+
+def land_window(work: Services, file: Staging, since: int, until: int, types: Sequence[str]) -> int:
+    """Land the events of these types that occurred in a window (epoch seconds)."""
+    wanted = {"occurred_at[between]": between(since, until), "event_type[in]": in_list(types)}
+    pages = work.chargebee.pages("events", wanted, sort_by="occurred_at")
+    return file.land_pages("events", (page.body for page in pages))
+
+
+def land_between(work: Services, file: Staging, hints: Iterable[Event], now: float) -> int:
+    """Land what the events of a batch showed before the version that was read, and what happened in between.
+
+    A subscription that changed once, and whose event told of just the version that was read, costs no request:
+    the event's snapshot is the record. Versions that the ledger has applied cost none either.
+
+    Args:
+        now: Epoch seconds on the vendor's clock.
+
+    Returns:
+        How many events landed.
+    """
+    told: dict[str, dict[int, Event]] = defaultdict(dict)
+    for event in hints:
+        if event.event_type in SUBSCRIPTION_EVENTS and event.resource_version is not None:
+            told[event.resource_id][event.resource_version] = event
+    read = {row["id"]: row for row in file.rows(READ) if row["id"] in told}
+    late = {name: row for name, row in read.items() if any(_is_late(e, row["version"]) for e in told[name].values())}
+    if not late:
+        return 0
+    applied = _applied(work, {row["customer_id"] for row in late.values()})
+    late = {name: row for name, row in late.items() if row["version"] > applied.get(name, 0)}
+    moved_on = [
+        event for name, row in late.items() if max(told[name]) < row["version"] for event in told[name].values()
+    ]
+    landed = 0
+    if moved_on:
+        first = min(event.occurred_at or now for event in moved_on)
+        landed = land_window(work, file, math.floor(first) - 1, math.ceil(now) + 1, SUBSCRIPTION_EVENTS)
+    wanted = (
+        event
+        for name, row in late.items()
+        for version, event in told[name].items()
+        if version > applied.get(name, 0) and _is_late(event, row["version"])
+    )
+    return landed + _land_by_id(work, file, [event.event_id for event in wanted])
+
+
+def _is_late(event: Event, version: int) -> bool:
+    """Whether the record as it was read does not show what the event did."""
+    return (event.resource_version or 0) < version or event.event_type.endswith(BACKDATED)
+
+
+def _applied(work: Services, customers: Iterable[str]) -> Mapping[str, int]:
+    """The newest version of each subscription that the ledger has applied for these customers."""
+    newest: dict[str, int] = {}
+    with work.ledger.read() as rx:
+        for row in mappings.of_customers(rx, "account_plan", frozenset(customers)):
+            name = row.state["subscription_id"]
+            newest[name] = max(newest.get(name, 0), row.source_version or 0)
+    return newest
+
+
+def _landed(file: Staging) -> set[str]:
+    return {row["id"] for row in file.rows("select entry.event.id as id from raw_chargebee__events")}
+
+
+def _land_by_id(work: Services, file: Staging, ids: list[str]) -> int:
+    missing = [one for one in dict.fromkeys(ids) if one not in _landed(file)]
+    landed = 0
+    if len(missing) > FEW:
+        for start in range(0, len(missing), IDS_PER_LIST):
+            params = {"id[in]": in_list(missing[start : start + IDS_PER_LIST])}
+            pages = work.chargebee.pages("events", params, sort_by="occurred_at")
+            landed += file.land_pages("events", (page.body for page in pages))
+        missing = [one for one in missing if one not in _landed(file)]
+    if not missing:
+        return landed
+    with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
+        entries = [entry for entry in pool.map(lambda one: _entry(work, one), missing) if entry is not None]
+    return landed + file.land_pages("events", [json.dumps({"list": entries}).encode()])
+
+
+def _entry(work: Services, event_id: str) -> dict[str, Any] | None:
+    try:
+        return work.chargebee.event(event_id)
+    except RecordRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return None
