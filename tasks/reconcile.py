@@ -24,6 +24,7 @@ from meterbridge.rules.both_sides import (
     wanted_charges,
 )
 from meterbridge.rules.explained import Reason, Why, split_charges, split_items
+from meterbridge.rules.foreign_edits import CODE as FOREIGN_EDIT
 from meterbridge.rules.keys import key_text
 from meterbridge.rules.reconcile import (
     Difference,
@@ -63,6 +64,7 @@ class Known:
     dismissed: frozenset[tuple[str, Key, str]]
     claims: tuple[Claim, ...]
     may_stand: UnderWay
+    edits: tuple[Reason, ...]
     overlapping: bool
 
     @classmethod
@@ -77,6 +79,7 @@ class Known:
             dismissed=frozenset((row.kind, row.key, row.code) for row in quarantine.list(rx, "dismissed")),
             claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
             may_stand=UnderWay.read(rx, file),
+            edits=tuple(_edits(rx)),
             overlapping=facts.get(rx, "m3ter_allow_overlapping_plans") == "true",
         )
 
@@ -176,7 +179,11 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     flying = {
         row.key: Reason("under way", row.key, "", row.reason, may_stand=items) for row, items in known.may_stand.items()
     }
-    reasons = [*flying.values(), *(one for one in reasons if one.key not in flying or one.why != "under way")]
+    reasons = [
+        *flying.values(),
+        *known.edits,
+        *(one for one in reasons if one.key not in flying or one.why != "under way"),
+    ]
     for broken in file.rows("select * from chk_subscriptions order by id"):
         message = f"subscription {broken['id']} comes without {broken['problem']}"
         reasons.append(Reason("quarantined", (broken["id"],), "MB-RECORD", message))
@@ -188,6 +195,18 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     found = list(_standing_plans(file, adopted, known.may_stand.made))
     drift, explained = split_items(compare_items(wanted, found), reasons)
     return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
+
+
+def _edits(rx: Reader) -> Iterator[Reason]:
+    """Edits by hand that a sync has told of, or that a person accepted: no news."""
+    told: tuple[tuple[Why, list[quarantine.QuarantineRow]], ...] = (
+        ("quarantined", quarantine.to_decide(rx)),
+        ("dismissed", quarantine.list(rx, "dismissed")),
+    )
+    for why, rows in told:
+        for row in rows:
+            if (row.kind, row.code) == ("account_plan", FOREIGN_EDIT):
+                yield Reason(why, row.key, row.code, row.message, may_stand=frozenset({row.key[:2]}))
 
 
 def _is_plan(intent: Intent) -> bool:

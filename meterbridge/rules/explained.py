@@ -26,8 +26,8 @@ class Reason:
     """What is known about a record that the sides disagree on; ``amount`` in minor units.
 
     The key is that of the decision: (bill,), (bill, subscription, …) or (subscription, item price, …).
-    ``may_stand`` are items (subscription, item price) that a write without a known outcome may have changed
-    already: whatever differs there is its doing until it was probed.
+    ``may_stand`` are items (subscription, item price) of which every difference is accounted for: a write without
+    a known outcome may have made it, or a person did, and that is told already.
     """
 
     why: Why
@@ -78,7 +78,7 @@ def split_items(
 ) -> tuple[list[Difference], list[tuple[Difference, Reason]]]:
     """Part the differences of account plans; a reason accounts for a missing one of its own item, or one it names.
 
-    One of a write that may have landed accounts for every difference of its items.
+    One with ``may_stand`` accounts for every difference of those items.
     """
     by_item = {reason.key[:2]: reason for reason in reasons if len(reason.key) > 1}
     by_subscription = {reason.key[0]: reason for reason in reasons if len(reason.key) == 1}

@@ -147,7 +147,9 @@ def test_an_account_renamed_by_hand_is_reported_and_with_repair_named_as_before(
 
 def test_an_edit_that_a_person_accepted_is_told_no_more(sandbox: Sandbox) -> None:
     edit(sandbox, endDate=BY_HAND)
+    assert [one["what"] for one in reconcile.fn().drift] == ["end"]
     sync_subscriptions.fn(full=True)
+    assert reconcile.fn().drift == []  # set aside: somebody knows
     ledger = open_ledger(load_settings())
     with ledger.write() as tx:
         assert quarantine.dismiss(tx, "account_plan", tuple(PLAN), "Ada", "agreed with the customer")
@@ -155,6 +157,7 @@ def test_an_edit_that_a_person_accepted_is_told_no_more(sandbox: Sandbox) -> Non
     ledger.close()
     report = sync_subscriptions.fn(full=True)
     assert (told(report), report.exit_code, account_plan(sandbox)["endDate"]) == ([], 0, BY_HAND)
+    assert reconcile.fn().drift == []
 
 
 class Killed(BaseException):
