@@ -6,8 +6,10 @@ those of a draft that closed are pointed at its final invoice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from meterbridge.rules.keys import fingerprint
@@ -115,11 +117,13 @@ def mapping_intents(
     held: Iterable[Held] = (),
     moved: Iterable[Moved] = (),
     bills: Collection[str] = (),
+    points: Mapping[Key, str] = MappingProxyType({}),
 ) -> list[Intent]:
     """What must change in m3ter's mappings once these charges and removals are applied.
 
     ``known`` are the keys of mappings that the ledger holds; ``held`` the charges
-    that it holds, as they stand after ``moved``; ``bills`` those decided in this run.
+    that it holds, as they stand after ``moved``; ``bills`` those decided in this run;
+    ``points`` which invoice line a bill line's mapping was last written with, where that is kept.
     """
     decided = list(decided)
     found: dict[Key, Intent] = {}
@@ -137,7 +141,7 @@ def mapping_intents(
     for intent in _of_removals(decided, names, known, held):
         found.setdefault(intent.key, intent)
     gone = {intent.key[:-1] for intent in decided if intent.kind == "charge_removal"}
-    for intent in _never_made(held, gone, names, known):
+    for intent in [*_never_made(held, gone, names, known), *_never_pointed(held, gone, names, points)]:
         found.setdefault(intent.key, intent)
     coming = {charge.payload["bill_id"] for charge in decided if charge.kind == "charge"}
     for intent in _left_behind(bills, held, names, known, coming=coming):
@@ -192,6 +196,18 @@ def _never_made(held: Iterable[Held], gone: Collection[Key], names: Names, known
                 yield from _mapping(key, names.sides_of_line(line_id, one.line_id), "adopt", None)
 
 
+def _never_pointed(
+    held: Sequence[Held], gone: Collection[Key], names: Names, points: Mapping[Key, str]
+) -> Iterator[Intent]:
+    """Mappings of a line that was replaced: a run that sent the new one was stopped before it pointed them there."""
+    claims = Counter((one.key[0], line_id) for one in held for line_id in one.bill_line_ids)
+    for one in held:
+        for line_id in one.bill_line_ids if one.key not in gone else ():
+            key: Key = ("BillLine", one.key[0], line_id)
+            if points.get(key, one.line_id) != one.line_id and claims[key[1], line_id] == 1:
+                yield from _mapping(key, names.sides_of_line(line_id, one.line_id), "update", None)
+
+
 def _left_behind(
     bills: Collection[str], held: Iterable[Held], names: Names, known: Collection[Key], *, coming: Collection[str]
 ) -> Iterator[Intent]:
@@ -239,5 +255,6 @@ def _mapping(key: Key, sides: dict[str, Any] | None, action: Action, after: Inte
         ),
         scope=f"bill:{key[1]}",
         depends_on=() if after is None else (Ref(after.kind, after.key),),
+        state={} if action == "delete" else {"points_at": sides["externalId"]},
         source_version=None if after is None else after.source_version,
     )

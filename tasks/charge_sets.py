@@ -142,11 +142,11 @@ def book(desk: Desk, row: IntentRow, landed: Landed) -> None:
     Raises:
         RecordRefused: MB-CHARGE-WRONG or MB-DOUBLE-CHARGE; what is right stands in the ledger.
     """
-    invoice, paired = landed.invoice, landed.paired
+    invoice, paired, at = landed.invoice, landed.paired, desk.work.clock.epoch()
     refusal = _refusal(row, landed)
     with desk.work.ledger.write() as tx:
         standing = [
-            _standing(row, line, invoice, paired.booked.get(index, f"missing:{line['reference']}"))
+            _standing(row, line, invoice, paired.booked.get(index, f"missing:{line['reference']}"), at)
             for index, line in enumerate(row.payload["lines"])
             if index not in paired.wrong
         ]
@@ -190,12 +190,13 @@ def _close(tx: Writer, desk: Desk, row: IntentRow, invoice: Invoice) -> None:
     desk.receipt.took(row)
 
 
-def _standing(row: IntentRow, line: Mapping[str, Any], invoice: Invoice, line_id: str) -> mappings.Mapping:
+def _standing(row: IntentRow, line: Mapping[str, Any], invoice: Invoice, line_id: str, at: float) -> mappings.Mapping:
+    """The charge as it stands; unbilled charges have no date of their own, so ``at`` dates those just sent."""
     here = {
         "line_id": line_id,
         "invoice_id": invoice.id,
         "invoice_status": invoice.status,
-        "invoice_date": invoice.date or int(row.first_sent_at or 0),
+        "invoice_date": invoice.date or int(row.first_sent_at or at),
         "customer_id": invoice.customer_id,
     }
     return mappings.Mapping(

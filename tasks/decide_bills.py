@@ -120,7 +120,8 @@ def policy_of(work: Services, first: date | None = None) -> BillPolicy:
 
 def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills: Collection[str]) -> None:
     """Put down what must change in m3ter's mappings once the charges are applied."""
-    known = {key_from_text(row["key"]) for row in file.rows("select key from ref_external_mappings")}
+    mapped = {key_from_text(row["key"]): row["points_at"] for row in file.rows("select * from ref_external_mappings")}
+    known, points = set(mapped), {key: place for key, place in mapped.items() if place}
     rows = file.rows(
         "select * from ref_charges where carried is null and line_id <> '' "
         "and bill_id in (select id from stg_bills) and coalesce(invoice_status, '') <> 'unbilled'"
@@ -138,7 +139,8 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
         else:
             moved.append(Moved(before, row["invoice_id"], row["line_id"]))
     placed = [one for one in tray.intents if not str(one.payload.get("invoice_id", "")).startswith(UNBILLED)]
-    for intent in mapping_intents(placed, Names.of(names), known=known, held=held, moved=moved, bills=bills):
+    more = mapping_intents(placed, Names.of(names), known=known, held=held, moved=moved, bills=bills, points=points)
+    for intent in more:
         tray.put(intent)
     marks = [(lowered_charge(key_from_text(row["key"])), row["carried"]) for row in file.rows(MARKED)]
     for intent in netted_intents(tray.intents, Names.of(names), known=known, held=marks):

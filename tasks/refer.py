@@ -116,7 +116,8 @@ def _account_plans(known: Known) -> Iterator[dict[str, Any]]:
 
 def _external_mappings(known: Known) -> Iterator[dict[str, Any]]:
     for row in known.mappings("external_mapping"):
-        yield {"entity": row.key[0], "customer_id": row.scope, "key": key_text(row.key)}
+        points_at = row.state.get("points_at")
+        yield {"entity": row.key[0], "customer_id": row.scope, "key": key_text(row.key), "points_at": points_at}
 
 
 COPIED = (

@@ -174,9 +174,12 @@ def _rest(tx: Writer, run: Run, bill_id: str, decided: Collection[Key], standing
 
 
 def _sent_before(tx: Writer, run: Run, staged: Collection[str], decided: Collection[Key], standing: Standing) -> None:
-    """Portions that a run sent and could not note down: it was stopped after the last charge."""
+    """Portions that a run sent or changed and could not note down: it was stopped after the last charge."""
     for portion, (amount, currency, invoice) in standing.items():
-        if portion[0] in staged and portion not in decided and bills.get_portion(tx, *portion) is None:
+        if portion[0] not in staged or portion in decided:
+            continue
+        noted = bills.get_portion(tx, *portion)
+        if noted is None or (noted.state == "sent" and noted.wanted != amount):
             _put(tx, bills.Portion(*portion, currency, amount, "sent", "charged", run.started_at, invoice))
 
 

@@ -201,11 +201,14 @@ def _record(tx: Writer, run: Run, decided: Sequence[Intent], off: Sequence[Mappi
 
 
 def _hold(tx: Writer, run: Run, portion: Key, lines: Sequence[Mapping], by: str) -> None:
+    """Say that the portion is not charged anew; what an undo before this one took off counts, too."""
     known = mappings.get(tx, "undone", portion)
-    before = known.state["lines"] if known is not None and known.active else []
-    names = sorted({*before, *(line.remote_id for line in lines)})
-    mappings.put(tx, Mapping("undone", portion, "", "", portion[0], {"lines": names, "by": by}, run_id=run.run_id))
-    amount, currency = sum(line.state["amount"] for line in lines), lines[0].state["currency"]
+    before: dict[str, Any] = dict(known.state) if known is not None and known.active else {"lines": ()}
+    names = sorted({*before["lines"], *(line.remote_id for line in lines)})
+    amounts = {**before.get("amounts", {}), **{line.remote_id: line.state["amount"] for line in lines}}
+    state = {"lines": names, "amounts": amounts, "by": by}
+    mappings.put(tx, Mapping("undone", portion, "", "", portion[0], state, run_id=run.run_id))
+    amount, currency = sum(amounts.values()), lines[0].state["currency"]
     message = f"{amount_text(amount, currency)} of subscription {portion[1]} were taken off by {by}: not charged"
     aside = Quarantined("charge", portion, "MB-UNDONE", message, amount, currency, lines[0].source_version)
     quarantine.put(tx, "sync_bills", aside, run.run_id)

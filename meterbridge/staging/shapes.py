@@ -132,7 +132,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "active",
     ),
     "ref_looked_at": ("id",),
-    "ref_external_mappings": ("entity", "customer_id", "key"),
+    "ref_external_mappings": ("entity", "customer_id", "key", "points_at"),
     "ref_charges": (
         "key",
         "bill_id",

@@ -11,19 +11,44 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import httpx
 
 from connectors.transport import Transport
+from flows.approve_bills import approve_bills
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
+from flows.undo_run import undo_run
 from meterbridge.errors import MeterbridgeError
-from meterbridge.ledger import engine
-from meterbridge.settings import use_environment
+from meterbridge.ledger import engine, proposals, runs
+from meterbridge.settings import load_settings, use_environment
+from tasks.services import open_ledger
 from tests.flows.crash_ledgers import cut_off
 
-FLOWS: dict[str, Any] = {"sync_bills": sync_bills, "sync_subscriptions": sync_subscriptions}
+
+def _approve() -> Any:
+    """A person approves what is proposed; once nothing is, a run delivers what was approved."""
+    settings = load_settings()
+    with closing(open_ledger(settings)) as ledger, ledger.read() as rx:
+        asked = [one.change_set for one in proposals.awaiting(rx)]
+    return approve_bills.fn(asked[0], "ann") if asked else sync_bills.fn()
+
+
+def _undo() -> Any:
+    """A person takes back what the first run of sync_bills charged."""
+    with closing(open_ledger(load_settings())) as ledger, ledger.read() as rx:
+        first = min((row for row in runs.recent(rx, flow="sync_bills")), key=lambda row: row.started_at)
+    return undo_run.fn(first.run_id, "ann")
+
+
+FLOWS: dict[str, Callable[[], Any]] = {
+    "sync_bills": sync_bills.fn,
+    "sync_subscriptions": sync_subscriptions.fn,
+    "approve": _approve,
+    "undo": _undo,
+}
 LONGEST_PAUSE = 0.02
 PATIENCE_SECONDS = 60
 
@@ -75,6 +100,7 @@ class Actor:
         os.close(cue_out)
         os.close(told_in)
         self._done = False
+        self.at_rest = False
 
     def start(self, command: Mapping[str, Any]) -> None:
         """Let it run; returns at once."""
@@ -97,6 +123,8 @@ class Actor:
             return f"signal {os.WTERMSIG(status)}"
         text = self._read()
         end = json.loads(text) if text else {"error": f"status {status}"}
+        told = end.get("report") or {"applied": True}
+        self.at_rest = not (told.get("held") or told["applied"])
         return str(end.get("error") or "done")
 
     def wake(self) -> None:
@@ -131,7 +159,7 @@ def run(command: Mapping[str, Any]) -> dict[str, Any]:
 
         MUTANTS[command["mutant"]]()
     try:
-        report = FLOWS[command["flow"]].fn()
+        report = FLOWS[command["flow"]]()
     except MeterbridgeError as failure:
         return {"error": f"{failure.code} {failure.message}"}
     except Exception as failure:  # noqa: BLE001 - any end of a harmed run is an end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,16 @@ from meterbridge.sandbox import snapshot
 from meterbridge.sandbox.world import World
 from tests.flows.crash_ledgers import CaseLedger
 
-KINDS = ("account", "account_plan", "external_mapping", "charge")
+KINDS = ("account", "account_plan", "external_mapping", "charge", "credit", "undone")
 SHOWN = 12
 
 
-def final_state(world: World, ledger: CaseLedger) -> dict[str, Any]:
-    """JSON; equal for two histories that mean the same."""
+def final_state(world: World, ledger: CaseLedger, began: int) -> dict[str, Any]:
+    """JSON; equal for two histories that mean the same.
+
+    What came to be since the virtual second ``began`` may have come at any time, under any id.
+    """
+    _undate(world, began)
     opened = ledger.open()  # type: ignore[attr-defined]
     try:
         with opened.read() as rx:
@@ -31,8 +36,28 @@ def final_state(world: World, ledger: CaseLedger) -> dict[str, Any]:
             }
     finally:
         opened.close()
-    state: dict[str, Any] = json.loads(json.dumps({**snapshot.comparable(world), "ledger": meaning}))
+    named = json.dumps(meaning)
+    named = re.sub(r'"invoice_date": (\d+)', lambda m: f'"invoice_date": {min(int(m[1]), began)}', named)
+    for passing, lasting in _ids(world):
+        named = named.replace(passing, lasting)
+    state: dict[str, Any] = json.loads(json.dumps({**snapshot.comparable(world), "ledger": json.loads(named)}))
     return state
+
+
+def _undate(world: World, began: int) -> None:
+    """What came to be since then did so at that instant."""
+    for table in (world.chargebee.invoices, world.chargebee.credit_notes, world.chargebee.promotional_credits):
+        for row in [row for row in table.rows() if (row.get("date") or 0) >= began]:
+            table.put(row["id"], {**row, "date": began}, world.clock.now_ms())
+
+
+def _ids(world: World) -> list[tuple[str, str]]:
+    """Ids that depend on when a thing was made, and on what it was made for."""
+    invoices = list(world.chargebee.invoices.rows())
+    drawn = [(line["id"], f"line {line['description']}") for row in invoices for line in row["line_items"]]
+    drawn += [(row["id"], f"invoice of {len(row['line_items'])}") for row in invoices]
+    drawn += [(row["id"], f"unbilled {row['description']}") for row in world.chargebee.unbilled_charges.rows()]
+    return drawn + [(row["id"], f"mapping of {row['m3terId']}") for row in world.m3ter.mappings.rows()]
 
 
 def _known(row: mappings.Mapping) -> list[Any]:

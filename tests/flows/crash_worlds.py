@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from meterbridge.sandbox.chargebee.invoice_rows import close_draft
 from meterbridge.sandbox.clock import epoch, rfc3339
 from meterbridge.sandbox.scenarios import build, month
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
@@ -26,11 +27,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a state comes about, and which flow is harmed on it."""
+    """How a state comes about, and which flow is harmed on it.
+
+    ``patient``: afterwards somebody runs every six minutes until nothing is left to do, for an outcome may take two
+    looks some minutes apart. ``sets_aside``: the unharmed run ends with money set aside, as it should.
+    """
 
     scenario: Callable[[], World]
     steps: tuple[Step, ...]
     flow: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    patient: bool = False
+    sets_aside: bool = False
 
 
 def pair() -> World:
@@ -111,8 +119,40 @@ def an_hour_later(world: World) -> None:
     world.advance(3600)
 
 
+def close_drafts(world: World) -> None:
+    """Every draft becomes its final invoice."""
+    for row in [row for row in world.chargebee.invoices.rows() if row["status"] == "pending"]:
+        close_draft(world, row)
+
+
+def no_draft_comes(world: World) -> None:
+    """The subscription has ended and its draft has closed: no pending invoice will come for the bill."""
+    state = world.chargebee
+    for row in list(state.subscriptions.rows()):
+        ended = {"status": "cancelled", "cancelled_at": world.clock.now(), "next_billing_at": None}
+        state.save(state.subscriptions, row | ended)
+    close_drafts(world)
+
+
+def amounts(*euros: str) -> Callable[[World], None]:
+    """m3ter calculates the one bill again, to these amounts."""
+
+    def change(world: World) -> None:
+        (bill,) = world.m3ter.bills.rows()
+        lines = [
+            {**line, "convertedSubtotal": Decimal(amount)}
+            for line, amount in zip(bill["lineItems"], euros, strict=False)
+        ]
+        total = sum(line["convertedSubtotal"] for line in lines)
+        now = {"version": bill["version"] + 1, "lastCalculatedDate": rfc3339(world.clock.now_ms())}
+        world.m3ter.bills.put(bill["id"], {**bill, **now, "lineItems": lines, "billTotal": total}, world.clock.now_ms())
+
+    return change
+
+
 SYNCED = Step(flow="sync_subscriptions")
 BILLED = Step(change=month.use_and_bill)
+CHARGED = Step(flow="sync_bills")
 
 SETTINGS: dict[str, Setting] = {
     "new-customer": Setting(lambda: build("single"), (), "sync_subscriptions"),
@@ -129,4 +169,36 @@ SETTINGS: dict[str, Setting] = {
     "bill-approved": Setting(lambda: build("single"), (SYNCED, BILLED), "sync_bills"),
     "odd-cents": Setting(lambda: build("single"), (SYNCED, BILLED, Step(change=odd_cents)), "sync_bills"),
     "two-equal-lines": Setting(pair, (SYNCED, BILLED, Step(change=repeat_a_line)), "sync_bills"),
+    "no-draft-create": Setting(
+        lambda: build("single"),
+        (SYNCED, BILLED, Step(change=no_draft_comes)),
+        "sync_bills",
+        {"METERBRIDGE_NO_PENDING_INVOICE": "create"},
+        patient=True,
+    ),
+    "no-draft-unbilled": Setting(
+        lambda: build("single"),
+        (SYNCED, BILLED, Step(change=no_draft_comes)),
+        "sync_bills",
+        {"METERBRIDGE_NO_PENDING_INVOICE": "unbilled"},
+        patient=True,
+    ),
+    "recalculated": Setting(
+        lambda: build("single"), (SYNCED, BILLED, CHARGED, Step(change=amounts("50", "7"))), "sync_bills", patient=True
+    ),
+    "credit-due": Setting(
+        lambda: build("single"),
+        (SYNCED, BILLED, CHARGED, Step(change=close_drafts), CHARGED, Step(change=amounts("1", "2"))),
+        "sync_bills",
+        {"METERBRIDGE_NEGATIVE_DELTA": "credit_note"},
+        patient=True,
+    ),
+    "proposed": Setting(
+        lambda: build("single"),
+        (SYNCED, BILLED, CHARGED),
+        "approve",
+        {"METERBRIDGE_BILLS_APPROVAL": "required"},
+        patient=True,
+    ),
+    "charged": Setting(lambda: build("single"), (SYNCED, BILLED, CHARGED), "undo", patient=True, sets_aside=True),
 }

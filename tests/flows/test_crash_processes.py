@@ -47,7 +47,7 @@ class Billed:
     """One approved bill in a sandbox, and the command that charges it."""
 
     def __init__(self, sandbox: Sandbox, home: Path, api: str) -> None:
-        self.world = sandbox.world
+        self.world, self.began = sandbox.world, sandbox.world.clock.now()
         self.home = home
         lease = {"METERBRIDGE_LEASE_SECONDS": str(LEASE_SECONDS)}
         self._environment = {
@@ -77,7 +77,7 @@ class Billed:
 
     def state(self) -> dict[str, Any]:
         """Both vendors and the ledger."""
-        return final_state(self.world, SqliteLedger(self.home))
+        return final_state(self.world, SqliteLedger(self.home), self.began)
 
 
 @contextmanager

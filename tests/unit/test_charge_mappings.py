@@ -68,5 +68,24 @@ def test_a_mapping_that_a_stopped_run_left_behind_is_taken_away():
     assert mapping_intents([], NAMES, known={LINE}) == []
 
 
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        pytest.param({LINE: "li-0"}, [("update", *LINE)], id="at-the-line-before"),
+        pytest.param({LINE: "li-1"}, [], id="right"),
+        pytest.param({}, [], id="not-kept"),
+    ],
+)
+def test_a_mapping_that_a_stopped_run_did_not_point_elsewhere_is_pointed_there(points, expected):
+    assert told(mapping_intents([], NAMES, known={BILL, LINE}, held=[held()], points=points)) == expected
+
+
+def test_a_bill_line_that_two_charges_claim_stays_mapped_as_it_is():
+    one = held()
+    both = [one, Held(("bill1", "sub1", "before"), "4711", "li-0", ("l1",))]
+    known = {BILL, LINE, ("Bill", "bill1", "4711")}
+    assert mapping_intents([], NAMES, known=known, held=both, points={LINE: "li-1"}) == []
+
+
 def test_what_is_not_permitted_is_not_mapped():
     assert mapping_intents(decided(FIVE), Names.of({})) == []
