@@ -17,9 +17,11 @@ from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge import sandbox as imitation
 from meterbridge.errors import BrokenInvariant, MeterbridgeError
-from meterbridge.ledger import inbox, quarantine, watermarks
+from meterbridge.ledger import inbox, mappings, quarantine, watermarks
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.sandbox import Sandbox
+from meterbridge.sandbox.clock import epoch
+from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from tests.flows.conftest import OpenSandbox
 
@@ -200,18 +202,29 @@ def test_an_event_that_cannot_pass_is_found_and_the_others_pass(open_sandbox: Op
     assert "ev-2" in aside.message
 
 
-def test_an_approved_bill_is_charged_when_its_notification_comes(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+def test_an_approved_bill_is_charged_alone_when_its_notification_comes(
+    open_sandbox: OpenSandbox, tmp_path: Path
+) -> None:
     sandbox = open_sandbox("single", METERBRIDGE_BILL_SETTLE_HOURS="0")
-    sync_subscriptions.fn()
+    put_customer(sandbox.world, "cust-other", "Other Ltd", "EUR")
+    seed = SubscriptionSeed("sub-other", "cust-other", ("api-pro-EUR-Monthly",), epoch(2026, 1, 1))
+    put_subscription(sandbox.world, seed)
+    sync_subscriptions.fn(full=True)
     use_and_bill(sandbox.world)
     sync_bills.fn(dry_run=True)
-    bills = [row["id"] for row in sandbox.world.m3ter.bills.rows() if row["status"] == "APPROVED"]
-    assert bills
-    tell(tmp_path, *(event(n, "bill", name, source="m3ter") for n, name in enumerate(bills)))
+    bills = {row["accountCode"]: row["id"] for row in sandbox.world.m3ter.bills.rows() if row["status"] == "APPROVED"}
+    assert sorted(bills) == ["cust-other", "cust-single"]
+    tell(tmp_path, event(1, "bill", bills["cust-single"], source="m3ter"))
     assert drain_inbox.fn("chargebee") is None
     report = drain_inbox.fn("m3ter")
     assert report is not None
     assert report.applied["charge.create"] >= 1
+    ledger = ledger_at(tmp_path)
+    with ledger.read() as rx:
+        charged = {row.key[0] for row in mappings.all(rx, "charge", active_only=True)}
+    ledger.close()
+    assert charged == {bills["cust-single"]}
+    assert sync_bills.fn().applied["charge.create"] >= 1  # the other one's, at its time
     assert sync_bills.fn().writes == 0
 
 
