@@ -85,7 +85,7 @@ class Cutter:
             until = min(first + slots, last + 1)
             low, high = first * self.size, min(until * self.size - 1, self._last)
             if self._sent.hold_all(low, high):
-                self.skipped += high - low + 1
+                self.skipped += self._file.count_sendable(low, high)
             else:
                 yield from self._read(low, high)
             first = until

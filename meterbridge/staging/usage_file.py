@@ -185,6 +185,13 @@ class UsageFile:
             order = "" if sorted_rows and not some else " order by number"
             yield from texts(cursor.sql(f"select number, {BODY} from {source}{without}{order}"))
 
+    def count_sendable(self, first: int, last: int) -> int:
+        """How many :meth:`sendable` hands out."""
+        span = f"where number between {int(first)} and {int(last)}"
+        query = f"select (select count(*) from stg_usage {span}) - (select count(*) from chk_usage_rejects {span})"
+        with self._connection.cursor() as cursor:
+            return int(cursor.execute(query).fetchall()[0][0])
+
     def first_sendable(self, count: int) -> list[str]:
         """The first measurements that may go, as JSON."""
         query = (
