@@ -7,11 +7,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from connectors.chargebee.encoding import between, in_list
 from meterbridge.errors import RecordRefused
-from meterbridge.ledger import mappings
+from meterbridge.ledger import mappings, watermarks
 from meterbridge.ledger.inbox import Event
 from meterbridge.staging.database import Staging
 from tasks.services import Services
@@ -40,6 +41,9 @@ IDS_PER_LIST = 50
 FEW = 10
 """Up to this many events are read one by one, strongly; more by lists first."""
 
+MOST_PAGES = 5
+"""So many pages of events a batch looks back: the older change that was not told of is nearly always a recent one."""
+
 READ = (
     "select entry.subscription.id as id, "
     "max_by(entry.subscription.customer_id, try_cast(entry.subscription.resource_version as bigint)) as customer_id, "
@@ -58,8 +62,9 @@ def land_window(work: Services, file: Staging, since: int, until: int, types: Se
 def land_between(work: Services, file: Staging, hints: Iterable[Event], now: float) -> int:
     """Land what the events of a batch showed before the version that was read, and what happened in between.
 
-    A subscription that changed once, and whose event told of just the version that was read, costs no request:
-    the event's snapshot is the record. Versions that the ledger has applied cost none either.
+    The event of an older change may be on its way yet, or lost: where a subscription changed that is known already,
+    the newest events since the watermark are listed, once for the batch and at most :data:`MOST_PAGES` pages. An event
+    whose snapshot is the record as it was read costs no request; versions that the ledger has applied cost none either.
 
     Args:
         now: Epoch seconds on the vendor's clock.
@@ -72,25 +77,41 @@ def land_between(work: Services, file: Staging, hints: Iterable[Event], now: flo
         if event.event_type in SUBSCRIPTION_EVENTS and event.resource_version is not None:
             told[event.resource_id][event.resource_version] = event
     read = {row["id"]: row for row in file.rows(READ) if row["id"] in told}
-    late = {name: row for name, row in read.items() if any(_is_late(e, row["version"]) for e in told[name].values())}
-    if not late:
-        return 0
-    applied = _applied(work, {row["customer_id"] for row in late.values()})
-    late = {name: row for name, row in late.items() if row["version"] > applied.get(name, 0)}
+    applied = _applied(work, {row["customer_id"] for row in read.values()})
+    changed = {name: row for name, row in read.items() if row["version"] > applied.get(name, 0)}
+    landed, whole = 0, False
+    if any(name in applied for name in changed):
+        landed, whole = _land_newest(work, file, math.ceil(now) + 1)
     moved_on = [
-        event for name, row in late.items() if max(told[name]) < row["version"] for event in told[name].values()
+        event for name, row in changed.items() if max(told[name]) < row["version"] for event in told[name].values()
     ]
-    landed = 0
-    if moved_on:
+    if moved_on and not whole:
         first = min(event.occurred_at or now for event in moved_on)
-        landed = land_window(work, file, math.floor(first) - 1, math.ceil(now) + 1, SUBSCRIPTION_EVENTS)
+        landed += land_window(work, file, math.floor(first) - 1, math.ceil(now) + 1, SUBSCRIPTION_EVENTS)
     wanted = (
         event
-        for name, row in late.items()
+        for name, row in changed.items()
         for version, event in told[name].items()
         if version > applied.get(name, 0) and _is_late(event, row["version"])
     )
     return landed + _land_by_id(work, file, [event.event_id for event in wanted])
+
+
+def _land_newest(work: Services, file: Staging, until: int) -> tuple[int, bool]:
+    """Land the newest events of subscriptions since the watermark; how many, and whether these are all.
+
+    What occurred before it, the scheduled runs have seen.
+    """
+    with work.ledger.read() as rx:
+        mark = watermarks.get(rx, "sync_subscriptions")
+    if mark is None:
+        return 0, False
+    since = math.floor(mark.position) - work.settings.overlap_seconds
+    wanted = {"occurred_at[between]": between(since, until), "event_type[in]": in_list(SUBSCRIPTION_EVENTS)}
+    listed = work.chargebee.pages("events", wanted, sort_by="occurred_at", newest_first=True)
+    pages = list(islice(listed, MOST_PAGES))
+    whole = not pages or pages[-1].next_offset is None
+    return file.land_pages("events", (page.body for page in pages)), whole
 
 
 def _is_late(event: Event, version: int) -> bool:

@@ -62,6 +62,7 @@ class ChargebeeClient:
         params: Mapping[str, str] = _NO_FILTER,
         *,
         sort_by: str | None = None,
+        newest_first: bool = False,
         limit: int = 100,
     ) -> Iterator[Page]:
         """Read a list page by page.
@@ -70,12 +71,13 @@ class ChargebeeClient:
             resource: The list's path without slashes at its ends, such as ``subscriptions``.
             params: Filters with their operators (``status[is]``), repeated on every page.
             sort_by: Attribute to sort by, ascending.
+            newest_first: Descending.
             limit: Entries a page, at most 100.
 
         Raises:
             RetriableError: MB-ANSWER for a page without a list, or when an offset comes back twice.
         """
-        for page, _ in self._walk(resource, params, sort_by, limit):
+        for page, _ in self._walk(resource, self._filters(params, sort_by, limit, newest_first=newest_first)):
             yield page
 
     def rows(
@@ -87,7 +89,7 @@ class ChargebeeClient:
         limit: int = 100,
     ) -> Iterator[dict[str, Any]]:
         """A list's entries as they come, each wrapped: ``{"invoice": {...}}``. For short lists."""
-        for _, entries in self._walk(resource, params, sort_by, limit):
+        for _, entries in self._walk(resource, self._filters(params, sort_by, limit)):
             yield from entries
 
     def invoice(self, invoice_id: str) -> Invoice:
@@ -173,17 +175,16 @@ class ChargebeeClient:
         return invoice
 
     @staticmethod
-    def _filters(params: Mapping[str, str], sort_by: str | None, limit: int) -> dict[str, str]:
+    def _filters(
+        params: Mapping[str, str], sort_by: str | None, limit: int, *, newest_first: bool = False
+    ) -> dict[str, str]:
         for name in params:
             if "[" not in name and name not in BARE_PARAMETERS:
                 raise BrokenInvariant("MB-INVARIANT", f"Chargebee would ignore the filter {name}: it has no operator")
-        order = {} if sort_by is None else {"sort_by[asc]": sort_by}
+        order = {} if sort_by is None else {f"sort_by[{'desc' if newest_first else 'asc'}]": sort_by}
         return {"limit": str(limit), **order, **params}
 
-    def _walk(
-        self, resource: str, params: Mapping[str, str], sort_by: str | None, limit: int
-    ) -> Iterator[tuple[Page, list[dict[str, Any]]]]:
-        filters = self._filters(params, sort_by, limit)
+    def _walk(self, resource: str, filters: dict[str, str]) -> Iterator[tuple[Page, list[dict[str, Any]]]]:
         address = path(*resource.split("/"))
         seen: set[str] = set()
         while True:
