@@ -67,4 +67,4 @@ def test_thirty_threads_on_one_pacer_keep_the_rate_and_meet_no_429() -> None:
     assert failures == []
     assert (transport.traffic.requests, transport.traffic.throttled) == (120, 0)
     # 119 intervals of 1/49.5 s are 2.40 s; a loaded machine may take longer, never shorter.
-    assert 2.39 < took < 6.0
+    assert 2.39 < took < 30
