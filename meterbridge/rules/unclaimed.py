@@ -3,7 +3,8 @@
 A bill that was recalculated after it was charged may have no line any more for what
 stands on its invoice: other days, other terms, another key. A ledger knows the line by
 its id. Without one, a charge for the same days would come on top of it; so the portion
-is set aside with both amounts, and a person decides.
+is set aside with both amounts, and a person decides. So is a bill that m3ter maps to an
+invoice and of which nothing stands: a person took its line off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.recall import NETTED
 from meterbridge.rules.records import BillCase, Decision, Intent, Invoice, InvoiceLine, Key, Quarantined
 from meterbridge.rules.standing import GONE
 
@@ -23,10 +25,14 @@ MARK = re.compile(r"\[mb:[0-9a-f]{12}\]$")
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A portion that would be charged, and lines of ours beside it that may be just that."""
+    """A portion that would be charged, and lines of ours beside it that may be just that.
+
+    ``mapped`` are the invoices that m3ter maps its bill to, when nothing of the bill stands anywhere.
+    """
 
     portion: Key
     lines: tuple[tuple[str, InvoiceLine], ...]
+    mapped: tuple[str, ...] = ()
 
 
 def suspects(case: BillCase, decided: Sequence[Decision], policy: BillPolicy) -> Iterator[Suspect]:
@@ -34,6 +40,8 @@ def suspects(case: BillCase, decided: Sequence[Decision], policy: BillPolicy) ->
     if case.known:
         return
     new = [one for one in decided if isinstance(one, Intent) and _creates(one)]
+    stands = bool(case.standing) or any(isinstance(one, Intent) and one.action == "adopt" for one in decided)
+    mapped = () if stands else tuple(mark for mark in case.marks if not mark.startswith(NETTED))
     for owner in dict.fromkeys(one.key[1] for one in new):
         charges = [charge for one in new if one.key[1] == owner for charge in one.payload.get("lines", [one.payload])]
         lines = tuple(
@@ -41,8 +49,8 @@ def suspects(case: BillCase, decided: Sequence[Decision], policy: BillPolicy) ->
             for invoice, line in _ours(case, policy, owner)
             if any(_same_days(line, charge) for charge in charges)
         )
-        if lines:
-            yield Suspect((case.bill.id, owner), lines)
+        if lines or mapped:
+            yield Suspect((case.bill.id, owner), lines, mapped)
 
 
 def hold_suspects(decisions: Sequence[Decision], found: Iterable[Suspect]) -> list[Decision]:
@@ -54,10 +62,10 @@ def hold_suspects(decisions: Sequence[Decision], found: Iterable[Suspect]) -> li
     after = list(decisions)
     for suspect in found:
         lines = [(invoice_id, line) for invoice_id, line in suspect.lines if line.id not in claimed]
-        if lines:
+        if lines or suspect.mapped:
             own = [one for one in after if one.key[:2] == suspect.portion and one.kind in ("charge", "charge_set")]
             after = [one for one in after if one not in own]
-            after.append(_aside(suspect.portion, own, lines))
+            after.append(_aside(suspect, own, lines))
     return after
 
 
@@ -86,16 +94,21 @@ def _same_days(line: InvoiceLine, charge: dict[str, Any]) -> bool:
     return line.date_from.timestamp() <= last and line.date_to.timestamp() >= first
 
 
-def _aside(portion: Key, own: Sequence[Decision], lines: Sequence[tuple[str, InvoiceLine]]) -> Quarantined:
+def _aside(suspect: Suspect, own: Sequence[Decision], lines: Sequence[tuple[str, InvoiceLine]]) -> Quarantined:
     """The whole portion at what its bill wants of it: nothing of it is in the ledger yet."""
+    portion = suspect.portion
     intents = [one for one in own if isinstance(one, Intent)]
     currency = next((one.currency for one in intents if one.currency), "")
     new = sum(one.amount or 0 for one in intents if _creates(one))
     parts = (part["amount"] for one in intents for part in one.state.get("carried", ()))
     total = sum(one.amount or 0 for one in intents) + sum(parts)
+    would = f"bill {portion[0]} would charge {amount_text(new, currency)} to subscription {portion[1]}"
+    if not lines:
+        where = ", ".join(suspect.mapped)
+        message = f"{would}, but m3ter maps it to invoice {where}, and no line of it stands: it was charged before"
+        return Quarantined("charge", portion, "MB-LINE-CHANGED", message, total, currency)
     stands = ", ".join(
         f"line {line.id} of invoice {name} ({amount_text(line.amount, currency)})" for name, line in lines
     )
-    would = f"bill {portion[0]} would charge {amount_text(new, currency)} to subscription {portion[1]}"
     message = f"{would} beside {stands}: ours, for the same days, and of no charge that bills have now"
     return Quarantined("charge", portion, "MB-BILL-CHANGED", message, total, currency)

@@ -55,7 +55,7 @@ def test_other_portions_go_on():
         pytest.param(
             booked("li1", 1500, item="usage-EUR", last=MAY), {}, id="an-item-on-an-invoice-that-is-not-mapped"
         ),
-        pytest.param(booked("li1", 1500, item="other", last=MAY), {"marks": ("INV-1",)}, id="an-item-that-is-not-ours"),
+        pytest.param(booked("li1", 1500, item="other", last=MAY), {}, id="an-item-that-is-not-ours"),
     ],
 )
 def test_any_other_line_holds_nothing(stray, changes):
@@ -65,6 +65,16 @@ def test_any_other_line_holds_nothing(stray, changes):
 def test_an_item_of_ours_on_an_invoice_that_m3ter_maps_the_bill_to_counts():
     stray = booked("li1", 1500, item="usage-EUR", last=APRIL - timedelta(days=12))
     assert told(decide(ONE, stray, marks=("INV-1",))) == [("MB-BILL-CHANGED", "sub1", 500)]
+
+
+def test_a_bill_that_m3ter_maps_to_an_invoice_and_of_which_nothing_stands_is_not_charged_again():
+    [aside] = decide(ONE, marks=("INV-9",))
+    assert told([aside]) == [("MB-LINE-CHANGED", "sub1", 500)]
+    assert "INV-9" in aside.message
+    assert told(decide(TWO, booked("li2", 500, mark(TWO)), rules=(), marks=("INV-1",))) == [
+        ("adopt", "sub1", 500),
+        ("create", "sub1", 300),
+    ]
 
 
 def test_a_line_that_another_bill_of_the_run_takes_over_is_claimed():
