@@ -9,98 +9,41 @@ from pathlib import Path
 
 import pytest
 
-from flows.sync_subscriptions import sync_subscriptions
-from flows.sync_usage import sync_usage
 from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.sandbox import Sandbox
-from tasks.report_usage import UsageReport
-
-MAPPING = """\
-name: calls
-account: customer
-ts: at
-key: [id]
-meters:
-  - meter: api_calls
-    measure: {calls: calls}
-"""
-
-Rows = list[dict[str, object]]
+from tests.flows.usage_rig import Usage, open_usage, rows
 
 
 @pytest.fixture
 def usage(open_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Usage:
-    sandbox = open_sandbox("single", METERBRIDGE_M3TER_INGEST_REQUESTS_PER_SECOND="1000")
-    sync_subscriptions.fn()
-    return Usage(sandbox, tmp_path)
+    return open_usage(open_sandbox, tmp_path)
 
 
-class Usage:
-    """One sandbox with a synced customer, a mapping and files of usage."""
-
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
-        self.sandbox = sandbox
-        self.folder = folder
-        self.mapping = folder / "usage.yaml"
-        self.mapping.write_text(MAPPING, encoding="utf-8")
-
-    def file(self, rows: Rows, name: str = "usage.csv") -> str:
-        path = self.folder / name
-        with path.open("w", encoding="utf-8", newline="") as out:
-            writer = csv.DictWriter(out, ["customer", "at", "id", "calls"])
-            writer.writeheader()
-            writer.writerows(rows)
-        return str(path)
-
-    def sync(self, source: str, **options: object) -> UsageReport:
-        return sync_usage.fn(str(self.mapping), [source], **options)
-
-    def accepted(self) -> list[tuple[str, int]]:
-        """(account code, calls) of each measurement that m3ter holds, sorted."""
-        with self.sandbox.world.lock:
-            state = self.sandbox.world.m3ter
-            codes = {row["id"]: row["code"] for row in state.accounts.rows()}
-            rows = [
-                (codes[account], int(m.measures["calls"])) for (account, _), ms in state.usage.rows.items() for m in ms
-            ]
-        return sorted(rows)
-
-    def accounts(self) -> list[str]:
-        with self.sandbox.world.lock:
-            return sorted(row["code"] for row in self.sandbox.world.m3ter.accounts.rows())
-
-    def posts(self) -> int:
-        return sum(each.path.endswith("/measurements") and each.method == "POST" for each in self.sandbox.world.log)
+def posts(usage: Usage) -> int:
+    return sum(each.path.endswith("/measurements") and each.method == "POST" for each in usage.sandbox.world.log)
 
 
-def rows(count: int, *, first: int = 0, customer: str = "cust-single") -> Rows:
-    return [
-        {
-            "customer": customer,
-            "at": f"2026-03-16T{n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02}Z",
-            "id": f"e{n}",
-            "calls": n,
-        }
-        for n in range(first, first + count)
-    ]
+def accounts(usage: Usage) -> list[str]:
+    with usage.sandbox.world.lock:
+        return sorted(row["code"] for row in usage.sandbox.world.m3ter.accounts.rows())
 
 
 def test_every_row_arrives_once_and_a_second_run_sends_nothing(usage: Usage) -> None:
     source = usage.file(rows(2_500))
     report = usage.sync(source)
     assert (report.applied, report.exit_code) == ({"measurement": 2_500}, 0)
-    assert usage.accepted() == [("cust-single", n) for n in range(2_500)]
-    assert usage.posts() == 3
+    assert usage.by_account() == [("cust-single", n) for n in range(2_500)]
+    assert posts(usage) == 3
     again = usage.sync(source)
     assert (again.applied, again.unchanged, again.exit_code) == ({}, 2_500, 0)
-    assert usage.posts() == 3
+    assert posts(usage) == 3
 
 
 def test_an_unknown_account_is_rejected_and_none_is_made(usage: Usage) -> None:
     source = usage.file([*rows(2), *rows(1, first=2, customer="nobody"), *rows(1, first=3, customer="CUST-single")])
     report = usage.sync(source)
-    assert usage.accounts() == ["cust-single"]
-    assert usage.accepted() == [("cust-single", 0), ("cust-single", 1)]
+    assert accounts(usage) == ["cust-single"]
+    assert usage.by_account() == [("cust-single", 0), ("cust-single", 1)]
     assert [(row["code"], row["key"][2]) for row in report.quarantined] == [
         ("MB-USAGE-ACCOUNT", "account_near"),
         ("MB-USAGE-ACCOUNT", "account_unknown"),
@@ -118,14 +61,14 @@ def test_strict_refuses_the_whole_input(usage: Usage) -> None:
     with pytest.raises(SetupError, match="1 of 4 measurements are rejected") as refusal:
         usage.sync(source, strict=True)
     assert refusal.value.code == "MB-USAGE-INPUT"
-    assert usage.accepted() == []
+    assert usage.by_account() == []
 
 
 def test_a_preview_shows_measurements_and_sends_none(usage: Usage) -> None:
     report = usage.sync(usage.file(rows(5)), preview=2)
     assert [json.loads(text)["measure"] for text in report.preview] == [{"calls": 0}, {"calls": 1}]
     assert report.dry_run
-    assert usage.posts() == 0
+    assert posts(usage) == 0
 
 
 @pytest.mark.parametrize("harm", ["commit_then_drop", "drop_before", "error_after_commit", "status_429", "html_503"])
@@ -136,7 +79,7 @@ def test_a_harmed_request_neither_loses_nor_repeats(usage: Usage, harm: str) -> 
         report = usage.sync(source)
     except MeterbridgeError:
         report = usage.sync(source)
-    assert usage.accepted() == [("cust-single", n) for n in range(3_000)]
+    assert usage.by_account() == [("cust-single", n) for n in range(3_000)]
     assert report.quarantined == []
     final = usage.sync(source)
     assert (final.applied, final.quarantined) == ({}, [])
@@ -149,15 +92,15 @@ def test_what_m3ter_cannot_ingest_comes_back_with_its_source_row(usage: Usage) -
     report = usage.sync(usage.file(changed, "again.csv"))
     assert [row["code"] for row in report.quarantined] == ["MB-USAGE-CHANGED"] * 3
     assert "source row 2 of run" in " ".join(row["message"] for row in report.quarantined)
-    assert usage.accepted() == [("cust-single", n) for n in range(3)]
+    assert usage.by_account() == [("cust-single", n) for n in range(3)]
 
 
 def test_a_file_upload_brings_the_same_measurements(usage: Usage) -> None:
     source = usage.file(rows(2_500))
     report = usage.sync(source, via="file")
     assert report.applied == {"measurement": 2_500}
-    assert usage.accepted() == [("cust-single", n) for n in range(2_500)]
-    assert usage.posts() == 0
+    assert usage.by_account() == [("cust-single", n) for n in range(2_500)]
+    assert posts(usage) == 0
     again = usage.sync(source, via="file")
     assert (again.applied, again.unchanged) == ({}, 2_500)
     assert len(usage.sandbox.world.m3ter.uploads) == 1
@@ -175,4 +118,4 @@ def test_a_backfill_goes_once(usage: Usage) -> None:
     again = usage.sync(source, allow_old=True)
     assert (again.applied, again.unchanged) == ({}, 0)
     assert [row["key"][2] for row in again.quarantined] == ["backfilled"]
-    assert len(usage.accepted()) == 3
+    assert len(usage.by_account()) == 3

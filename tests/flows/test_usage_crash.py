@@ -6,7 +6,6 @@ before a request leaves or after the vendor has answered; with SIGKILL it is a r
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import subprocess
@@ -18,19 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.sync_subscriptions import sync_subscriptions
-from flows.sync_usage import sync_usage
 from meterbridge.sandbox import Sandbox
+from tests.flows.usage_rig import Usage, open_usage, rows
 
-MAPPING = """\
-name: calls
-account: customer
-ts: at
-key: [id]
-meters:
-  - meter: api_calls
-    measure: {calls: calls}
-"""
 ROWS = 4_500
 SOUND = [n for n in range(ROWS) if n % 7]
 
@@ -40,23 +29,10 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def world(open_sandbox: Callable[..., Sandbox], tmp_path: Path) -> tuple[Sandbox, Path, Path]:
-    budget = {"METERBRIDGE_M3TER_INGEST_REQUESTS_PER_SECOND": "1000", "METERBRIDGE_DELIVER_THREADS": "2"}
-    sandbox = open_sandbox("single", **budget)
-    sync_subscriptions.fn()
-    mapping, source = tmp_path / "usage.yaml", tmp_path / "usage.csv"
-    mapping.write_text(MAPPING, encoding="utf-8")
-    with source.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(["customer", "at", "id", "calls"])
-        writer.writerows(["cust-single", "2026-03-16T10:00:00Z", f"e{n}", n if n % 7 else "none"] for n in range(ROWS))
-    return sandbox, mapping, source
-
-
-def accepted(sandbox: Sandbox) -> list[int]:
-    """The calls of every measurement that m3ter holds, sorted: each row has a number of its own."""
-    with sandbox.world.lock:
-        return sorted(int(m.measures["calls"]) for rows in sandbox.world.m3ter.usage.rows.values() for m in rows)
+def world(open_sandbox: Callable[..., Sandbox], tmp_path: Path) -> tuple[Usage, str]:
+    """A sandbox and a file in which every seventh row has no number."""
+    usage = open_usage(open_sandbox, tmp_path, METERBRIDGE_DELIVER_THREADS="2")
+    return usage, usage.file([row | ({} if n % 7 else {"calls": "none"}) for n, row in enumerate(rows(ROWS))])
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, when: str) -> None:
@@ -81,17 +57,17 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, when: str) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("number", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 4, 5))])
 def test_killed_at_a_batch_the_next_run_completes_the_input(
-    world: tuple[Sandbox, Path, Path], monkeypatch: pytest.MonkeyPatch, number: int, when: str
+    world: tuple[Usage, str], monkeypatch: pytest.MonkeyPatch, number: int, when: str
 ) -> None:
-    sandbox, mapping, source = world
+    usage, source = world
     with monkeypatch.context() as patch:
         kill_at(patch, number, when)
         with pytest.raises(Killed):
-            sync_usage.fn(str(mapping), [str(source)])
-    report = sync_usage.fn(str(mapping), [str(source)])
-    assert accepted(sandbox) == SOUND
+            usage.sync(source)
+    report = usage.sync(source)
+    assert usage.accepted() == SOUND
     assert [row["key"][2] for row in report.quarantined] == ["number_unreadable"]
-    again = sync_usage.fn(str(mapping), [str(source)])
+    again = usage.sync(source)
     assert (again.applied, again.unchanged) == ({}, len(SOUND))
 
 
@@ -106,20 +82,20 @@ sync_usage.fn(sys.argv[1], [sys.argv[2]], via=sys.argv[3])
 @pytest.mark.parametrize("via", ["api", "file"])
 @pytest.mark.parametrize("requests", range(1, 10, 2))
 def test_a_process_killed_while_it_sends_is_completed_by_the_next(
-    world: tuple[Sandbox, Path, Path], via: str, requests: int
+    world: tuple[Usage, str], via: str, requests: int
 ) -> None:
-    sandbox, mapping, source = world
-    sandbox.world.faults.add([{"harm": "slow", "seconds": 0.3, "times": -1, "match": {"path": "measurements"}}])
-    command = [sys.executable, "-c", PROGRAM, str(mapping), str(source), via]
+    usage, source = world
+    usage.sandbox.world.faults.add([{"harm": "slow", "seconds": 0.3, "times": -1, "match": {"path": "measurements"}}])
+    command = [sys.executable, "-c", PROGRAM, str(usage.mapping), source, via]
     child = subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while child.poll() is None and time.monotonic() < until and posted(sandbox) < requests:
+    while child.poll() is None and time.monotonic() < until and posted(usage.sandbox) < requests:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    sandbox.world.faults.clear()
-    sync_usage.fn(str(mapping), [str(source)], via=via)
-    assert accepted(sandbox) == SOUND
+    usage.sandbox.world.faults.clear()
+    usage.sync(source, via=via)
+    assert usage.accepted() == SOUND
 
 
 def posted(sandbox: Sandbox) -> int:

@@ -12,54 +12,15 @@ import duckdb
 import httpx
 import pytest
 
-from flows.sync_subscriptions import sync_subscriptions
-from flows.sync_usage import sync_usage
 from meterbridge.errors import MeterbridgeError, RetriableError, SetupError
 from meterbridge.sandbox import Sandbox
 from meterbridge.staging.usage_file import UsageFile
-from tasks.report_usage import UsageReport
-
-MAPPING = """\
-name: calls
-account: customer
-ts: at
-key: [id]
-meters:
-  - meter: api_calls
-    measure: {calls: calls}
-"""
-
-
-class Usage:
-    """A sandbox with one account, a mapping, and files."""
-
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
-        self.sandbox = sandbox
-        self.folder = folder
-        self.mapping = folder / "usage.yaml"
-        self.mapping.write_text(MAPPING, encoding="utf-8")
-
-    def file(self, count: int, name: str = "usage.csv", *, prefix: str = "e") -> str:
-        path = self.folder / name
-        with path.open("w", encoding="utf-8", newline="") as out:
-            writer = csv.writer(out)
-            writer.writerow(["customer", "at", "id", "calls"])
-            writer.writerows(["cust-single", "2026-03-16T10:00:00Z", f"{prefix}{n}", n] for n in range(count))
-        return str(path)
-
-    def sync(self, *sources: str, **options: object) -> UsageReport:
-        return sync_usage.fn(str(self.mapping), list(sources), **options)
-
-    def accepted(self) -> list[int]:
-        with self.sandbox.world.lock:
-            return sorted(int(m.measures["calls"]) for ms in self.sandbox.world.m3ter.usage.rows.values() for m in ms)
+from tests.flows.usage_rig import MAPPING, Usage, open_usage, rows
 
 
 @pytest.fixture
 def usage(open_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Usage:
-    sandbox = open_sandbox("single", METERBRIDGE_M3TER_INGEST_REQUESTS_PER_SECOND="1000")
-    sync_subscriptions.fn()
-    return Usage(sandbox, tmp_path)
+    return open_usage(open_sandbox, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["customer,at,id,calls\n", ""], ids=["headings-only", "nothing-at-all"])
@@ -108,14 +69,14 @@ def test_a_file_in_another_encoding_is_told(usage: Usage) -> None:
 def test_a_wrong_mapping_is_told_with_its_line(usage: Usage, line: str, said: str) -> None:
     usage.mapping.write_text(MAPPING + line + "\n", encoding="utf-8")
     with pytest.raises(SetupError) as refusal:
-        usage.sync(usage.file(1))
+        usage.sync(usage.file(rows(1)))
     assert refusal.value.code == "MB-USAGE-MAPPING"
     assert ":8:" in refusal.value.message
     assert said in refusal.value.message
 
 
 def test_two_runs_of_one_input_at_once_send_it_once_and_say_nothing_wrong(usage: Usage) -> None:
-    source = usage.file(6_000)
+    source = usage.file(rows(6_000))
     usage.sandbox.world.faults.add([{"harm": "slow", "seconds": 0.1, "times": -1, "match": {"path": "/measurements$"}}])
     failures: list[MeterbridgeError] = []
 
@@ -140,7 +101,7 @@ def test_two_runs_of_one_input_at_once_send_it_once_and_say_nothing_wrong(usage:
 def test_a_dead_network_fails_the_run_and_the_next_one_completes_it(
     usage: Usage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = usage.file(3_000)
+    source = usage.file(rows(3_000))
     send, seen = httpx.HTTPTransport.handle_request, 0
 
     def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -163,7 +124,7 @@ def test_a_dead_network_fails_the_run_and_the_next_one_completes_it(
 
 
 def test_a_disk_that_is_full_is_told_in_a_line_and_the_next_run_completes_the_input(usage: Usage) -> None:
-    source = usage.file(30_000)
+    source = usage.file(rows(30_000))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # room for the ledger, not for the rows
     try:
@@ -182,7 +143,7 @@ def test_a_disk_that_is_full_is_told_in_a_line_and_the_next_run_completes_the_in
 def test_a_full_disk_later_on_is_told_in_a_line_and_the_next_run_completes_the_input(
     usage: Usage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    source = usage.file(2_000)
+    source = usage.file(rows(2_000))
 
     def full(*_arguments: object, **_options: object) -> None:
         raise duckdb.IOException("IO Error: Could not write file: No space left on device")
@@ -200,7 +161,7 @@ def test_a_full_disk_later_on_is_told_in_a_line_and_the_next_run_completes_the_i
 def test_an_upload_that_did_not_arrive_goes_to_a_new_address_once(
     usage: Usage, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    source = usage.file(1_500)
+    source = usage.file(rows(1_500))
     send, puts = httpx.HTTPTransport.handle_request, 0
 
     def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -226,7 +187,7 @@ def test_an_upload_that_did_not_arrive_goes_to_a_new_address_once(
 
 
 def test_a_glob_reads_its_files_in_turn_and_stdin_what_is_piped(usage: Usage) -> None:
-    usage.file(3, "part-1.csv", prefix="a")
-    usage.file(2, "part-2.csv", prefix="b")
+    usage.file(rows(3, prefix="a"), "part-1.csv")
+    usage.file(rows(2, prefix="b"), "part-2.csv")
     report = usage.sync(str(usage.folder / "part-*.csv"))
     assert (report.extracted, usage.accepted()) == ({"rows": 5}, [0, 0, 1, 1, 2])
