@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -21,7 +25,7 @@ from meterbridge.settings import stripped_environment
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
-pytestmark = [pytest.mark.prefect, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.prefect, pytest.mark.timeout(600)]
 
 
 def free_port() -> int:
@@ -84,6 +88,29 @@ def run(command: list[str], env: dict[str, str], cwd: Path, *, codes: tuple[int,
     return done.stdout
 
 
+def on_terminal(command: list[str], env: dict[str, str], cwd: Path, piped: bytes) -> tuple[str, str]:
+    """stdout, and what a terminal at stderr showed, of a command that is fed through a pipe and ends with 0."""
+    ours, theirs = pty.openpty()
+    shown: list[bytes] = []
+
+    def look() -> None:
+        with suppress(OSError):  # the terminal's end, on Linux
+            while part := os.read(ours, 4096):
+                shown.append(part)
+
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, env=env | {"TERM": "xterm"}, cwd=cwd, stderr=theirs, **pipes)  # type: ignore[call-overload]
+    os.close(theirs)
+    looking = threading.Thread(target=look)
+    looking.start()
+    out, _ = process.communicate(piped, timeout=300)
+    looking.join()
+    os.close(ours)
+    terminal = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(shown).decode())
+    assert process.returncode == 0, terminal
+    return out.decode(), terminal
+
+
 def test_deployments_run_on_a_server_with_a_process_worker(world: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
@@ -120,12 +147,27 @@ def test_deployments_run_on_a_server_with_a_process_worker(world: dict[str, str]
         assert len(posts) == 60
 
 
+def usage_from_a_pipe(world: dict[str, str], folder: Path) -> None:
+    """Every row arrives; the terminal has rows, rate and time left, Prefect's database an artifact of the progress."""
+    mapping = "{name: piped, account: customer, ts: at, key: [id], meters: [{meter: api_calls, measure: {calls: n}}]}"
+    (folder / "usage.yaml").write_text(mapping, encoding="utf-8")
+    rows = "customer,at,id,n\n" + "".join(f"cust-fractions,2026-03-16T10:00:00Z,p{n},{n}\n" for n in range(1_500))
+    command = [str(BIN / "meterbridge"), "sync", "usage", "-", "--mapping", "usage.yaml", "--json"]
+    out, terminal = on_terminal(command, world | {"METERBRIDGE_LOG_LEVEL": "ERROR"}, folder, rows.encode())
+    assert json.loads(out)["applied"] == {"measurement": 1_500}
+    assert re.search(r"usage to m3ter \S+ 1500/1500 [0-9,]+ rows/s 0:00:0\d", terminal), terminal
+    with closing(sqlite3.connect(folder / "prefect" / "prefect.db")) as database:
+        found = database.execute("select data from artifact where key = 'sync-usage-progress' and type = 'progress'")
+        assert [float(data) for (data,) in found] == [100.0]
+
+
 def test_commands_run_without_any_server(world: dict[str, str], tmp_path: Path) -> None:
     first = run([str(BIN / "meterbridge"), "sync", "subscriptions", "--json"], world, tmp_path, codes=(3,))
     report = json.loads(first)
     assert report["applied"]["account_plan.create"] == 39
     dry = run([str(BIN / "meterbridge"), "sync", "subscriptions", "--dry-run"], world, tmp_path, codes=(0, 3))
     assert "Dry run of sync_subscriptions" in dry
+    usage_from_a_pipe(world, tmp_path)
     for words, more, code, said in (
         (["bills"], {"CHARGEBEE_API_KEY": "test_wrong"}, 2, "MB-CREDENTIALS: "),
         (["subscriptions", "--id", "no-such"], {}, 2, "MB-USAGE-ERROR: no subscription or customer 'no-such'"),
