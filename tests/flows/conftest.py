@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.transport import Transport
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.scenarios import build
 from meterbridge.settings import use_environment
@@ -34,6 +35,16 @@ def environment(sandbox: Sandbox, home: Path, **more: str) -> dict[str, str]:
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         **more,
     }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_back_off() -> Iterator[None]:
+    """Attempts follow each other at once: how long to wait is tested where it is decided."""
+    defaults = Transport.__init__.__kwdefaults__
+    before = defaults["jitter"]
+    defaults["jitter"] = lambda: 0.0
+    yield
+    defaults["jitter"] = before
 
 
 @contextmanager
