@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from meterbridge.ledger import bills, intents, mappings
 from meterbridge.ledger.ledger import Reader, moment
 from meterbridge.rules.keys import canonical, key_text
 from meterbridge.rules.recall import carried_key, mark_of
+from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.runs import Run
@@ -69,7 +70,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         known = Known(rx, _named(file) if own_slice and run.request.ids else None)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))
         copied += file.land_rows("ref_accounts", _accounts(known))
-        copied += file.land_rows("ref_account_plans", _account_plans(known))
+        copied += file.land_rows("ref_account_plans", _account_plans(known, _overtaken(rx, file)))
         copied += file.land_rows("ref_external_mappings", _external_mappings(known))
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))
@@ -103,10 +104,32 @@ def _accounts(known: Known) -> Iterator[dict[str, Any]]:
         }
 
 
-def _account_plans(known: Known) -> Iterator[dict[str, Any]]:
+VERSIONS = (
+    "select entry.subscription.id as id, max(try_cast(entry.subscription.resource_version as bigint)) as version "
+    "from raw_chargebee__subscriptions where entry.subscription.id is not null group by all"
+)
+
+
+def _overtaken(rx: Reader, file: Staging) -> dict[Key, dict[str, Any]]:
+    """Account plans as writes without an outcome leave them, where the subscription has changed again since.
+
+    What comes next is decided from there: such a write is found out about, and sent if need be, before anything
+    else of its account. Without it an item that ended and began again would look as if it had never ended.
+    """
+    rows = [row for row in intents.may_have_written(rx, ("account_plan",), None) if row.action == "update"]
+    present = {row["id"]: row["version"] or 0 for row in file.rows(VERSIONS)} if rows else {}
+    return {
+        row.key: {name: row.wanted[name] for name in ("start", "end", "paused") if name in row.wanted}
+        for row in rows
+        if present.get(row.key[0], 0) > (row.source_version or 0)
+    }
+
+
+def _account_plans(known: Known, overtaken: Mapping[Key, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in known.mappings("account_plan"):
         yield {
             **row.state,
+            **overtaken.get(row.key, {}),
             "items": list(row.state.get("items", ())),
             "account_plan_id": row.remote_id,
             "source_version": row.source_version,

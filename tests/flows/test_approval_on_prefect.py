@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,14 @@ def served(world: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def events(api: str, name: str) -> list[dict[str, Any]]:
-    """Events of a name; the server files them a moment after they are emitted."""
+    """Events of a name; the server files them a moment after they are emitted, on a busy machine many."""
     wanted = {"filter": {"event": {"name": [name]}}, "limit": 10}
-    return list(httpx.post(f"{api}/events/filter", json=wanted).raise_for_status().json()["events"])
+    deadline = time.monotonic() + 30
+    while True:
+        found = list(httpx.post(f"{api}/events/filter", json=wanted).raise_for_status().json()["events"])
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
 
 
 def test_a_change_set_is_proposed_and_approved_by_the_deployment(served: dict[str, str], tmp_path: Path) -> None:

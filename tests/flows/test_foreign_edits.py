@@ -11,6 +11,7 @@ import pytest
 
 from flows.reconcile import reconcile
 from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import quarantine
 from meterbridge.sandbox import CHARGEBEE_API_KEY, Sandbox
 from meterbridge.settings import load_settings
@@ -216,4 +217,32 @@ def test_a_write_of_our_own_whose_outcome_was_lost_is_no_edit(
     assert (told(after), after.exit_code) == ([], 0)
     again = sync_subscriptions.fn(full=True)
     assert (told(again), again.writes) == ([], 0)
+    assert reconcile.fn().drift == []
+
+
+def test_an_item_whose_end_has_no_outcome_yet_begins_again_like_the_others(sandbox: Sandbox) -> None:
+    both = item(PLAN[1], 1) | {
+        name.replace("[0]", "[1]"): value for name, value in item("storage-EUR-Monthly", 1).items()
+    }
+    change(sandbox, UPDATE, **both)
+    assert sync_subscriptions.fn().exit_code == 0
+    change(sandbox, "subscriptions/sub-single/cancel_for_items", cancel_option="immediately")
+    change(sandbox, "subscriptions/sub-single/reactivate")
+    one = {"vendor": "m3ter", "path": "/accountplans/"}
+    sandbox.world.faults.add(  # the second end lands, and neither its answer nor a look at it comes through
+        [
+            {"harm": "truncate", "match": {**one, "method": "PUT", "nth": 2}, "times": -1},
+            {"harm": "drop_before", "match": {**one, "method": "GET", "nth": 3}, "times": -1},
+        ]
+    )
+    with pytest.raises(MeterbridgeError):
+        sync_subscriptions.fn()
+    sandbox.world.faults.clear()
+    SqliteLedger(load_settings().home).expire_leases()
+
+    sync_subscriptions.fn()
+
+    rows = sandbox.world.m3ter.account_plans.rows()
+    assert sorted(row["code"][-2:] for row in rows if row.get("endDate") is None) == [".2", ".2"]
+    assert sync_subscriptions.fn().writes == 0
     assert reconcile.fn().drift == []
