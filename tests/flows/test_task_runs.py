@@ -59,5 +59,7 @@ def test_a_large_site_takes_a_bounded_number_of_task_runs_more_than_one_subscrip
         use_environment(environment(sandbox, tmp_path / "large"))
         many = calls_of_tasks(sync_subscriptions.fn)
     grown = {name: many[name] - one[name] for name in many if many[name] != one[name]}
-    assert grown == {"deliver_batch": batches - len(SUBSCRIPTION_WAVES)}
+    assert set(grown) == {"deliver_batch"}
+    more = batches - len(SUBSCRIPTION_WAVES)
+    assert grown["deliver_batch"] in (more, more + 1)  # a batch holds whole accounts, so the last may be one more
     assert batches <= MOST_BATCHES * len(SUBSCRIPTION_WAVES)
