@@ -77,7 +77,7 @@ def land_between(work: Services, file: Staging, hints: Iterable[Event], now: flo
         if event.event_type in SUBSCRIPTION_EVENTS and event.resource_version is not None:
             told[event.resource_id][event.resource_version] = event
     read = {row["id"]: row for row in file.rows(READ) if row["id"] in told}
-    applied = _applied(work, {row["customer_id"] for row in read.values()})
+    applied = _applied(work, {row["customer_id"] for row in read.values() if row["customer_id"] is not None})
     changed = {name: row for name, row in read.items() if row["version"] > applied.get(name, 0)}
     landed, whole = 0, False
     if any(name in applied for name in changed):

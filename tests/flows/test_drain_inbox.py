@@ -78,6 +78,22 @@ def test_an_event_ends_the_account_plan_of_its_subscription(open_sandbox: OpenSa
     assert waiting(tmp_path) == []
 
 
+def test_an_incomplete_record_of_a_batch_stops_no_other(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
+    sandbox = open_sandbox("large", subscriptions=2)
+    sync_subscriptions.fn()
+    broken, whole = (row["id"] for row in sandbox.world.chargebee.subscriptions.rows())
+    cancel(sandbox, whole)
+    lost = {"harm": "lose_field", "match": {"path": f"/subscriptions/{broken}$"}, "field": "customer_id", "times": -1}
+    sandbox.world.faults.add([lost])
+    told = [event(number, "subscription", name, version=1) for number, name in enumerate((broken, whole))]
+    tell(tmp_path, *told)
+    report = drain_inbox.fn()
+    assert report is not None
+    assert [row["code"] for row in report.quarantined] == ["MB-RECORD"]
+    assert report.applied["account_plan.update"] >= 1
+    assert waiting(tmp_path) == []
+
+
 def test_a_drain_moves_no_watermark(open_sandbox: OpenSandbox, tmp_path: Path) -> None:
     open_sandbox("single")
     sync_subscriptions.fn()
