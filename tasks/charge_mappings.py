@@ -52,36 +52,21 @@ class Names:
 
     def sides_of_bill(self, bill_id: str, invoice_id: str) -> dict[str, Any] | None:
         """Bill ↔ invoice; None where the ledger alone may know."""
-        if not (self.bill and self.invoice):
-            return None
-        return {
-            "m3terEntity": self.bill,
-            "m3terId": bill_id,
-            "externalTable": self.invoice,
-            "externalId": invoice_id,
-        }
+        return _sides(self.bill, bill_id, self.invoice, invoice_id)
 
     def sides_of_line(self, line_id: str, invoice_line: str | Ref) -> dict[str, Any] | None:
         """Bill line ↔ invoice line; None where the ledger alone may know."""
-        if not (self.line and self.invoice_line):
-            return None
-        return {
-            "m3terEntity": self.line,
-            "m3terId": line_id,
-            "externalTable": self.invoice_line,
-            "externalId": invoice_line,
-        }
+        return _sides(self.line, line_id, self.invoice_line, invoice_line)
 
     def sides_of_netted(self, bill_id: str, mark: str) -> dict[str, Any] | None:
         """A mark that a charge of the bill was lowered; None where the ledger alone may know."""
-        if not (self.bill and self.invoice_line):
-            return None
-        return {
-            "m3terEntity": self.bill,
-            "m3terId": bill_id,
-            "externalTable": self.invoice_line,
-            "externalId": mark,
-        }
+        return _sides(self.bill, bill_id, self.invoice_line, mark)
+
+
+def _sides(entity: str | None, m3ter_id: str, table: str | None, external_id: str | Ref) -> dict[str, Any] | None:
+    if not (entity and table):
+        return None
+    return {"m3terEntity": entity, "m3terId": m3ter_id, "externalTable": table, "externalId": external_id}
 
 
 def netted_intents(

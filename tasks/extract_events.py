@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from meterbridge.errors import RecordRefused
 from meterbridge.ledger import mappings, watermarks
 from meterbridge.ledger.inbox import Event
 from meterbridge.staging.database import Staging
+from tasks.extract import IDS_PER_LIST
 from tasks.services import Services
 
 SUBSCRIPTION_EVENTS = tuple(
@@ -37,9 +38,8 @@ CUSTOMER_EVENTS = tuple(
 BACKDATED = "_with_backdating"
 """Such an event names the instant of its change, which the record does not keep."""
 
-IDS_PER_LIST = 50
 FEW = 10
-"""Up to this many events are read one by one, strongly; more by lists first."""
+"""Up to this many records are read one by one, strongly; more by lists first, and strongly what the list has late."""
 
 MOST_PAGES = 5
 """So many pages of events a batch looks back: the older change that was not told of is nearly always a recent one."""
@@ -54,9 +54,12 @@ READ = (
 
 def land_window(work: Services, file: Staging, since: int, until: int, types: Sequence[str]) -> int:
     """Land the events of these types that occurred in a window (epoch seconds)."""
-    wanted = {"occurred_at[between]": between(since, until), "event_type[in]": in_list(types)}
-    pages = work.chargebee.pages("events", wanted, sort_by="occurred_at")
+    pages = work.chargebee.pages("events", _occurred(since, until, types), sort_by="occurred_at")
     return file.land_pages("events", (page.body for page in pages))
+
+
+def _occurred(since: int, until: int, types: Sequence[str]) -> dict[str, str]:
+    return {"occurred_at[between]": between(since, until), "event_type[in]": in_list(types)}
 
 
 def land_between(work: Services, file: Staging, hints: Iterable[Event], now: float) -> int:
@@ -107,8 +110,8 @@ def _land_newest(work: Services, file: Staging, until: int) -> tuple[int, bool]:
     if mark is None:
         return 0, False
     since = math.floor(mark.position) - work.settings.overlap_seconds
-    wanted = {"occurred_at[between]": between(since, until), "event_type[in]": in_list(SUBSCRIPTION_EVENTS)}
-    listed = work.chargebee.pages("events", wanted, sort_by="occurred_at", newest_first=True)
+    window = _occurred(since, until, SUBSCRIPTION_EVENTS)
+    listed = work.chargebee.pages("events", window, sort_by="occurred_at", newest_first=True)
     pages = list(islice(listed, MOST_PAGES))
     whole = not pages or pages[-1].next_offset is None
     return file.land_pages("events", (page.body for page in pages)), whole
@@ -129,29 +132,32 @@ def _applied(work: Services, customers: Iterable[str]) -> Mapping[str, int]:
     return newest
 
 
-def _landed(file: Staging) -> set[str]:
-    return {row["id"] for row in file.rows("select entry.event.id as id from raw_chargebee__events")}
+def _absent(file: Staging, ids: Iterable[str]) -> list[str]:
+    landed = {row["id"] for row in file.rows("select entry.event.id as id from raw_chargebee__events")}
+    return [one for one in dict.fromkeys(ids) if one not in landed]
 
 
 def _land_by_id(work: Services, file: Staging, ids: list[str]) -> int:
-    missing = [one for one in dict.fromkeys(ids) if one not in _landed(file)]
+    missing = _absent(file, ids)
     landed = 0
     if len(missing) > FEW:
         for start in range(0, len(missing), IDS_PER_LIST):
             params = {"id[in]": in_list(missing[start : start + IDS_PER_LIST])}
             pages = work.chargebee.pages("events", params, sort_by="occurred_at")
             landed += file.land_pages("events", (page.body for page in pages))
-        missing = [one for one in missing if one not in _landed(file)]
+        missing = _absent(file, missing)
     if not missing:
         return landed
     with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-        entries = [entry for entry in pool.map(lambda one: _entry(work, one), missing) if entry is not None]
+        found = pool.map(lambda one: entry_or_none(work.chargebee.event, one), missing)
+        entries = [entry for entry in found if entry is not None]
     return landed + file.land_pages("events", [json.dumps({"list": entries}).encode()])
 
 
-def _entry(work: Services, event_id: str) -> dict[str, Any] | None:
+def entry_or_none(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """A list entry read by id; None where Chargebee has no such record (any more)."""
     try:
-        return work.chargebee.event(event_id)
+        return read(name)
     except RecordRefused as refusal:
         if refusal.status != 404:
             raise

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from connectors.chargebee.encoding import in_list
-from meterbridge.errors import RecordRefused
 from meterbridge.ledger.inbox import Event
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import IDS_PER_LIST, extract_subscriptions
-from tasks.extract_events import land_between
+from tasks.extract_events import FEW, entry_or_none, land_between
 from tasks.runs import Run
 from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
-
-FEW = 10
-"""Up to this many records are read one by one, strongly; more by lists first, and strongly what the list has late."""
 
 VERSIONS = (
     "select entry.{one}.id as id, max(try_cast(entry.{one}.resource_version as bigint)) as version "
@@ -73,21 +68,12 @@ def read_again(work: Services, file: Staging, names: tuple[str, str], wanted: di
     listed = versions(file, one, many)
     late = [name for name, version in wanted.items() if listed.get(name, -1) < version]
     with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-        entries = list(pool.map(lambda name: _entry(read, name), late))
+        entries = list(pool.map(lambda name: entry_or_none(read, name), late))
     found = [entry for entry in entries if entry is not None]
     landed += file.land_pages(many, [json.dumps({"list": found}).encode()], origin=origin)
     gone = [name for name, entry in zip(late, entries, strict=True) if entry is None]
     # A deleted record answers 404 by id; the list still has it, in its last version.
     return landed + _land_lists(work, file, many, gone, origin)
-
-
-def _entry(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any] | None:
-    try:
-        return read(name)
-    except RecordRefused as refusal:
-        if refusal.status != 404:
-            raise
-        return None
 
 
 def _land_lists(work: Services, file: Staging, many: str, ids: list[str], origin: str) -> int:

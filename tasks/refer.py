@@ -16,6 +16,7 @@ from meterbridge.rules.recall import carried_key, mark_of
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
+from tasks.extract_hinted import versions
 from tasks.runs import Run
 from tasks.services import services
 
@@ -104,12 +105,6 @@ def _accounts(known: Known) -> Iterator[dict[str, Any]]:
         }
 
 
-VERSIONS = (
-    "select entry.subscription.id as id, max(try_cast(entry.subscription.resource_version as bigint)) as version "
-    "from raw_chargebee__subscriptions where entry.subscription.id is not null group by all"
-)
-
-
 def _overtaken(rx: Reader, file: Staging) -> dict[Key, dict[str, Any]]:
     """Account plans as writes without an outcome leave them, where the subscription has changed again since.
 
@@ -117,7 +112,7 @@ def _overtaken(rx: Reader, file: Staging) -> dict[Key, dict[str, Any]]:
     else of its account. Without it an item that ended and began again would look as if it had never ended.
     """
     rows = [row for row in intents.may_have_written(rx, ("account_plan",), None) if row.action == "update"]
-    present = {row["id"]: row["version"] or 0 for row in file.rows(VERSIONS)} if rows else {}
+    present = versions(file, "subscription", "subscriptions") if rows else {}
     return {
         row.key: {name: row.wanted[name] for name in ("start", "end", "paused") if name in row.wanted}
         for row in rows

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.transport import Transport
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.scenarios import build
 from meterbridge.settings import use_environment
+from tests.back_off import no_back_off
 
 OpenSandbox = Callable[..., Sandbox]
 
@@ -38,13 +38,10 @@ def environment(sandbox: Sandbox, home: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_back_off() -> Iterator[None]:
-    """Attempts follow each other at once: how long to wait is tested where it is decided."""
-    defaults = Transport.__init__.__kwdefaults__
-    before = defaults["jitter"]
-    defaults["jitter"] = lambda: 0.0
-    yield
-    defaults["jitter"] = before
+def at_once() -> Iterator[None]:
+    """Attempts follow each other without pauses."""
+    with no_back_off():
+        yield
 
 
 @contextmanager

@@ -154,6 +154,14 @@ SYNCED = Step(flow="sync_subscriptions")
 BILLED = Step(change=month.use_and_bill)
 CHARGED = Step(flow="sync_bills")
 
+
+def without_a_draft(mode: str) -> Setting:
+    """An approved bill for which no pending invoice will come, and what the setting says of such."""
+    steps = (SYNCED, BILLED, Step(change=no_draft_comes))
+    more = {"METERBRIDGE_NO_PENDING_INVOICE": mode}
+    return Setting(lambda: build("single"), steps, "sync_bills", more, patient=True)
+
+
 SETTINGS: dict[str, Setting] = {
     "new-customer": Setting(lambda: build("single"), (), "sync_subscriptions"),
     "quantity-raised": Setting(
@@ -169,20 +177,8 @@ SETTINGS: dict[str, Setting] = {
     "bill-approved": Setting(lambda: build("single"), (SYNCED, BILLED), "sync_bills"),
     "odd-cents": Setting(lambda: build("single"), (SYNCED, BILLED, Step(change=odd_cents)), "sync_bills"),
     "two-equal-lines": Setting(pair, (SYNCED, BILLED, Step(change=repeat_a_line)), "sync_bills"),
-    "no-draft-create": Setting(
-        lambda: build("single"),
-        (SYNCED, BILLED, Step(change=no_draft_comes)),
-        "sync_bills",
-        {"METERBRIDGE_NO_PENDING_INVOICE": "create"},
-        patient=True,
-    ),
-    "no-draft-unbilled": Setting(
-        lambda: build("single"),
-        (SYNCED, BILLED, Step(change=no_draft_comes)),
-        "sync_bills",
-        {"METERBRIDGE_NO_PENDING_INVOICE": "unbilled"},
-        patient=True,
-    ),
+    "no-draft-create": without_a_draft("create"),
+    "no-draft-unbilled": without_a_draft("unbilled"),
     "recalculated": Setting(
         lambda: build("single"), (SYNCED, BILLED, CHARGED, Step(change=amounts("50", "7"))), "sync_bills", patient=True
     ),

@@ -2,7 +2,6 @@
 
 import pytest
 
-from connectors.transport import Transport
 from flows.reconcile import reconcile
 from flows.shadow_bills import shadow_bills
 from flows.sync_bills import sync_bills
@@ -68,8 +67,7 @@ def test_a_bill_that_was_charged_and_comes_incomplete_keeps_its_charges(sandbox)
     assert reconcile.fn().differences == 0
 
 
-def test_a_listed_bill_without_an_id_stops_the_run_and_the_watermark(sandbox, monkeypatch):
-    monkeypatch.setitem(Transport.__init__.__kwdefaults__, "sleep", lambda _seconds: None)
+def test_a_listed_bill_without_an_id_stops_the_run_and_the_watermark(sandbox):
     broken, *_ = sandbox.world.m3ter.bills.rows()
     lose(sandbox, "id", broken["id"], path="/bills$")
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import URL
 
-from connectors.transport import Transport
 from meterbridge.ledger import engine
+from tests.back_off import no_back_off
 
 _connect = engine.connect
 
@@ -31,15 +31,11 @@ def quick() -> Iterator[None]:
             kept[url] = _Kept(made.reader, made.writer)
         return kept[url]
 
-    defaults = Transport.__init__.__kwdefaults__ or {}
-    before = defaults["jitter"]
-    # Back-off is tested where it is decided.
-    defaults["jitter"] = lambda: 0.0
     engine.connect = connect
     try:
-        yield
+        with no_back_off():
+            yield
     finally:
-        defaults["jitter"] = before
         engine.connect = _connect
         for one in kept.values():
             one.reader.dispose()
