@@ -23,7 +23,7 @@ from meterbridge.rules.both_sides import (
     standing_charges,
     wanted_charges,
 )
-from meterbridge.rules.explained import Reason, Why, split_charges, split_items
+from meterbridge.rules.explained import Explained, Reason, Why, split_charges, split_items
 from meterbridge.rules.foreign_edits import CODE as FOREIGN_EDIT
 from meterbridge.rules.keys import key_text
 from meterbridge.rules.reconcile import (
@@ -89,7 +89,7 @@ class Compared:
     """One half of the comparison: drift, what is known, and how much was looked at."""
 
     drift: list[Difference] = field(default_factory=list)
-    explained: list[tuple[Difference, Reason]] = field(default_factory=list)
+    explained: list[Explained] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     totals: dict[str, Total] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -97,9 +97,10 @@ class Compared:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What is known, difference by difference; then what was set aside without one."""
-        for difference, reason in self.explained:
-            yield {**_row(difference), "why": reason.why, "code": reason.code, "message": reason.message}
-        told = {id(reason) for _, reason in self.explained}
+        for difference, (first, *others) in self.explained:
+            more = f"; and {len(others)} more" if others else ""
+            yield {**_row(difference), "why": first.why, "code": first.code, "message": f"{first.message}{more}"}
+        told = {id(reason) for _, reasons in self.explained for reason in reasons}
         for reason in self.reasons:
             if id(reason) not in told:
                 shown = {

@@ -60,7 +60,7 @@ def summary(report: ReconcileReport) -> str:
     looked = ", ".join(f"{count} {name}" for name, count in report.compared.items())
     lines = ["# Both sides compared", "", f"{report.differences} differences in {looked} · {report.seconds:.1f} s", ""]
     if report.totals:
-        lines += ["| currency | bills want | stands on invoices | difference |", "|---|---:|---:|---:|"]
+        lines += ["| currency | bills want | charged or settled | difference |", "|---|---:|---:|---:|"]
         for currency, total in sorted(report.totals.items()):
             cells = [
                 money({"amount": total[name], "currency": currency}) for name in ("wanted", "standing", "difference")

@@ -102,7 +102,7 @@ def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None
         show.table("Waiting for their invoice", ("record", "amount", "why"), waiting)
     totals = getattr(reports["reconcile"], "totals", {})
     money = [(c, amount_text(t["wanted"], c), amount_text(t["standing"], c)) for c, t in sorted(totals.items())]
-    show.table("Money on both sides", ("currency", "bills want", "stands on invoices"), money, right=("bills want",))
+    show.table("Money on both sides", ("currency", "bills want", "charged or settled"), money, right=("bills want",))
     again = reports["sync subscriptions again"].writes + reports["sync bills again"].writes
     differences = getattr(reports["reconcile"], "differences", -1)
     _say("Written when everything ran a second time:", again)

@@ -211,7 +211,7 @@ def _show_bills(report: ReconcileReport) -> None:
 
 
 def _show_differences(report: ReconcileReport) -> None:
-    sides = ("bills want", "stands on invoices", "difference")
+    sides = ("bills want", "charged or settled", "difference")
     sums = [
         (currency, *(amount_text(total[name], currency) for name in ("wanted", "standing", "difference")))
         for currency, total in report.totals.items()

@@ -39,10 +39,14 @@ class Reason:
     may_stand: frozenset[Key] = frozenset()
 
 
+Explained = tuple[Difference, tuple[Reason, ...]]
+"""A difference and all that accounts for it, such as the proposed writes of a portion; at least one."""
+
+
 def split_charges(
     differences: Iterable[Difference], reasons: Sequence[Reason]
-) -> tuple[list[Difference], list[tuple[Difference, Reason]]]:
-    """Part the differences of bills into drift and those that a reason accounts for to the minor unit.
+) -> tuple[list[Difference], list[Explained]]:
+    """Part the differences of bills into drift and those that reasons account for to the minor unit.
 
     Of a difference that is only partly accounted for, the rest is drift: its
     ``money`` is what no reason covers.
@@ -51,13 +55,13 @@ def split_charges(
     for reason in reasons:
         by_portion[reason.key[:2]].append(reason)
     drift: list[Difference] = []
-    explained: list[tuple[Difference, Reason]] = []
+    explained: list[Explained] = []
     for one in differences:
         whole = by_portion.get(one.key[:1], [])
         known = [*whole, *by_portion.get(one.key, [])]
         rest = 0 if _covers_all(known, whole) else (one.money or 0) + sum(map(_expected, known))
         if known:
-            explained.append((one, known[0]))
+            explained.append((one, tuple(known)))
         if not known or rest:
             drift.append(replace(one, money=rest))
     return drift, explained
@@ -75,7 +79,7 @@ def _expected(reason: Reason) -> int:
 
 def split_items(
     differences: Iterable[Difference], reasons: Sequence[Reason]
-) -> tuple[list[Difference], list[tuple[Difference, Reason]]]:
+) -> tuple[list[Difference], list[Explained]]:
     """Part the differences of account plans; a reason accounts for a missing one of its own item, or one it names.
 
     One with ``may_stand`` accounts for every difference of those items.
@@ -84,7 +88,7 @@ def split_items(
     by_subscription = {reason.key[0]: reason for reason in reasons if len(reason.key) == 1}
     flying = {item: reason for reason in reasons for item in reason.may_stand}
     drift: list[Difference] = []
-    explained: list[tuple[Difference, Reason]] = []
+    explained: list[Explained] = []
     for one in differences:
         known = flying.get(one.key[:2])
         if known is None and one.disagreement == "missing":
@@ -94,5 +98,5 @@ def split_items(
         if known is None:
             drift.append(one)
         else:
-            explained.append((one, known))
+            explained.append((one, (known,)))
     return drift, explained

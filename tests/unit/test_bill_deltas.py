@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from meterbridge.rules.bills import decide_bill
+from meterbridge.rules.bills import decide_bill, decide_vanished
 from meterbridge.rules.keys import reference
 from meterbridge.rules.records import Intent, InvoiceLine, Ref
 from tests.unit.bill_world import LATER, MAY, applied, bill, case, draft, line, policy, stand, told
@@ -262,6 +262,13 @@ def test_an_ambiguous_final_names_its_candidates():
 def test_a_bill_that_is_pending_again(setting, status, expected):
     changes = {"policy_changes": {"on_unapproved": setting}}
     assert told(decide(bill(line("l1", "5"), status="PENDING"), charged(FIVE), on(status, 500), **changes)) == expected
+
+
+def test_only_a_bill_that_is_gone_for_good_lowers_others_by_what_stands():
+    [aside] = decide(bill(line("l1", "5"), status="PENDING"), charged(FIVE), on("paid", 500))
+    assert (aside.amount, aside.surplus) == (500, 0)
+    [aside] = decide_vanished(case(FIVE, standing=charged(FIVE), invoices=(on("paid", 500),)))
+    assert (aside.code, aside.amount, aside.surplus) == ("MB-BILL-DELETED", 500, 500)
 
 
 def test_approved_again_after_its_lines_were_removed_it_is_charged_once_more():

@@ -61,21 +61,21 @@ def charge(invoice, amount):
 def test_drafts_that_close_soonest_go_first_then_those_with_the_most_money_and_each_stays_together():
     decided = [
         charge("never", 9_000),
-        charge("late-small", 5),
+        charge("late-1-small", 5),
         charge("soon", 1),
-        charge("late-big", 40),
+        charge("late-2-big", 40),
         Unchanged("charge", ("b",)),
         charge("soon", 2),
-        charge("late-small", 6),
+        charge("late-1-small", 6),
     ]
-    closings = {"soon": APRIL, "late-small": APRIL + DAY, "late-big": APRIL + DAY}
+    closings = {"soon": APRIL, "late-1-small": APRIL + DAY, "late-2-big": APRIL + DAY}
     ordered = by_risk(decided, closings)
     assert isinstance(ordered[0], Unchanged)
     assert [(one.scope, one.amount) for one in ordered[1:]] == [
         ("soon", 1),
         ("soon", 2),
-        ("late-big", 40),
-        ("late-small", 5),
-        ("late-small", 6),
+        ("late-2-big", 40),
+        ("late-1-small", 5),
+        ("late-1-small", 6),
         ("never", 9_000),
     ]

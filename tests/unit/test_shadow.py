@@ -98,6 +98,13 @@ def test_a_line_is_counted_for_one_bill_only():
     ]
 
 
+def test_a_bill_that_is_not_approved_and_a_line_worth_nothing_want_no_charge():
+    pending = case(bill(TEN, status="PENDING"), invoices=(draft(1, there("a", 1000), status="paid"),))
+    rows = compare([(pending, reckon(pending, policy(), 2))])
+    assert [(row.verdict, row.found) for row in rows] == [("extra", 1000)]
+    assert compared([], TEN, line("l2", "0", sequence=2)) == [("missing", 1000, None, "")]
+
+
 def test_rounding_is_the_bills_own():
     third = Decimal("0.335")
     lines = [line(f"l{n}", str(third), sequence=n) for n in (1, 2)]
