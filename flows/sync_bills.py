@@ -55,5 +55,4 @@ def sync(request: Request) -> RunReport:
             settle_bills(run)
             settle(run, KINDS)
             report = build(run, change_set, delivered=delivered)
-        publish(run, report)
-        return report
+        return publish(run, report)

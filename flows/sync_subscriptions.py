@@ -20,7 +20,11 @@ from tasks.stage import CUSTOMER_CASES, SUBSCRIPTIONS, stage
 
 @flow(name="sync_subscriptions", flow_run_name=run_name)
 def sync_subscriptions(
-    dry_run: bool = False, full: bool = False, ids: list[str] | None = None, since: float | None = None
+    dry_run: bool = False,
+    full: bool = False,
+    ids: list[str] | None = None,
+    since: float | None = None,
+    repair: bool = False,
 ) -> RunReport:
     """Chargebee customers and subscriptions become m3ter accounts and account plans.
 
@@ -29,8 +33,9 @@ def sync_subscriptions(
         full: Read everything, not only what changed since the last run.
         ids: Only these subscriptions, or subscriptions of these customers.
         since: Read what changed since this instant (epoch seconds) instead of the last run's.
+        repair: Bring back what somebody changed in m3ter by hand.
     """
-    return sync(Request(dry_run, full, tuple(ids or ()), since))
+    return sync(Request(dry_run, full, tuple(ids or ()), since, repair=repair))
 
 
 def sync(request: Request) -> RunReport:
@@ -52,6 +57,4 @@ def sync(request: Request) -> RunReport:
             record(run, change_set, KINDS, subject)
             delivered = deliver(run, SUBSCRIPTION_WAVES)
             settle(run, KINDS)
-        report = build(run, change_set, delivered=delivered, recovered=recovered)
-        publish(run, report)
-        return report
+        return publish(run, build(run, change_set, delivered=delivered, recovered=recovered))

@@ -66,7 +66,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     with opened(run.path) as file:
         with work.ledger.read() as rx:
             under_way = UnderWay.read(rx, file)
-        edits = Edits.read(work, under_way)
+        edits = Edits.read(work, run, under_way)
         for broken in file.rows("select * from chk_subscriptions order by id"):
             message = f"subscription {broken['id']} comes without {broken['problem']}"
             tray.put(

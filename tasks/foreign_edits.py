@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from meterbridge.ledger import quarantine
 from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
-from meterbridge.rules.foreign_edits import CODE, Edited, account_edited, decide_edited, with_decided
+from meterbridge.rules.foreign_edits import CODE, Edited, OnForeignEdit, account_edited, decide_edited, with_decided
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_policy import PlanPolicy
 from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, Quarantined
@@ -91,15 +91,16 @@ class Edits:
     ``settled`` names what is left out: accepted by a person, or perhaps changed by a write of ours.
     """
 
-    work: Services
+    mode: OnForeignEdit
     settled: frozenset[tuple[str, Key]]
 
     @classmethod
-    def read(cls, work: Services, under_way: UnderWay) -> Edits:
+    def read(cls, work: Services, run: Run, under_way: UnderWay) -> Edits:
         """What a person accepted, and what a write of ours could explain."""
         with work.ledger.read() as rx:
             accepted = {(row.kind, row.key) for row in quarantine.list(rx, "dismissed") if row.code == CODE}
-        return cls(work, under_way.names | accepted)
+        mode: OnForeignEdit = "repair" if run.request.repair else work.settings.on_foreign_edit
+        return cls(mode, under_way.names | accepted)
 
     def of_account(self, case: CustomerCase, decided: Iterable[Decision], policy: AccountPolicy) -> list[Decision]:
         """The decisions, with an edited account's verdict or repair in place of "unchanged"."""
@@ -111,7 +112,7 @@ class Edits:
                 edit = account_edited(case, one, str(wanted_fields(case, policy)["name"]))
             if edit is None:
                 out.append(one)
-            elif self.work.settings.on_foreign_edit == "report":
+            elif self.mode == "report":
                 out.append(Quarantined("account", key, CODE, edit, source_version=case.customer.resource_version))
             else:
                 out.append(_given_back(case, policy, edit))
@@ -119,15 +120,14 @@ class Edits:
 
     def of_plans(self, file: Staging, tray: Tray, policy: PlanPolicy) -> None:
         """Put down what was found edited; with ``report`` nothing is written to such an account plan."""
-        mode = self.work.settings.on_foreign_edit
         for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
             edited = _edited(row)
             if ("account_plan", edited.key) in self.settled:
                 continue
             ours = [one for one in tray.intents if _writes_to(one, edited)]
             same = [one for one in ours if one.key == edited.key and one.action == "update"]
-            repairable = mode == "repair" and (not ours or bool(same))
-            if mode == "repair" and not repairable and edited.found is not None:
+            repairable = self.mode == "repair" and (not ours or bool(same))
+            if self.mode == "repair" and not repairable and edited.found is not None:
                 continue  # what is replaced or deleted now needs no repair
             for one in ours:
                 tray.intents.remove(one)

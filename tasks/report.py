@@ -160,8 +160,8 @@ def _waiting(work: Services, aside: list[dict[str, Any]], run: Run) -> list[dict
 
 
 @task(name="report")
-def publish(run: Run, report: RunReport) -> None:
-    """Close the run in the ledger and show its summary and change set in Prefect's UI."""
+def publish(run: Run, report: RunReport) -> RunReport:
+    """Close the run in the ledger and show its summary and change set in Prefect's UI; returns the report."""
     work = services(run.run_id)
     counts = report.model_dump(
         mode="json",
@@ -180,6 +180,7 @@ def publish(run: Run, report: RunReport) -> None:
         if report.awaiting_approval:
             announce(run, report.awaiting_approval)
     logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
+    return report
 
 
 def _sums(run: Run) -> dict[str, str]:

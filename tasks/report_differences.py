@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 class ReconcileReport(RunReport):
     """What a comparison found, as ``--json`` prints it. Amounts are minor units, standing less wanted.
 
-    ``differences`` counts drift alone; ``explained`` are set aside, waiting or under way, and known.
+    ``differences`` counts drift alone; ``explained`` are set aside, waiting or under way, and known. ``repaired``
+    says what the syncs were asked, and wrote, before this comparison; empty where nothing was.
     """
 
     differences: int = 0
@@ -31,6 +32,7 @@ class ReconcileReport(RunReport):
     totals: dict[str, dict[str, int]] = Field(default_factory=dict)
     compared: dict[str, int] = Field(default_factory=dict)
     bills: list[dict[str, Any]] = Field(default_factory=list)
+    repaired: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

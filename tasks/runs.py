@@ -39,6 +39,7 @@ class Request:
     ``since`` is epoch seconds; ``ids`` are subscription ids, customer ids or bill ids, by flow.
     A ``shadow`` run compares every bill as if the ledger knew none.
     ``hints`` are the events that made somebody ask for these ids, if it was no person.
+    ``repair``: what somebody changed in m3ter by hand is brought back, whatever ``on_foreign_edit`` says.
     """
 
     dry_run: bool = False
@@ -47,6 +48,7 @@ class Request:
     since: float | None = None
     hints: tuple[inbox.Event, ...] = ()
     shadow: bool = False
+    repair: bool = False
 
     @property
     def by_name(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import approval, bills, demo, inspection, money, sandbox, serve, sync, webhooks
+from meterbridge.cli import approval, bills, both_sides, demo, inspection, quarantine, sandbox, serve, sync, webhooks
 from meterbridge.errors import MeterbridgeError, SetupError
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="The bridge between Chargebee and m3ter: every cent accounted for, nothing written twice.",
 )
 app.add_typer(sync.app, name="sync")
-app.add_typer(money.quarantine, name="quarantine")
+app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(bills.app, name="bills")
 app.add_typer(webhooks.app, name="webhooks")
 app.command("demo")(demo.demo)
@@ -32,7 +32,7 @@ app.command("serve")(serve.serve)
 app.command("doctor")(inspection.doctor)
 app.command("status")(inspection.status)
 app.command("trace")(inspection.trace)
-app.command("reconcile")(money.reconcile)
+app.command("reconcile")(both_sides.reconcile)
 app.command("approve")(approval.approve)
 app.command("undo")(approval.undo)
 

@@ -19,13 +19,17 @@ pytestmark = [pytest.mark.prefect, pytest.mark.timeout(420)]
 
 @pytest.fixture
 def served(world: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a Prefect server with the deployment approve_bills and a worker; approval is required."""
+    """The environment of a Prefect server with the deployment approve_bills and a worker.
+
+    Approval is required, and the site closes drafts so early that what is proposed may miss them.
+    """
     port = free_port()
     command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with background(command, tmp_path / "server.log", world, tmp_path):
         api = f"http://127.0.0.1:{port}/api"
         until(f"{api}/health", 120)
-        env = world | {"PREFECT_API_URL": api, "METERBRIDGE_BILLS_APPROVAL": "required"}
+        gate = {"METERBRIDGE_BILLS_APPROVAL": "required", "METERBRIDGE_AUTO_CLOSE_DAYS": "12"}
+        env = world | {"PREFECT_API_URL": api} | gate
         run([str(BIN / "prefect"), "work-pool", "create", "meterbridge", "--type", "process"], env, tmp_path)
         run([str(BIN / "prefect"), "--no-prompt", "deploy", "-n", "approve_bills"], env, ROOT)
         worker = [str(BIN / "prefect"), "worker", "start", "--pool", "meterbridge"]
@@ -57,6 +61,10 @@ def test_a_change_set_is_proposed_and_approved_by_the_deployment(served: dict[st
     assert f"# Change set `{change_set}` awaits approval" in by_key["sync-bills-default-awaiting-approval"]["data"]
     [event] = events(api, "meterbridge.bills.awaiting-approval")
     assert event["resource"]["prefect.resource.id"] == f"meterbridge.change-set.{change_set}"
+
+    [warning] = events(api, "meterbridge.bills.closing-soon")
+    assert {row["state"] for row in warning["payload"]["closing_soon"]} == {"proposed"}
+    assert warning["payload"]["count"] == len(proposed["closing_soon"]) > 0
 
     deployed = httpx.get(f"{api}/deployments/name/approve_bills/approve_bills").raise_for_status().json()
     assert deployed["concurrency_options"]["collision_strategy"] == "ENQUEUE"

@@ -1,7 +1,7 @@
 """What reconcile says bill by bill: the charges are the total to the minor unit, or by how much they are not."""
 
 from flows.reconcile import reconcile
-from meterbridge.cli.money import _show_bills
+from meterbridge.cli.both_sides import _show_bills
 from meterbridge.cli.page import page
 from tasks.report_differences import summary
 from tests.flows.billed_month import BilledMonth

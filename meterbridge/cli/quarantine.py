@@ -1,9 +1,7 @@
-"""``meterbridge quarantine`` and ``meterbridge reconcile``: what was set aside, and whether both sides agree."""
+"""``meterbridge quarantine``: what was set aside, and what a person makes of it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,19 +10,16 @@ from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.overview import awaiting_approval
-from meterbridge.cli.page import page
-from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import console, table, write
 from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents
 from meterbridge.ledger import quarantine as records
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.money import amount_text
-from meterbridge.settings import load_settings
 from tasks import set_aside
 
 if TYPE_CHECKING:
-    from tasks.report_differences import ReconcileReport
+    pass
 
 quarantine = typer.Typer(
     no_args_is_help=True, help="Records set aside: see why, try again, or close them as dealt with by hand."
@@ -167,74 +162,6 @@ def dismiss(
         return
     money = "" if settled is None else f"; {amount_text(settled, row.currency)} count as settled by hand"
     console().print(f"record {record_id} ({row.code}) is dismissed{money}", markup=False)
-
-
-def reconcile(
-    as_json: AsJson = False,
-    bills: Annotated[
-        bool,
-        typer.Option("--bills", help="Show every bill: its total and what is charged for it, in minor units."),
-    ] = False,
-    html: Annotated[
-        Path | None, typer.Option(help="Write the comparison to this file, too: one page with everything in it.")
-    ] = None,
-) -> None:
-    """Read both sides anew and compare: account plans item by item, charges to the minor unit. Writes nothing there."""
-    with prefect_ready("reconcile"):
-        from flows.reconcile import reconcile as compare
-
-        report = compare()
-    if html is not None:
-        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        html.write_text(page(report, connection=load_settings().connection, at=at), encoding="utf-8")
-    if as_json:
-        write(report.model_dump(mode="json"))
-    else:
-        if bills:
-            _show_bills(report)
-        _show_differences(report)
-    raise typer.Exit(report.exit_code)
-
-
-def _show_bills(report: ReconcileReport) -> None:
-    columns = ("total", "charged", "settled by hand", "difference")
-    rows = [
-        (
-            bill["bill_id"],
-            bill["currency"],
-            *(bill[name] for name in ("total", "charged", "settled", "difference")),
-            "equal" if bill["equal"] else f"DIFFERS {bill['why']}".strip(),
-        )
-        for bill in report.bills
-    ]
-    table("Bill by bill, minor units", ("bill", "currency", *columns, ""), rows, right=columns)
-
-
-def _show_differences(report: ReconcileReport) -> None:
-    sides = ("bills want", "charged or settled", "difference")
-    sums = [
-        (currency, *(amount_text(total[name], currency) for name in ("wanted", "standing", "difference")))
-        for currency, total in report.totals.items()
-    ]
-    if sums:
-        table("Money on both sides", ("currency", *sides), sums, right=sides)
-    if report.drift:
-        columns = ("what", "record", "money", "wanted", "found")
-        table("Differences", columns, [_difference(row) for row in report.drift], right=("money",))
-    if report.explained:
-        known = ("what", "record", "money", "why", "what to know")
-        cells = [
-            (*_difference(row)[:3], f"{row['why']} {row['code']}".strip(), row["message"]) for row in report.explained
-        ]
-        table("Known already, no drift", known, cells, right=("money",))
-    looked = ", ".join(f"{count} {name}" for name, count in report.compared.items())
-    said = f"{report.differences} differences in {looked} · staging {report.staging} · {report.seconds:.1f} s"
-    console().print(said, markup=False)
-
-
-def _difference(row: dict[str, Any]) -> tuple[str, str, str, str | None, str | None]:
-    what = f"{row['disagreement']} {row['what']}".strip()
-    return what, words.key(tuple(row["key"])), amount_text(row["money"], row["currency"]), row["wanted"], row["found"]
 
 
 def _existing(rx: Reader, record_id: int) -> records.QuarantineRow:
