@@ -194,8 +194,8 @@ CODES: dict[str, Code] = {
         "Close it, or set charge_grouping to aggregation or product; then retry.",
     ),
     "MB-INVOICE-CLOSED": Code(
-        "The invoice closed between reading and writing.",
-        "Nothing was sent to it; the next run finds the next pending invoice.",
+        "The invoice closed, or took an unbilled charge up, between reading and writing.",
+        "Nothing was changed on it; the next run decides from where everything stands.",
     ),
     "MB-CHARGE-WRONG": Code(
         "Chargebee booked something other than what we sent.",

@@ -90,7 +90,8 @@ def look(work: Services, row: IntentRow) -> Landed | None:
         RecordRefused: MB-DOUBLE-CHARGE or MB-INVOICE-AMBIGUOUS; a person has to look.
     """
     wanted = wishes(row.payload)
-    taken = {*row.baseline.get("line_ids", ()), *_owned(work, row)}
+    # Charges that these replace: a late list may show them still, with the same references.
+    taken = {*row.baseline.get("line_ids", ()), *row.payload.get("replaces", ()), *_owned(work, row)}
     found: list[Landed] = []
     for place in _places(work, row):
         paired = pair(wanted, lines_of(place), taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.chargebee import requests
@@ -54,6 +54,19 @@ def wish(row: IntentRow) -> Wish:
         date_to=payload["date_to"],
         subscription_id=payload["subscription_id"],
         amount=payload["amount"],
+    )
+
+
+def wish_of(known: Mapping[str, Any]) -> Wish:
+    """The line that a charge stands as by the ledger, from its row or state there."""
+    return Wish(
+        entity_type=known["entity_type"],
+        entity_id=known["entity_id"],
+        reference=known["reference"],
+        date_from=int(known["date_from"]),
+        date_to=int(known["date_to"]),
+        subscription_id=known["subscription_id"],
+        amount=int(known["amount"]),
     )
 
 

@@ -23,7 +23,7 @@ from meterbridge.rules.records import (
     Key,
     Quarantined,
 )
-from meterbridge.rules.standing import UNBILLED
+from meterbridge.rules.standing import is_unbilled
 from meterbridge.rules.unclaimed import Suspect, hold_suspects, suspects
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import case_of, decide_case
@@ -134,11 +134,11 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
     moved = []
     for row in moves:
         before = _held(row, row["draft_id"], row["old_line_id"])
-        if row["draft_id"].startswith(UNBILLED):  # billed now, so that there is an invoice to map to
+        if is_unbilled(row["draft_id"]):  # billed now, so that there is an invoice to map to
             held.append(replace(before, invoice_id=row["invoice_id"], line_id=row["line_id"]))
         else:
             moved.append(Moved(before, row["invoice_id"], row["line_id"]))
-    placed = [one for one in tray.intents if not str(one.payload.get("invoice_id", "")).startswith(UNBILLED)]
+    placed = [one for one in tray.intents if not is_unbilled(str(one.payload.get("invoice_id", "")))]
     more = mapping_intents(placed, Names.of(names), known=known, held=held, moved=moved, bills=bills, points=points)
     for intent in more:
         tray.put(intent)

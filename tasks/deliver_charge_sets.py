@@ -14,14 +14,13 @@ from typing import Any
 from connectors.chargebee import requests
 from connectors.transport import Request
 from meterbridge.errors import BrokenInvariant, OutcomeUnknown, RecordRefused, RetriableError
-from meterbridge.ledger import facts, intents
+from meterbridge.ledger import intents
 from meterbridge.ledger.intents import IntentRow
 from tasks.charge_corrections import still_decided
 from tasks.charge_desk import Desk
 from tasks.charge_sets import Landed, answered, book, look, waiting_ids
 from tasks.charges import RESEND_SECONDS
-from tasks.deliver_credits import LOOKS_APART_SECONDS
-from tasks.keyed_writes import answer, unknown
+from tasks.keyed_writes import answer, looked_before, unknown
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import Services
@@ -92,23 +91,12 @@ def _probe(desk: Desk, row: IntentRow) -> None:
     landed = look(desk.work, row)
     if landed is not None:
         book(desk, row, landed)
-    elif _looked_before(desk.work, row):
+    elif looked_before(desk.work, row):
         book(desk, row, _again(desk, row, at=desk.work.clock.epoch()))
     else:
         with desk.work.ledger.write() as tx:
             intents.unknown(tx, row.id, desk.run.run_id, "not in sight; looked for again later")
             tx.commit()
-
-
-def _looked_before(work: Services, row: IntentRow) -> bool:
-    """Whether an earlier look, long enough ago for the lists to have caught up, showed nothing either."""
-    now, name = work.clock.epoch(), f"looked:{row.id}"
-    with work.ledger.write() as tx:
-        first = facts.get(tx, name)
-        if first is None:
-            facts.put(tx, name, str(now))
-        tx.commit()
-    return first is not None and now - float(first) >= LOOKS_APART_SECONDS
 
 
 def _again(desk: Desk, row: IntentRow, *, at: float | None) -> Landed:

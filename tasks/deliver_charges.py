@@ -15,7 +15,7 @@ from meterbridge.ledger import facts, intents
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.booked import Absent
 from meterbridge.rules.records import Ref
-from meterbridge.rules.standing import UNBILLED
+from meterbridge.rules.standing import is_unbilled
 from tasks.charge_desk import (
     Desk,
     LeftOpen,
@@ -112,7 +112,7 @@ def _as_it_is(desk: Desk, invoice_id: str) -> Invoice | None:
     """
     if not invoice_id:
         return None
-    if invoice_id.startswith(UNBILLED):
+    if is_unbilled(invoice_id):
         return in_place_of_invoice(desk.work, invoice_id)
     return desk.work.chargebee.invoice_or_none(invoice_id)
 

@@ -9,19 +9,16 @@ from typing import Any
 from connectors.chargebee import requests
 from connectors.transport import Request
 from meterbridge.errors import RecordRefused
-from meterbridge.ledger import facts, intents, mappings
+from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from tasks.charge_corrections import still_decided
 from tasks.charges import RESEND_SECONDS
-from tasks.keyed_writes import answer, mark
+from tasks.keyed_writes import answer, looked_before, mark
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import Services
 
 logger = logging.getLogger(__name__)
-
-LOOKS_APART_SECONDS = 300
-"""Lists lag: a credit that two looks so far apart do not show was never booked."""
 
 
 def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
@@ -82,15 +79,7 @@ def _look(work: Services, row: IntentRow) -> list[str]:
 
 def _may_resend(work: Services, row: IntentRow) -> bool:
     """While the vendor surely knows our key; later only after two looks that showed nothing."""
-    now = work.clock.epoch()
-    if now - (row.attempt_started_at or 0) < RESEND_SECONDS:
-        return True
-    with work.ledger.write() as tx:
-        first = facts.get(tx, f"looked:{row.id}")
-        if first is None:
-            facts.put(tx, f"looked:{row.id}", str(now))
-        tx.commit()
-    return first is not None and now - float(first) >= LOOKS_APART_SECONDS
+    return work.clock.epoch() - (row.attempt_started_at or 0) < RESEND_SECONDS or looked_before(work, row)
 
 
 def _checked(row: IntentRow, body: Any) -> str:

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.chargebee.encoding import in_list
 from meterbridge.ledger import intents, mappings
-from meterbridge.rules.booked import Wish
 from meterbridge.rules.finals import Final, GoneDraft, OurLine, Several, find_billed, find_final
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Invoice, Key
-from meterbridge.rules.standing import GONE, UNBILLED
+from meterbridge.rules.standing import GONE, is_unbilled
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import instant
 from tasks.bill_cases import invoice_of
-from tasks.charges import wish
+from tasks.charges import wish, wish_of
 from tasks.engine import task
 from tasks.extract import IDS_PER_LIST
 from tasks.extract_bills import land_by_id
@@ -76,7 +75,7 @@ def follow_invoices(run: Run) -> int:
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in file.rows("select * from ref_charges where line_id <> '' and carried is null"):
             rows[row["invoice_id"]].append(row)
-        unbilled = [row for place in list(rows) if place.startswith(UNBILLED) for row in rows.pop(place)]
+        unbilled = [row for place in list(rows) if is_unbilled(place) for row in rows.pop(place)]
         trail = _Trail(work, run, file, rows, _unproven(work), {}, {})
         if not (trail.rows or trail.unproven or unbilled):
             return 0
@@ -87,7 +86,7 @@ def follow_invoices(run: Run) -> int:
         _land_finals(trail)
         billed = land_billed(work, file, unbilled)
         trail.look()
-        moved = [*_follow(trail), *_follow_billed(trail, billed)]
+        moved = [*_follow(trail), *_follow_unbilled(trail, unbilled, billed)]
         _land_moves(trail, moved)
     logger.info("followed", extra={"run_id": run.run_id, "resource": "invoices", "count": len(moved)})
     return len(moved)
@@ -99,7 +98,7 @@ def repoint(run: Run) -> int:
     with opened(run.path) as file, work.ledger.write() as tx:
         rows = list(file.rows("select * from map_moved_charges"))
         for row in rows:
-            if row["draft_id"] != row["invoice_id"] and not row["draft_id"].startswith(UNBILLED):
+            if row["draft_id"] != row["invoice_id"] and not is_unbilled(row["draft_id"]):
                 final = mappings.Mapping(
                     "invoice", (row["draft_id"],), row["invoice_id"], "", "", {}, run_id=run.run_id
                 )
@@ -191,17 +190,21 @@ def _follow(trail: _Trail) -> Iterator[Row]:
             yield from _moved(trail, draft, rows, found)
 
 
-def _follow_billed(trail: _Trail, rows: Sequence[Row]) -> Iterator[Row]:
+def _follow_unbilled(trail: _Trail, unbilled: Sequence[Row], gone: Sequence[Row]) -> Iterator[Row]:
     """Where charges that are unbilled no more stand now: on an invoice, or in no place that is in sight."""
     taken = {row["line_id"] for held in trail.rows.values() for row in held}
-    for row in rows:
-        found = find_billed(_wish(row), row["customer_id"], trail.seen.values(), taken)
+    for row in gone:
+        found = find_billed(wish_of(row), row["customer_id"], trail.seen.values(), taken)
         if found is None:
             yield from _moved(trail, row["invoice_id"], [row], None)
         else:
             invoice, line_id = found
             taken.add(line_id)
             yield _learned(row, invoice, line_id)
+    away = {row["key"] for row in gone}
+    for row in unbilled:
+        if row["gone_since"] and row["key"] not in away:  # a list had not shown it for a while: that is over
+            yield {**_waits(trail, row), "gone_since": None, "draft": "found", "transit_until": None}
 
 
 def _of_customer(trail: _Trail, draft: str) -> list[Invoice]:
@@ -212,23 +215,11 @@ def _of_customer(trail: _Trail, draft: str) -> list[Invoice]:
 
 def _gone(draft: str, trail: _Trail) -> GoneDraft:
     rows = trail.rows.get(draft, [])
-    lines = [OurLine(key_from_text(row["key"]), row["line_id"], _wish(row)) for row in rows]
+    lines = [OurLine(key_from_text(row["key"]), row["line_id"], wish_of(row)) for row in rows]
     dates = [int(row["invoice_date"]) for row in rows if row["invoice_date"]]
     unproven = trail.unproven.get(draft, [])
     return GoneDraft(
         draft, rows[0]["currency"] if rows else None, instant(dates[0]) if dates else None, (*lines, *unproven)
-    )
-
-
-def _wish(row: Mapping[str, Any]) -> Wish:
-    return Wish(
-        entity_type=row["entity_type"],
-        entity_id=row["entity_id"],
-        reference=row["reference"],
-        date_from=int(row["date_from"]),
-        date_to=int(row["date_to"]),
-        subscription_id=row["subscription_id"],
-        amount=int(row["amount"]),
     )
 
 

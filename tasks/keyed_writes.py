@@ -5,11 +5,14 @@ from __future__ import annotations
 from connectors.transport import Answer, Request
 from meterbridge.clock import boottime
 from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
-from meterbridge.ledger import intents
+from meterbridge.ledger import facts, intents
 from meterbridge.ledger.intents import IntentRow
 from tasks.charges import RESEND_SECONDS
 from tasks.runs import Run
 from tasks.services import Services
+
+LOOKS_APART_SECONDS = 300
+"""Lists lag: what two looks so far apart do not show is not there."""
 
 
 def mark(work: Services, run: Run, row: IntentRow, request: Request, name: str) -> Request:
@@ -53,6 +56,17 @@ def answer(work: Services, run: Run, row: IntentRow, request: Request, name: str
             intents.unsent(tx, row.id, run.run_id)
             tx.commit()
         raise
+
+
+def looked_before(work: Services, row: IntentRow) -> bool:
+    """Whether a look before this one, so long ago that the lists have caught up, showed nothing either."""
+    now, name = work.clock.epoch(), f"looked:{row.id}"
+    with work.ledger.write() as tx:
+        first = facts.get(tx, name)
+        if first is None:
+            facts.put(tx, name, str(now))
+        tx.commit()
+    return first is not None and now - float(first) >= LOOKS_APART_SECONDS
 
 
 def unknown(work: Services, run: Run, row: IntentRow, lost: OutcomeUnknown, name: str) -> RetriableError:

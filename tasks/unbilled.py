@@ -9,8 +9,11 @@ from typing import Any
 from connectors.chargebee.encoding import in_list
 from connectors.chargebee.models import Invoice, LineItem, UnbilledCharge
 from connectors.records import read_record
-from meterbridge.rules.standing import UNBILLED, unbilled_place
+from meterbridge.ledger import mappings
+from meterbridge.rules.charge_sets import pair
+from meterbridge.rules.standing import UNBILLED, subscription_of, unbilled_place
 from meterbridge.staging.database import Staging
+from tasks.charges import lines_of, wish_of
 from tasks.extract import IDS_PER_LIST
 from tasks.services import Services
 
@@ -69,8 +72,22 @@ def in_place_of_invoices(charges: Sequence[UnbilledCharge]) -> Iterator[Invoice]
 
 def in_place_of_invoice(work: Services, place: str) -> Invoice | None:
     """What stands for one subscription off the invoices; None when nothing does."""
-    subscription_id = place.removeprefix(f"{UNBILLED}:")
-    return next(in_place_of_invoices(list(living(work, [subscription_id]))), None)
+    return next(in_place_of_invoices(list(living(work, [subscription_of(place)]))), None)
+
+
+def billed_on(work: Services, charge: mappings.Mapping) -> str | None:
+    """The invoice that has taken up an unbilled charge of the ledger's, as far as the list shows: it lags."""
+    state = charge.state
+    since = max(0, int(state["invoice_date"] or 0) - DAY)
+    params = {"customer_id[is]": state["customer_id"], "date[after]": str(since), "include_deleted": "true"}
+    with work.ledger.read() as rx:
+        held = mappings.by_state(rx, "charge", "subscription_id", state["subscription_id"])
+        others = {one.remote_id for one in held if one.active and one.key != charge.key}
+    for entry in work.chargebee.rows("invoices", params, sort_by="date"):
+        invoice = read_record(Invoice, entry.get("invoice"), resource="invoice")
+        if pair([wish_of(state)], lines_of(invoice), others).booked:
+            return invoice.id
+    return None
 
 
 def land_unbilled(work: Services, file: Staging, subscription_ids: Sequence[str]) -> int:

@@ -1,4 +1,7 @@
-"""A run's lines on pending invoices are taken off again, and their portions are set aside until somebody says retry."""
+"""A run's lines on pending invoices are taken off again, its unbilled charges deleted, and their portions set aside.
+
+They stay so until somebody says retry.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from meterbridge.errors import RetriableError, SetupError
 from meterbridge.ledger import bills, facts, intents, mappings, quarantine, runs
 from meterbridge.ledger.ledger import Reader, Writer, moment
 from meterbridge.ledger.mappings import Mapping
+from meterbridge.rules.charge_intents import removal_words
 from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import change_set_hash, fingerprint
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.records import Intent, Key, Quarantined
-from meterbridge.rules.standing import UNBILLED
+from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, intent_row
 from tasks.charge_mappings import Held, Names, mapping_intents
@@ -74,9 +78,10 @@ def decide_undo(run: Run, target: str, by: str) -> Undoing:
     with work.ledger.read() as rx:
         _refuse(rx, target)
         lines = _lines_of(rx, target)
-    pending = _pending(work, {line.state["invoice_id"] for line in lines})
-    off = [line for line in lines if line.state["invoice_id"] in pending]
-    kept = [_shown(line, _why(line)) for line in lines if line.state["invoice_id"] not in pending]
+    open_places = _open(work, {line.state["invoice_id"] for line in lines})
+    off = [line for line in lines if line.state["invoice_id"] in open_places]
+    closed = [line for line in lines if line.state["invoice_id"] not in open_places]
+    kept = [_shown(line, "its invoice is closed: credit it there") for line in closed]
     with work.ledger.write() as tx:
         decided = [_removal(line, target) for line in off]
         decided += _mappings(tx, decided)
@@ -114,20 +119,15 @@ def _lines_of(rx: Reader, target: str) -> list[Mapping]:
     return found
 
 
-def _pending(work: Services, invoice_ids: Iterable[str]) -> set[str]:
-    """Those that are drafts still; each is read by its id, now."""
+def _open(work: Services, places: Iterable[str]) -> set[str]:
+    """Those that are drafts still, each read by its id, now; of unbilled charges only the deletion tells."""
     found = set()
-    for invoice_id in sorted(invoice_ids):
-        invoice = None if invoice_id.startswith(UNBILLED) else work.chargebee.invoice_or_none(invoice_id)
-        if invoice is not None and invoice.id == invoice_id and invoice.status == "pending":
-            found.add(invoice_id)
+    for place in sorted(places):
+        invoice = None if is_unbilled(place) else work.chargebee.invoice_or_none(place)
+        pending = invoice is not None and invoice.id == place and invoice.status == "pending"
+        if pending or is_unbilled(place):
+            found.add(place)
     return found
-
-
-def _why(line: Mapping) -> str:
-    if line.state["invoice_id"].startswith(UNBILLED):
-        return "an unbilled charge: delete it in Chargebee, then dismiss what is set aside"
-    return "its invoice is closed: credit it there"
 
 
 def _shown(line: Mapping, why: str = "") -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _removal(line: Mapping, target: str) -> Intent:
             "undo_of": target,
         },
         fingerprint=fingerprint([invoice_id, line_id]),
-        reason=f"line {line_id} is taken off draft {invoice_id}: run {target} is undone",
+        reason=f"{removal_words(invoice_id, line_id)}: run {target} is undone",
         scope=f"invoice:{invoice_id}",
         amount=-line.state["amount"],
         currency=line.state["currency"],
@@ -182,7 +182,7 @@ def _mappings(tx: Reader, removals: Sequence[Intent]) -> list[Intent]:
     held = [
         Held(one.key, one.state["invoice_id"], one.remote_id, tuple(one.state.get("bill_line_ids", ())))
         for one in rows
-        if one.remote_id and not one.state["invoice_id"].startswith(UNBILLED)
+        if one.remote_id and not is_unbilled(one.state["invoice_id"])
     ]
     return [one for one in mapping_intents(removals, names, known=known, held=held) if one.action == "delete"]
 

@@ -14,6 +14,7 @@ from meterbridge.rules.keys import fingerprint, reference
 from meterbridge.rules.money import major_text
 from meterbridge.rules.portions import Wanted
 from meterbridge.rules.records import Bill, Intent, Invoice, Key, Ref, StandingLine
+from meterbridge.rules.standing import is_unbilled, subscription_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -127,7 +128,7 @@ def adopt_netted(bill: Bill, key: Key, charge: Charge, *, carried: Sequence[Mapp
 
 
 def remove_charge(bill: Bill, line: StandingLine, why: str) -> Intent:
-    """Take one of our lines off its pending invoice; the ledger keeps it as history."""
+    """Take one of our lines off its pending invoice, or delete an unbilled charge; the ledger keeps it as history."""
     here = {"invoice_id": line.invoice_id, "line_ids": [line.line_id], "charge": list(line.key)}
     payload = {**here, **decided_on(bill)}
     return Intent(
@@ -137,12 +138,19 @@ def remove_charge(bill: Bill, line: StandingLine, why: str) -> Intent:
         target="chargebee",
         payload=payload,
         fingerprint=fingerprint([line.invoice_id, line.line_id]),
-        reason=f"line {line.line_id} is taken off draft {line.invoice_id}: {why}",
+        reason=f"{removal_words(line.invoice_id, line.line_id)}: {why}",
         scope=f"invoice:{line.invoice_id}",
         amount=-line.amount,
         currency=line.currency,
         source_version=bill.version,
     )
+
+
+def removal_words(invoice_id: str, line_id: str) -> str:
+    """What becomes of a line that is not wanted where it stands."""
+    if is_unbilled(invoice_id):
+        return f"unbilled charge {line_id} of subscription {subscription_of(invoice_id)} is deleted"
+    return f"line {line_id} is taken off draft {invoice_id}"
 
 
 def facts_of(bill: Bill, charge: Charge, amount: int) -> dict[str, Any]:

@@ -33,12 +33,14 @@ def create_set(
     *,
     method: Method,
     remarks: tuple[str, ...] = (),
-    after: tuple[Ref, ...] = (),
+    replaced: Sequence[Intent] = (),
 ) -> Intent:
     """Intend all these lines of one portion in one call, each with its own description and reference.
 
     The natural key follows from the lines' keys: the same lines at other amounts are
     the same set, and a set whose answer was lost is recognised by the next decision.
+    ``replaced`` are the removals that must be done first; a late list may still show
+    their lines, with the very references of the new ones.
     """
     lines = [_line(bill, one, policy) for one in creations]
     names = sorted(canonical(one.key) for one in creations)
@@ -50,16 +52,17 @@ def create_set(
     reason = f"{words}{more} of bill {bill.id} for subscription {subscription.id}: {money} {WHERE[method]}"
     payers = [name for name in (subscription.invoice_owner_id, subscription.customer_id) if name]
     facts = {"method": method, "subscription_id": subscription.id, "currency": bill.currency}
+    before = {"replaces": [name for one in replaced for name in one.payload["line_ids"]]} if replaced else {}
     return Intent(
         kind="charge_set",
         key=key,
         action="create",
         target="chargebee",
-        payload={**facts, "customers": payers, "lines": lines, **decided_on(bill)},
+        payload={**facts, "customers": payers, "lines": lines, **before, **decided_on(bill)},
         fingerprint=fingerprint([facts, [line["fingerprint"] for line in lines]]),
         reason="; ".join([reason, *(note for one in creations for note in one.notes), *remarks]),
         scope=f"subscription:{subscription.id}",
-        depends_on=after,
+        depends_on=tuple(Ref(one.kind, one.key) for one in replaced),
         state={"bill_id": bill.id, "subscription_id": subscription.id},
         amount=amount,
         currency=bill.currency,

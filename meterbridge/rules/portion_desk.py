@@ -43,7 +43,7 @@ from meterbridge.rules.records import (
     Unchanged,
     Waiting,
 )
-from meterbridge.rules.standing import UNBILLED, Stand, Stood, take_stock
+from meterbridge.rules.standing import Stand, Stood, is_unbilled, take_stock
 
 BEFORE_SETTLED = "sent before settled: the draft closes sooner"
 LATE = "a late bill: no draft is dated at or after its service end"
@@ -233,10 +233,14 @@ class Desk:
         delta = portion.total - stand.total
         since = self.case.waiting_since.get(subscription.id)
         ahead = outlook(subscription, self.case.now, max_wait_days=self.policy.max_wait_days, waiting_since=since)
-        if ahead.waits:
+        apart = any(is_unbilled(line.invoice_id) for line in plan.removals)
+        if ahead.waits and not apart:
             why = f"no pending invoice {ahead.reason}"
             return [Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, ahead.until)]
-        method = None if subscription.status == DELETED else APART.get(self.policy.no_pending_invoice)
+        # What is unbilled is replaced where it stands: the invoice that comes would take up the wrong sum.
+        otherwise: Method | None = "unbilled" if apart else None
+        method = otherwise if ahead.waits else APART.get(self.policy.no_pending_invoice, otherwise)
+        method = None if subscription.status == DELETED else method
         if method is None:
             message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
             return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]
@@ -261,7 +265,6 @@ class Desk:
     ) -> list[Decision]:
         """All new lines in one call of their own, once what must go is gone."""
         written = self._written(portion, stand, plan, None, ())
-        removals = (one for one in written if isinstance(one, Intent))
         lines = create_set(
             self.case.bill,
             plan.creations,
@@ -270,7 +273,7 @@ class Desk:
             self.exponent,
             method=method,
             remarks=remarks,
-            after=tuple(Ref(one.kind, one.key) for one in removals),
+            replaced=[one for one in written if isinstance(one, Intent)],
         )
         return [*written, lines]
 
@@ -287,7 +290,7 @@ class Desk:
             return self._quarantine(portion, "MB-BILL-NEGATIVE", message, rest)
         statuses = {invoice.id: invoice.status for invoice in self.case.invoices}
         named = [
-            invoice if invoice.startswith(UNBILLED) else f"{invoice} ({statuses.get(invoice, 'closed or gone')})"
+            invoice if is_unbilled(invoice) else f"{invoice} ({statuses.get(invoice, 'closed or gone')})"
             for invoice in sorted(stand.invoices)
         ]
         settled = f", {self._money(stand.settled)} settled by hand" if stand.settled else ""

@@ -1,8 +1,9 @@
 """What stands for a portion at Chargebee: each line of ours, where it is now and what is left of it.
 
-A line on a pending invoice can still be replaced. One on a closed invoice is
-there for good. One that a person voided, deleted or edited counts only with what
-is left of it: charging it again is a decision of its own.
+A line on a pending invoice can still be replaced, and so can an unbilled charge until
+an invoice takes it up. One on a closed invoice is there for good. One that a person
+voided, deleted or edited counts only with what is left of it: charging it again is a
+decision of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,16 @@ UNBILLED = "unbilled"
 def unbilled_place(subscription_id: str) -> str:
     """What stands for an invoice id while a subscription's charges are unbilled."""
     return f"{UNBILLED}:{subscription_id}"
+
+
+def subscription_of(place: str) -> str:
+    """Whose unbilled charges they are."""
+    return place.removeprefix(f"{UNBILLED}:")
+
+
+def is_unbilled(invoice_id: str) -> bool:
+    """Whether it stands for a subscription's unbilled charges, and for no invoice."""
+    return invoice_id.startswith(f"{UNBILLED}:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ class Stand:
 
     @property
     def open(self) -> tuple[StandingLine, ...]:
-        """Lines that may still be taken off their pending invoice."""
+        """Lines that may still be taken off their pending invoice, and unbilled charges that may be deleted."""
         return tuple(one.line for one in self.stood if one.place == "open")
 
     @property
@@ -92,6 +103,8 @@ def _place(line: StandingLine, invoice: Invoice | None) -> Stood:
             return Stood(line, "lost", 0)
         case "found":
             pass
+    if is_unbilled(line.invoice_id) and line.line_id:  # in sight as such in this run: else it is in transit
+        return Stood(line, "open" if line.movable else "fixed", line.amount)
     if invoice is None or not line.line_id:
         return Stood(line, "fixed", line.amount)
     if invoice.status in GONE:

@@ -20,6 +20,7 @@ class Switches:
     invoice_date_on_close: str = "keep"  # keep | closing
     comments_survive_close: bool = True
     closed_invoice_write_status: int = 409  # add_* on a closed invoice: 409 or 400
+    invoiced_charge_status: int = 404  # deleting an unbilled charge that was invoiced: 404, 409 or 400
     idempotency_stores_errors: bool = True  # 4xx answers are replayed; 429 and 5xx never
     price_override: bool = True  # add_charge_item takes unit_price; False: ignores it and uses the item price's own
     zero_price_charge_item: bool = True  # False: 400

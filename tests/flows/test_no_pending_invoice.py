@@ -4,8 +4,7 @@ import pytest
 
 from flows.reconcile import reconcile
 from meterbridge.errors import RetriableError
-from meterbridge.sandbox.chargebee.invoice_rows import InvoiceDraft, new_invoice
-from meterbridge.sandbox.chargebee.renewals import charge_line
+from meterbridge.sandbox.chargebee.charges import invoice_now
 from tests.flows.billed_month import BilledMonth, asides, lose_ledger
 
 CREATE, UNBILLED = "create_for_charge_items_and_charges", "/unbilled_charges"
@@ -45,22 +44,9 @@ def calls(month, way):
 
 def sweep(month):
     """The unbilled charges go on an invoice."""
-    state = month.world.chargebee
     with month.world.lock:
-        waiting = [row for row in state.unbilled_charges.rows() if not row["deleted"]]
-        for row in waiting:
-            state.save(state.unbilled_charges, row | {"deleted": True})
-        first = waiting[0]
-        draft = InvoiceDraft(
-            customer=state.customers.get(first["customer_id"]),
-            currency_code=first["currency_code"],
-            date=month.world.clock.now(),
-            lines=[charge_line(row) for row in waiting],
-            pending=False,
-            subscription_id=first["subscription_id"],
-            recurring=False,
-        )
-        return new_invoice(month.world, draft)
+        waiting = [row for row in month.world.chargebee.unbilled_charges.rows() if not row["deleted"]]
+        return invoice_now(month.world, waiting, waiting[0]["subscription_id"])
 
 
 def test_create_makes_one_pending_invoice_with_all_lines_and_maps_it(open_sandbox):
@@ -186,18 +172,6 @@ def test_a_recalculated_bill_replaces_the_lines_of_the_created_draft(open_sandbo
     assert month.ours(final) == [566, 1234]
     assert standing(month) == 2_566  # the difference went on another invoice of its own
     assert len(calls(month, "create")) == 2
-
-
-def test_a_recalculated_bill_adds_to_unbilled_charges_and_never_sends_them_again(open_sandbox):
-    month = without_draft(open_sandbox, "unbilled")
-    month.recalculate("10", "5")
-    month.charge()
-    month.recalculate("12", "5")
-    assert month.charge().quarantined == []
-    assert unbilled(month) == [200, 500, 1_000]
-    month.recalculate("9", "5")
-    assert asides(month.charge()) == [("MB-BILL-CHANGED", -300)]
-    assert standing(month) == 1_700
 
 
 @pytest.mark.parametrize("on_void", ["hold", "recharge"])

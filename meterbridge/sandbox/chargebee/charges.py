@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from meterbridge.sandbox.chargebee.call import Call, invalid_state, refusal, wrong_value
 from meterbridge.sandbox.chargebee.invoice_rows import InvoiceDraft, new_invoice, with_totals
 from meterbridge.sandbox.chargebee.invoices import charge_item_price, currency_mismatched, item_amount
 from meterbridge.sandbox.chargebee.lists import Listing
-from meterbridge.sandbox.chargebee.renewals import charge_line
+from meterbridge.sandbox.chargebee.renewals import take_up
 from meterbridge.sandbox.table import Row
 from meterbridge.sandbox.wire import Routes
+
+if TYPE_CHECKING:
+    from meterbridge.sandbox.world import World
 
 routes = Routes()
 
@@ -109,6 +114,10 @@ def _unbilled(call: Call, group: Call, subscription: Row, own: Row) -> Row:
 
 @routes.post("/unbilled_charges/{id}/delete")
 def delete_unbilled(call: Call, charge_id: str) -> Row:
+    status = call.world.switches.invoiced_charge_status
+    if charge_id in call.state.invoiced_charges and status != 404:
+        message = f"the unbilled charge {charge_id} is invoiced"
+        raise invalid_state(message) if status == 409 else refusal(400, "invalid_request", message)
     before = call.existing(call.state.unbilled_charges, charge_id, "unbilled_charge_id")
     row = call.state.save(call.state.unbilled_charges, before | {"deleted": True})
     call.state.emit("unbilled_charges_deleted", {"unbilled_charge": row})
@@ -121,18 +130,21 @@ def invoice_unbilled(call: Call) -> Row:
     waiting = [row for row in call.state.unbilled_charges.find(field, call.required(field)) if not row["deleted"]]
     if not waiting:
         raise refusal(400, "invalid_request", "there are no unbilled charges")
-    for row in waiting:
-        call.state.save(call.state.unbilled_charges, row | {"deleted": True})
+    return {"invoices": [invoice_now(call.world, waiting, call.text("subscription_id"))]}
+
+
+def invoice_now(world: World, waiting: list[Row], subscription_id: str | None) -> Row:
+    """A closed invoice of these unbilled charges."""
     draft = InvoiceDraft(
-        customer=call.existing(call.state.customers, waiting[0]["customer_id"]),
+        customer=world.chargebee.customers.get(waiting[0]["customer_id"]) or {},
         currency_code=waiting[0]["currency_code"],
-        date=call.world.clock.now(),
-        lines=[charge_line(row) for row in waiting],
+        date=world.clock.now(),
+        lines=[take_up(world, row) for row in waiting],
         pending=False,
-        subscription_id=call.text("subscription_id"),
+        subscription_id=subscription_id,
         recurring=False,
     )
-    return {"invoices": [new_invoice(call.world, draft)]}
+    return new_invoice(world, draft)
 
 
 _CREDIT_LINE = ("reference_line_item_id", "unit_amount", "quantity", "amount", "description")

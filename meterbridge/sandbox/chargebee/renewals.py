@@ -202,14 +202,16 @@ def _swept(world: World, subscription: Row) -> list[LineDraft]:
     for charge in state.unbilled_charges.find("subscription_id", subscription["id"]):
         if charge["deleted"]:
             continue
-        lines.append(charge_line(charge))
-        state.save(state.unbilled_charges, charge | {"deleted": True})
+        lines.append(take_up(world, charge))
         state.emit("unbilled_charges_invoiced", {"unbilled_charge": charge}, source="scheduled_job")
     return lines
 
 
-def charge_line(charge: Row) -> LineDraft:
-    """The invoice line that an unbilled charge becomes."""
+def take_up(world: World, charge: Row) -> LineDraft:
+    """The invoice line that an unbilled charge becomes; from then on it is none any more."""
+    state = world.chargebee
+    state.save(state.unbilled_charges, charge | {"deleted": True})
+    state.invoiced_charges.add(charge["id"])
     return LineDraft(
         entity_type=charge["entity_type"],
         entity_id=charge.get("entity_id"),

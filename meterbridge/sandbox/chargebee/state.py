@@ -62,6 +62,7 @@ class ChargebeeState:
         self.webhook_endpoints = Table()
         self.listeners: list[Callable[[Row], None]] = []
         self.closed_drafts: dict[str, Row] = {}
+        self.invoiced_charges: set[str] = set()  # ids of unbilled charges that an invoice has taken up
         self.scheduled: dict[str, ScheduledChange] = {}
         self.resumptions: dict[str, int | None] = {}  # when a pause that is scheduled shall end
         self.page_tails: dict[tuple[int, str], list[Row]] = {}

@@ -86,6 +86,20 @@ def test_unbilled_charge_goes_on_the_next_renewal(sandbox: Sandbox, http: httpx.
     assert left == []
 
 
+def test_unbilled_charge_is_deleted_once_and_not_when_it_is_invoiced(sandbox: Sandbox, http: httpx.Client) -> None:
+    charge = {"charges[amount][0]": "700", "charges[description][0]": "late", "subscription_id": "cust-larkspur-sub"}
+    first, second = (http.post("/unbilled_charges", data=charge).json()["unbilled_charges"][0]["id"] for _ in range(2))
+    gone = http.post(f"/unbilled_charges/{first}/delete").json()["unbilled_charge"]
+    assert (gone["id"], gone["deleted"]) == (first, True)
+    told = rows(http.get("/events", params={"event_type[is]": "unbilled_charges_deleted"}), "event")
+    assert [event["content"]["unbilled_charge"]["id"] for event in told] == [first]
+    refused(http.post(f"/unbilled_charges/{first}/delete"), 404, "resource_not_found")
+    http.post("/unbilled_charges/invoice_unbilled_charges", data={"subscription_id": "cust-larkspur-sub"})
+    for status, code in ((404, "resource_not_found"), (409, "invalid_state_for_request"), (400, "invalid_request")):
+        sandbox.world.switches.invoiced_charge_status = status
+        refused(http.post(f"/unbilled_charges/{second}/delete"), status, code)
+
+
 def test_credit_note_is_bounded_by_what_is_due(sandbox: Sandbox, http: httpx.Client) -> None:
     in_april(sandbox)
     final = http.post(f"/invoices/{draft_of(http, 'cust-larkspur')['id']}/close").json()["invoice"]
