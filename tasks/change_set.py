@@ -15,6 +15,7 @@ from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, key_text, shown
+from meterbridge.rules.recall import marks_of
 from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
@@ -118,7 +119,8 @@ def _set_dependents_aside(tray: Tray) -> None:
         else:
             aside.add((intent.kind, key_text(intent.key)))
             tray.put(waits_for(intent, blocking))
-    tray.intents = sendable
+    unmade = marks_of(tray.intents, {(one.kind, one.key) for one in tray.intents} - {(i.kind, i.key) for i in sendable})
+    tray.intents = [one for one in sendable if (one.kind, one.key) not in unmade]
 
 
 def waits_for(intent: Intent | ledger_intents.IntentRow, blocking: Ref) -> Quarantined:

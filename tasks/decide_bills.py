@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import BrokenInvariant
-from meterbridge.ledger import facts
+from meterbridge.ledger import facts, intents
+from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.bills import BillPolicy
 from meterbridge.rules.carry import carry_over
 from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
 from meterbridge.rules.keys import key_from_text
-from meterbridge.rules.recall import agree, lowered_charge
+from meterbridge.rules.recall import agree, lowered_charge, mark_of
 from meterbridge.rules.records import (
     ChargeRule,
     Decision,
@@ -28,13 +29,14 @@ from meterbridge.rules.unclaimed import Suspect, hold_suspects, suspects
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import case_of, decide_case
 from tasks.change_set import ChangeSet, Tray, land, refused_before
-from tasks.charge_mappings import Held, Moved, Names, mapping_intents, netted_intents
+from tasks.charge_mappings import NETTED_SCOPE, Held, Moved, Names, after_marks, mapping_intents, netted_intents
 from tasks.engine import task
 from tasks.extract_bills import since
 from tasks.gate import hold_back
 from tasks.runs import Run
 from tasks.services import Services, services
 
+KNOWN_MARKS = "select key from ref_external_mappings where entity = 'Netted' order by key"
 MARKED = "select key, carried from ref_charges where carried <> ''"
 KINDS = ("charge_removal", "charge", "charge_set", "credit", "external_mapping")
 
@@ -51,6 +53,7 @@ def decide_bills(run: Run) -> ChangeSet:
     with work.ledger.read() as rx:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         names = json.loads(facts.get(rx, "m3ter_mapping_names") or "{}")
+        under_way = Marking.of(rx)
     policy = policy_of(work)
     tray = Tray(refused)
     subjects: set[str] = set()
@@ -59,11 +62,12 @@ def decide_bills(run: Run) -> ChangeSet:
     ahead: list[Deadline] = []
     now = datetime.fromtimestamp(run.started_at, UTC)
     with opened(run.path) as file:
+        to_come = under_way.to_come(file)
         for bill_id, message in broken_bills(file):
             tray.put(Quarantined("charge", (bill_id,), "MB-RECORD", message))
         for row in file.rows("select * from int_bills order by bill_date, id"):
             subjects.add(row["id"])
-            case = case_of(row, now)
+            case = replace(case_of(row, now), marks_to_come=to_come)
             decided = decide_case(case, policy)
             decisions += decided
             beside += suspects(case, decided, policy)
@@ -74,6 +78,7 @@ def decide_bills(run: Run) -> ChangeSet:
             tray.put(decision)
         _land_deadlines(file, ahead)
         _follow_mappings(file, tray, names, subjects)
+        _mark_netted(file, tray, Names.of(names), under_way.kept(subjects))
         change_set = land(file, tray, subjects, lambda decided: hold_back(work, file, decided))
         _land_mapped(file, tray.intents)
     return change_set
@@ -142,9 +147,47 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
     more = mapping_intents(placed, Names.of(names), known=known, held=held, moved=moved, bills=bills, points=points)
     for intent in more:
         tray.put(intent)
-    marks = [(lowered_charge(key_from_text(row["key"])), row["carried"]) for row in file.rows(MARKED)]
-    for intent in netted_intents(tray.intents, Names.of(names), known=known, held=marks):
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """What the ledger has open of lowered charges: marks to be made, and charges that wait for theirs or are sent."""
+
+    marks: frozenset[str]
+    charges: tuple[tuple[Key, bool], ...]
+
+    @classmethod
+    def of(cls, rx: Reader) -> Marking:
+        """As the ledger has it now."""
+        made = (row for row in intents.open_within(rx, "external_mapping", NETTED_SCOPE) if row.action == "create")
+        charges = (
+            (("Netted", row.key[0], mark_of(row.key, part)), row.state in ("sending", "unknown"))
+            for row in intents.open_rows(rx, ("charge",))
+            for part in row.wanted.get("carried", ())
+        )
+        return cls(frozenset(row.key[2] for row in made), tuple(charges))
+
+    def to_come(self, file: Staging) -> frozenset[str]:
+        """Marks that this ledger has made or makes: if it holds no such charge, that one is to be lowered yet."""
+        return self.marks | {key[2] for key in _known_marks(file)}
+
+    def kept(self, decided: Collection[str]) -> frozenset[Key]:
+        """Marks of charges in flight, and of those to be sent for bills that are not decided here."""
+        return frozenset(key for key, in_flight in self.charges if in_flight or key[1] not in decided)
+
+
+def _known_marks(file: Staging) -> list[Key]:
+    """Marks that m3ter has, by the ledger."""
+    return [key_from_text(row["key"]) for row in file.rows(KNOWN_MARKS)]
+
+
+def _mark_netted(file: Staging, tray: Tray, names: Names, kept: Collection[Key]) -> None:
+    """Put down the marks of lowered charges, and let these wait for them."""
+    known = _known_marks(file)
+    held = [(lowered_charge(key_from_text(row["key"])), row["carried"]) for row in file.rows(MARKED)]
+    for intent in netted_intents(tray.intents, names, known=known, held=held, kept=kept):
         tray.put(intent)
+    tray.intents = after_marks(tray.intents, names)
 
 
 def _held(row: Mapping[str, Any], invoice_id: str, line_id: str) -> Held:

@@ -12,7 +12,7 @@ from typing import Any
 
 from meterbridge.clock import boottime
 from meterbridge.ledger import intents, quarantine
-from meterbridge.ledger.transaction import Writer
+from meterbridge.ledger.transaction import Reader, Writer
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
@@ -25,6 +25,7 @@ from tasks import (
     deliver_metered_usage,
 )
 from tasks.change_set import waits_for
+from tasks.charge_mappings import NETTED_SCOPE
 from tasks.engine import task
 from tasks.receipts import Receipt, as_shown
 from tasks.runs import Run
@@ -42,14 +43,19 @@ LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Kinds that go out together; later waves build on earlier ones."""
+    """Kinds that go out together; later waves build on earlier ones.
+
+    ``scopes``: only rows whose scope begins so, before the rest of their kind.
+    """
 
     target: str
     kind: str
+    scopes: str = ""
 
 
 SUBSCRIPTION_WAVES = (Wave("m3ter", "account"), Wave("m3ter", "account_plan"), Wave("m3ter", "external_mapping"))
 BILL_WAVES = (
+    Wave("m3ter", "external_mapping", NETTED_SCOPE),
     Wave("chargebee", "charge_removal"),
     Wave("chargebee", "charge"),
     Wave("chargebee", "charge_set"),
@@ -109,7 +115,16 @@ def _deliver_wave(run: Run, wave: Wave, done: Delivered) -> None:
 
 def _any_to_conclude(run: Run, wave: Wave) -> bool:
     with services(run.run_id).ledger.read() as rx:
+        if wave.scopes:
+            return bool(_scopes(rx, wave))
         return intents.any_to_conclude(rx, wave.kind)
+
+
+def _scopes(rx: Reader, wave: Wave) -> set[str] | None:
+    """The scopes that the wave is confined to; None where it takes its kind whole."""
+    if not wave.scopes:
+        return None
+    return {row.scope for row in intents.open_within(rx, wave.kind, wave.scopes) if row.state != "proposed"}
 
 
 def _has_work(run: Run, wave: Wave) -> bool:
@@ -132,7 +147,11 @@ def _deliver_batches(run: Run, wave: Wave, done: Delivered) -> None:
 def _held_elsewhere(run: Run, wave: Wave) -> set[int]:
     """Rows that this run wants to write, or that keep an invoice or account of its rows busy, leased by another run."""
     with services(run.run_id).ledger.read() as rx:
-        leased = intents.leased(rx, (wave.kind,), not_by=run.run_id)
+        leased = [
+            row
+            for row in intents.leased(rx, (wave.kind,), not_by=run.run_id)
+            if not wave.scopes or row.scope.startswith(wave.scopes)
+        ]
         if not leased:
             return set()
         ours = [row for row in intents.of_run(rx, run.run_id) if row.kind == wave.kind]
@@ -174,7 +193,7 @@ def probe_open(run: Run, wave: Wave) -> Receipt:
     """Find out what became of writes that were left without an answer, before anything is sent again."""
     work = services(run.run_id)
     with work.ledger.write() as tx:
-        rows = intents.stale(tx, run.run_id, kinds=(wave.kind,), lease_seconds=work.settings.lease_seconds)
+        rows = _stale(tx, run, wave, work.settings.lease_seconds)
         tx.commit()
     return _send(run, wave, rows) if rows else Receipt()
 
@@ -185,7 +204,7 @@ def deliver_batch(run: Run, wave: Wave, number: int, size: int) -> Receipt:
     del number  # names the task run
     work = services(run.run_id)
     with work.ledger.write() as tx:
-        again = intents.stale(tx, run.run_id, kinds=(wave.kind,), lease_seconds=work.settings.lease_seconds)
+        again = _stale(tx, run, wave, work.settings.lease_seconds)
         fresh = _claim(tx, run, wave, size, work.settings.lease_seconds)
         tx.commit()
     rows = [*again, *fresh]
@@ -194,10 +213,16 @@ def deliver_batch(run: Run, wave: Wave, number: int, size: int) -> Receipt:
     return receipt
 
 
+def _stale(tx: Writer, run: Run, wave: Wave, lease: float) -> list[intents.IntentRow]:
+    return intents.stale(tx, run.run_id, kinds=(wave.kind,), lease_seconds=lease, scopes=_scopes(tx, wave))
+
+
 def _claim(tx: Writer, run: Run, wave: Wave, size: int, lease: float) -> list[intents.IntentRow]:
     """Ready rows of the wave, whole scopes only: no other run may write to the same invoice or account meanwhile."""
     if wave.kind == "external_mapping":
-        return intents.claim(tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease)
+        return intents.claim(
+            tx, run.run_id, kinds=(wave.kind,), limit=size, lease_seconds=lease, scopes=_scopes(tx, wave)
+        )
     # As many scopes as make a batch with all their rows: what a draft gets it gets at once, and it is read once.
     rows, scopes_ready = intents.ready_counts(tx, wave.kind)
     some = max(1, size * scopes_ready // max(1, rows))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from meterbridge.ledger import bills, intents, mappings
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.gate import GATED
+from meterbridge.rules.recall import marks_of
 from meterbridge.rules.records import Intent, Key
 from meterbridge.staging.database import Staging, opened
 from tasks.refer import HORIZON, SLICE_AT
@@ -64,12 +65,13 @@ def _changed(rx: Reader, instant: float) -> Iterator[Key]:
 
 
 def still_right(intents: Iterable[Intent], moved: set[Key]) -> Iterator[Intent]:
-    """The intents without those of portions that moved on, and without what builds on these."""
+    """The intents without those of portions that moved on, what builds on these, and marks made for these."""
     gone: set[tuple[str, Key]] = set()
     for intent in intents:
+        name = (intent.kind, intent.key)
         late = intent.kind in GATED and intent.key[:2] in moved
-        if late or any((ref.kind, ref.key) in gone for ref in intent.depends_on):
-            gone.add((intent.kind, intent.key))
+        if late or name in gone or any((ref.kind, ref.key) in gone for ref in intent.depends_on):
+            gone |= {name, *marks_of([intent], {name})}
         else:
             yield intent
 

@@ -114,6 +114,12 @@ def open_rows(rx: Reader, kinds: Collection[str] | None = None, *, scope: str | 
     return _rows(rx, *conditions)
 
 
+def open_within(rx: Reader, kind: str, scopes: str) -> list[IntentRow]:
+    """Open rows of a kind whose scope begins so, by id."""
+    beginning = intents.c.scope.startswith(scopes, autoescape=True)
+    return _rows(rx, intents.c.state.in_(OPEN_STATES), intents.c.kind == kind, beginning)
+
+
 def may_have_written(rx: Reader, kinds: Collection[str], seen: Horizon | None) -> list[IntentRow]:
     """Rows of these kinds that may stand at the vendor although the reader of ``seen`` could not know of it.
 

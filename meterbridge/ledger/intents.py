@@ -41,6 +41,7 @@ from meterbridge.ledger.intent_rows import (
     may_have_written,
     of_run,
     open_rows,
+    open_within,
     ready_counts,
     refused_rows,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "may_have_written",
     "of_run",
     "open_rows",
+    "open_within",
     "ready_counts",
     "reattempt",
     "record",

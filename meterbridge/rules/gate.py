@@ -1,8 +1,8 @@
 """Which intended writes wait for a person's approval, and why. Decided bill by bill, before anything is recorded.
 
 A bill is asked about as a whole: of one that is held back nothing is written at
-Chargebee, and what builds on that waits along with it. To take over a line that
-stands already is no write and never waits.
+Chargebee, and what builds on that waits along with it, as do the marks that would be
+made before it. To take over a line that stands already is no write and never waits.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from meterbridge.errors import RecordRefused
 from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.keys import change_set_hash
 from meterbridge.rules.money import amount_text, exponent
+from meterbridge.rules.recall import marks_of
 from meterbridge.rules.records import Intent, Key
 
 GATED = ("charge", "charge_set", "charge_removal", "credit")
@@ -123,8 +124,12 @@ def _exceeds(amount: int, currency: str, cap: Decimal, policy: GatePolicy) -> bo
 
 
 def _built_upon(intents: Sequence[Intent], why: Mapping[Name, Proposal]) -> dict[Name, Proposal]:
-    """With what depends on a write that is held back, through any number of steps."""
+    """With what depends on a write that is held back, through any number of steps, and the marks of its charges."""
     found = dict(why)
+    for one in intents:
+        if (one.kind, one.key) in why:
+            follows = replace(why[one.kind, one.key], follows=True)
+            found |= dict.fromkeys(marks_of([one], {(one.kind, one.key)}), follows)
     while True:
         more: dict[Name, Proposal] = {
             (one.kind, one.key): replace(found[ref.kind, ref.key], follows=True)

@@ -30,7 +30,7 @@ from meterbridge.rules.invoices import (
 )
 from meterbridge.rules.money import major_text
 from meterbridge.rules.portions import Portion
-from meterbridge.rules.recall import Recalled, recall
+from meterbridge.rules.recall import Recalled, lowered_charge, recall
 from meterbridge.rules.records import (
     BillCase,
     Decision,
@@ -149,7 +149,7 @@ class Desk:
             message = f"{self._gone(changed)} {where} are missing on invoice {_invoices(changed)} (lines {lines})"
             return self._quarantine(portion, "MB-LINE-CHANGED", message, delta)
         wanted = {one.key: one.amount for one in portion.wanted}
-        if any(one.line.adopted and one.line.amount != wanted.get(one.line.key) for one in stand.stood):
+        if any(amount != wanted.get(key) for key, amount in _taken_over(stand).items()):
             return self._left_over(portion, stand, delta)
         return None
 
@@ -338,6 +338,15 @@ class Desk:
 
     def _money(self, amount: int) -> str:
         return f"{major_text(amount, self.exponent)} {self.case.bill.currency}"
+
+
+def _taken_over(stand: Stand) -> dict[Key, int]:
+    """What lines that were found, not sent, stand for: their amounts, with what they were lowered by."""
+    found = {one.line.key: one.line.amount for one in stand.stood if one.line.adopted}
+    for one in stand.stood if found else ():
+        if one.line.carried and (key := lowered_charge(one.line.key)) in found:
+            found[key] += one.line.amount
+    return found
 
 
 def _invoices(stood: Sequence[Stood]) -> str:

@@ -3,14 +3,16 @@
 Such a charge stands at less than its bill wants, or, lowered to nothing, on no
 invoice at all: the invoices alone would have it charged again. So m3ter keeps a mark
 of each, a mapping of the charge's bill, and a ledger that does not know the bill
-takes the lowering over with the line.
+takes the lowering over with the line. The mark is made first: a ledger that is lost
+between the two lowers the charge by the mark alone. One that is not lost knows that
+the charge is still to be lowered, and the mark says nothing to it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,17 +58,23 @@ def recall(case: BillCase, targets: Sequence[Target], adopted: Sequence[Adopted]
     recalled: list[Recalled] = []
     for target in targets:
         owner = target.charge.subscription_id
-        parts = [{**part, "subscription_id": owner} for part in marks.get(reference(target.key), ())]
+        parts: list[Part] = [{**part, "subscription_id": owner} for part in marks.get(reference(target.key), ())]
         one = found.get(target.key)
         if one is not None:
             line = _line(case, target, one.invoice.id, one.line.id, one.line.amount)
             intent = adopt_charge(case.bill, one, exponent, carried=parts)
             recalled.append(Recalled(intent, (replace(line, adopted=True), *_carried(line, parts))))
-        elif parts:
+        elif parts := [part for part in parts if mark_of(target.key, part) not in case.marks_to_come]:
             intent = adopt_netted(case.bill, target.key, target.charge, carried=parts)
             line = _line(case, target, "", "", 0)
             recalled.append(Recalled(intent, (line, *_carried(line, parts))))
     return recalled
+
+
+def marks_of(intents: Iterable[Intent], charges: Collection[tuple[str, Key]]) -> set[tuple[str, Key]]:
+    """The marks that only these charges wait for: where such a charge is not sent, its mark must not be made."""
+    waiting = (one for one in intents if (one.kind, one.key) in charges)
+    return {(ref.kind, ref.key) for one in waiting for ref in one.depends_on if ref.kind == "external_mapping"}
 
 
 def _line(case: BillCase, target: Target, invoice_id: str, line_id: str, amount: int) -> StandingLine:

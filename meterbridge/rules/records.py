@@ -372,15 +372,14 @@ class StandingLine:
 class BillCase:
     """All a rule needs to decide one bill.
 
-    ``invoices`` are the customer's and the invoice owner's: pending ones always;
-    closed ones since the first service start too when ``known`` is False (the
-    ledger has never seen the bill), so that lines already booked are adopted.
+    ``invoices`` are the customer's and the invoice owner's: pending ones always; closed ones since the first service
+    start too when ``known`` is False (the ledger has never seen the bill), so that lines already booked are adopted.
     ``settled`` is what a person settled, in minor units by subscription id. ``mapped_invoice_lines`` maps m3ter bill
     line ids to invoice line ids. ``owned_lines`` are invoice lines that the ledger gives to other bills: never adopted.
     ``waiting_since`` tells since when a subscription's portion waits for an invoice. ``unproven_sets`` and
     ``unproven_charges`` are the subscriptions with a call for several lines, or for one, whose answer never came.
     ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``marks``: what m3ter maps
-    the bill to, invoice ids and marks of charges that were lowered for another bill.
+    the bill to, invoice ids and marks of lowered charges; ``marks_to_come``: those of charges to be lowered yet.
     """
 
     bill: Bill
@@ -398,3 +397,4 @@ class BillCase:
     unproven_charges: frozenset[str] = frozenset()
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
+    marks_to_come: frozenset[str] = frozenset()

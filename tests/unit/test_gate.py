@@ -147,6 +147,18 @@ def test_what_builds_on_a_write_that_waits_waits_too_and_nothing_else():
     assert set(found.why) == {("charge", other.key), ("external_mapping", bound.key)}
 
 
+def test_the_mark_of_a_charge_that_waits_is_not_made_and_goes_with_it():
+    mark = mapping("a")
+    lowered = charge("a", 20000, depends_on=(Ref("external_mapping", mark.key),))
+    found = propose([lowered, mark, charge("b", 1)], PER_BILL, Past())
+    assert {name: one.follows for name, one in found.why.items()} == {
+        ("charge", lowered.key): False,
+        ("external_mapping", mark.key): True,
+    }
+    approved = {("charge", lowered.key)}
+    assert propose([lowered, mark], PER_BILL, Past(approved=approved)).why == {}
+
+
 def test_the_reason_is_said_in_words():
     found = propose([charge("a", 123456)], PER_BILL, Past())
     assert [one.words for one in found.why.values()] == ["1234.56 EUR is above max_per_bill 100 EUR"]

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
+from meterbridge.rules.bill_lines import is_correction
 from meterbridge.rules.bills import decide_bill
 from meterbridge.rules.carry import carry_over
 from meterbridge.rules.keys import reference
-from meterbridge.rules.recall import agree, carried_key, lowered_charge, mark_of
-from meterbridge.rules.records import Intent, Quarantined, StandingLine
+from meterbridge.rules.recall import agree, carried_key, lowered_charge, mark_of, marks_of
+from meterbridge.rules.records import Intent, Quarantined, Ref, StandingLine
 from meterbridge.rules.standing import take_stock
-from tasks.charge_mappings import Names, mapping_intents, netted_intents
+from tasks.charge_mappings import Names, after_marks, mapping_intents, netted_intents
 from tests.unit.bill_world import bill, case, draft, line, policy, told
 from tests.unit.test_bills_adoption import booked
 
@@ -55,6 +58,10 @@ def test_a_lowered_line_is_adopted_with_what_lowered_it():
 def test_what_is_missing_beside_a_lowered_charge_is_sent():
     two = bill(line("l1", "10"), line("l2", "3", 2))
     assert told(lost(two, mark_of(PLAIN.key, part(1000)))) == [("adopt", "sub1", 0), ("create", "sub1", 300)]
+    beside_a_line = lost(two, mark_of(PLAIN.key, part(100)), lines=[line_at(900)])
+    assert told(beside_a_line) == [("adopt", "sub1", 900), ("create", "sub1", 300)]
+    other_amount = lost(two, mark_of(PLAIN.key, part(100)), lines=[line_at(800)])
+    assert told(other_amount) == [("adopt", "sub1", 800), ("MB-BILL-CHANGED", "sub1", 400)]
 
 
 def test_a_lowered_line_that_is_gone_is_told_and_not_sent():
@@ -99,21 +106,73 @@ def lowered(by):
     return [one for one in carry_over([replace(surplus(by), surplus=by), PLAIN]) if isinstance(one, Intent)]
 
 
-def marks(decided=(), known=(), held=()):
-    found = netted_intents(decided, NAMES, known=set(known), held=held)
+def marks(decided=(), known=(), held=(), kept=()):
+    found = netted_intents(decided, NAMES, known=set(known), held=held, kept=set(kept))
     return [(one.action, one.key, bool(one.depends_on)) for one in found]
 
 
-def test_marks_are_made_with_the_lowered_charge_and_go_with_it():
+def test_marks_are_made_before_the_charge_is_lowered_and_go_with_it():
     mark = mark_of(PLAIN.key, part(1000))
     key = ("Netted", "bill1", mark)
-    assert marks(lowered(1000)) == [("create", key, True)]
+    assert marks(lowered(1000)) == [("create", key, False)]
     assert marks(lowered(1000), known=[key]) == []
     assert marks(held=[(PLAIN.key, mark)]) == [("adopt", key, False)]
     assert marks(held=[(PLAIN.key, mark)], known=[key]) == []
     assert marks(known=[key, ("Bill", "bill1", "draft1")]) == [("delete", key, False)]
     assert marks([PLAIN], known=[key], held=[(PLAIN.key, mark)]) == [("delete", key, False)]
     assert netted_intents(lowered(1000), Names.of({}), known=set(), held=()) == []
+
+
+@pytest.mark.parametrize("by", [1000, 300], ids=["to-nothing", "in-part"])
+def test_a_lowered_charge_waits_for_its_mark(by):
+    [one] = after_marks(lowered(by), NAMES)
+    assert one.depends_on == (Ref("external_mapping", ("Netted", "bill1", mark_of(PLAIN.key, part(by)))),)
+    assert after_marks([PLAIN], NAMES) == [PLAIN]
+    assert after_marks(lowered(by), Names.of({})) == lowered(by)
+    taken, _ = lost(TEN, mark_of(PLAIN.key, part(1000)))
+    assert after_marks([taken], NAMES) == [taken]
+
+
+def test_the_mark_of_a_charge_that_is_taken_over_comes_after_it():
+    """Else a ledger that was stopped between the two would know the mark and not the charge."""
+    taken, _ = lost(TEN, mark_of(PLAIN.key, part(1000)))
+    [one] = netted_intents([taken], NAMES, known=set(), held=())
+    assert (one.action, one.depends_on) == ("adopt", (Ref("charge", PLAIN.key),))
+
+
+def test_another_lowering_of_a_bill_is_marked_once_the_old_mark_is_gone():
+    old = ("Netted", "bill1", mark_of(PLAIN.key, part(300)))
+    gone, new = sorted(
+        netted_intents(lowered(400), NAMES, known={old}, held=()), key=lambda one: one.action, reverse=True
+    )
+    assert (gone.action, gone.key, new.action) == ("delete", old, "create")
+    assert new.depends_on == (Ref("external_mapping", old),)
+
+
+def test_the_mark_of_a_charge_under_way_stays():
+    key = ("Netted", "bill1", mark_of(PLAIN.key, part(1000)))
+    assert marks(known=[key], kept=[key]) == []
+
+
+def test_a_mark_that_this_ledger_has_made_for_a_charge_to_come_lowers_nothing_yet():
+    mark = mark_of(PLAIN.key, part(1000))
+    assert told(lost(TEN, mark, marks_to_come=frozenset({mark}))) == [("create", "sub1", 1000)]
+    part_of_it = mark_of(PLAIN.key, part(100))
+    stands = lost(TEN, part_of_it, lines=[line_at(900)], marks_to_come=frozenset({part_of_it}))
+    assert told(stands) == [("adopt", "sub1", 900), ("unchanged", "sub1")]  # it was sent: its answer is lost
+
+
+def test_a_charge_that_was_to_be_lowered_in_part_is_charged_with_the_rest_by_a_ledger_that_has_lost_it():
+    decisions = lost(TEN, mark_of(PLAIN.key, part(300)))
+    assert told(decisions) == [("adopt", "sub1", 0), ("create", "sub1", 700)]
+    assert is_correction(decisions[1].key[2])
+
+
+def test_what_no_charge_builds_on_any_more_is_not_marked():
+    [charge] = after_marks(lowered(1000), NAMES)
+    [mark] = netted_intents([charge], NAMES, known=set(), held=())
+    assert marks_of([PLAIN, charge], {("charge", charge.key)}) == {("external_mapping", mark.key)}
+    assert marks_of([charge], {("charge", ("b", "s", "c"))}) == set()
 
 
 def test_a_charge_recalled_from_its_mark_is_on_no_invoice_that_could_be_mapped():
