@@ -131,14 +131,14 @@ class Desk:
         where = f"of subscription {portion.subscription_id}"
         if transit := stand.at("transit"):
             until = max((one.line.transit_until for one in transit if one.line.transit_until), default=None)
-            why = f"draft {_invoices(transit)} is closing; its final invoice is not in sight yet"
+            why = f"{_away(transit)} is on its way to its final invoice, which is not in sight yet"
             return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency, until)
         if unclear := stand.at("ambiguous"):
             finals = ", ".join(dict.fromkeys(name for one in unclear for name in one.line.candidates))
             message = f"draft {_invoices(unclear)} with {self._gone(unclear)} {where} may have become {finals}"
             return self._quarantine(portion, "MB-INVOICE-AMBIGUOUS", message, delta)
         if lost := stand.at("lost"):
-            message = f"draft {_invoices(lost)} with {self._gone(lost)} {where} is gone, no final invoice was found"
+            message = f"{_away(lost)} with {self._gone(lost)} {where} is gone, no final invoice was found"
             return self._quarantine(portion, "MB-DRAFT-LOST", message, delta)
         hold = self.policy.on_void == "hold"
         if hold and (voided := stand.at("voided")):
@@ -347,6 +347,13 @@ def _taken_over(stand: Stand) -> dict[Key, int]:
         if one.line.carried and (key := lowered_charge(one.line.key)) in found:
             found[key] += one.line.amount
     return found
+
+
+def _away(stood: Sequence[Stood]) -> str:
+    """What went away, in words: drafts by their ids, unbilled charges as such."""
+    named = _invoices([one for one in stood if not is_unbilled(one.line.invoice_id)])
+    unbilled = any(is_unbilled(one.line.invoice_id) for one in stood)
+    return " and ".join([*([f"draft {named}"] if named else []), *(["what was unbilled"] if unbilled else [])])
 
 
 def _invoices(stood: Sequence[Stood]) -> str:

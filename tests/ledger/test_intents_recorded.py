@@ -225,6 +225,8 @@ def test_rows_are_found_by_run_by_change_set_and_by_refusal(ledger: Ledger) -> N
         assert (row.key, row.error_code, row.error_message) == (("acme",), "MB-REFUSED", "no such currency")
         assert intents.refused_rows(rx, ("charge",)) == []
         assert names(intents.open_rows(rx, scope="account:gamma")) == ["gamma"]
+        assert names(intents.open_within(rx, "account", "account:g")) == ["gamma"]
+        assert intents.open_within(rx, "charge", "account:g") == intents.open_within(rx, "account", "account:_") == []
 
 
 def test_dependencies_are_stored_with_the_row_that_waits(ledger: Ledger) -> None:
