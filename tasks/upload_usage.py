@@ -106,7 +106,8 @@ def _through(work: Services, run: Run, given: UsageInput, file: UsageFile, batch
     job_id = known.job_id if known is not None else None
     job = _ended(work, job_id, batch.count) if job_id is not None else None
     if job is None or job.status in ("notUploaded", "failed"):
-        if job_id is not None:
+        if known is not None:
+            # Who wrote it down may only sleep: its file comes beside ours, even if it has no address yet.
             file.mark_resent(runs(batch.members))
         job_id, job = _uploaded(work, given, file, batch)
     if job is None or job.status != "succeeded":

@@ -186,6 +186,25 @@ def test_an_upload_that_did_not_arrive_goes_to_a_new_address_once(
     assert usage.accepted() == list(range(1_500))
 
 
+def test_a_run_that_sleeps_before_it_has_an_address_may_send_its_file_beside_the_next_run(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = usage.file(rows(3))
+    send, reports = httpx.HTTPTransport.handle_request, []
+
+    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/generateUploadUrl") and not reports:
+            reports.append(None)  # the one below asks for an address, too
+            reports[0] = usage.sync(source, via="file")
+        return send(self, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    reports.append(usage.sync(source, via="file"))
+    # m3ter tells of each measurement that the second file has that it is there already: ours, so nobody changed it.
+    assert [(report.applied, report.quarantined) for report in reports] == [({"measurement": 3}, [])] * 2
+    assert usage.accepted() == [0, 1, 2]
+
+
 def test_a_glob_reads_its_files_in_turn_and_stdin_what_is_piped(usage: Usage) -> None:
     usage.file(rows(3, prefix="a"), "part-1.csv")
     usage.file(rows(2, prefix="b"), "part-2.csv")
