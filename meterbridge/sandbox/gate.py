@@ -56,9 +56,6 @@ class Gate:
             if request.path.startswith(control.PREFIX):
                 connection.reply(control.answer(self._world, request))
                 return
-            if request.path.startswith(uploads.PREFIX):
-                connection.reply(uploads.answer(self._world, request))
-                return
             vendor = "chargebee" if request.path.startswith(chargebee.PREFIX) else "m3ter"
             key = chargebee.idempotency_key(request)
             logged = self._world.record(vendor, request.method, request.path, key)
@@ -70,9 +67,8 @@ class Gate:
         if turn.harm in _UNEXECUTED or (turn.harm == "html_503" and turn.fault and not turn.fault.committed):
             self._send(turn, _instead(turn))
             return
-        admit = chargebee.admit if turn.vendor == "chargebee" else m3ter.admit
         try:
-            admit(self._world, turn.request)
+            _admit(self._world, turn)
         except Refusal as refused:
             self._send(turn, HttpReply(refused.status, exact_json.dumps(refused.body), extra=refused.extra))
             return
@@ -88,10 +84,9 @@ class Gate:
             if held:
                 self._world.settle()
                 self._release(turn)
-            answer = chargebee.answer if turn.vendor == "chargebee" else m3ter.answer
             try:
                 with self._lagging(turn):
-                    reply = answer(self._world, turn.request)
+                    reply = _answer(self._world, turn)
             except Exception:  # noqa: BLE001 - a fault of the sandbox must be seen, not hang the client
                 _LOG.exception("the sandbox failed on a request", extra={"request": turn.logged.n})
                 reply = HttpReply(500, exact_json.dumps({"message": "the sandbox itself failed; see its log"}))
@@ -142,6 +137,24 @@ class Gate:
             yield
         finally:
             switches.list_lag_seconds = before
+
+
+def _is_signed(turn: _Turn) -> bool:
+    """Whether it goes to one of m3ter's signed URLs: no token, no limit."""
+    return turn.request.path.startswith(uploads.PREFIX)
+
+
+def _admit(world: World, turn: _Turn) -> None:
+    if turn.vendor == "chargebee":
+        chargebee.admit(world, turn.request)
+    elif not _is_signed(turn):
+        m3ter.admit(world, turn.request)
+
+
+def _answer(world: World, turn: _Turn) -> HttpReply:
+    if turn.vendor == "chargebee":
+        return chargebee.answer(world, turn.request)
+    return uploads.answer(world, turn.request) if _is_signed(turn) else m3ter.answer(world, turn.request)
 
 
 def _instead(turn: _Turn) -> HttpReply | None:
