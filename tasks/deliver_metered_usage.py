@@ -15,12 +15,16 @@ from meterbridge.errors import RecordRefused, RetriableError
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.metered_usage import usage_id
 from tasks.keyed_writes import answer, mark
 from tasks.receipts import Receipt
 from tasks.runs import Run
 from tasks.services import SENDING_SHARE, Services
 
 logger = logging.getLogger(__name__)
+
+REVISIONS_SOUGHT = 8
+"""Chargebee says only that some record stands at a second; each of our ids is a strong read."""
 
 
 def send(work: Services, run: Run, rows: Sequence[IntentRow]) -> Receipt:
@@ -95,7 +99,7 @@ class _Desk:
                 return self._not_removed(row, refusal)
             if refusal.vendor_code != "duplicate_entry":
                 raise
-            made = self._there(row)
+            row, made = self._standing(row)
             if made is None:
                 words = f"another record stands at the second of {row.payload['usage_id']}"
                 raise RecordRefused("MB-USAGE-CLASH", words) from refusal
@@ -115,6 +119,18 @@ class _Desk:
 
     def _there(self, row: IntentRow) -> dict[str, Any] | None:
         return self._work.chargebee.usage_or_none(row.payload["subscription_id"], row.payload["usage_id"])
+
+    def _standing(self, row: IntentRow) -> tuple[IntentRow, dict[str, Any] | None]:
+        """Our record at that second, and the intent as of then: only a lost ledger knew how often it was replaced."""
+        if (made := self._there(row)) is not None:
+            return row, made
+        first = int(row.wanted["revision"]) + 1
+        for revision in range(first, first + REVISIONS_SOUGHT):
+            name = {"usage_id": usage_id(row.key, revision)}
+            later = replace(row, payload={**row.payload, **name}, wanted={**row.wanted, **name, "revision": revision})
+            if (made := self._there(later)) is not None:
+                return later, made
+        return row, None
 
     def _transmit(self, row: IntentRow) -> dict[str, Any] | None:
         name = f"usage {row.key}"

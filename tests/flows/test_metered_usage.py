@@ -235,6 +235,23 @@ def test_without_its_ledger_a_run_adopts_what_it_sent(site: Metered, tmp_path: P
     assert site.sync(*rows).unchanged == 2
 
 
+def test_without_its_ledger_a_run_adopts_a_record_that_replaced_another(site: Metered, tmp_path: Path) -> None:
+    rows = [used(CALLS, "03-01", "5")]
+    for late in ("4", "3"):  # two replacements: what stands is the third record of its second
+        site.sync(*rows)
+        rows.append(used(CALLS, "03-01", late))
+    site.sync(*rows)
+    for path in tmp_path.rglob("ledger.sqlite*"):
+        path.unlink()
+    site.sandbox.world.advance(3_600)
+    report = site.sync(*rows)
+    assert (report.applied, codes(report), site.records()) == ({}, [], [(CALLS, FIRST, "12")])
+    assert site.sync(*rows).unchanged == 1
+    report = site.sync(*rows, used(CALLS, "03-01", "8"))
+    assert report.applied == {"usage.create": 1, "usage_removal.delete": 1}
+    assert site.records() == [(CALLS, FIRST, "20")]
+
+
 def test_a_preview_shows_the_records_and_sends_none(site: Metered) -> None:
     report = site.sync(*THREE_OF_EACH, preview=2)
     assert [(one["item_price_id"], one["quantity"]) for one in map(json.loads, report.preview)] == [
