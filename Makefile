@@ -34,7 +34,7 @@ slow: development ## of those the part for every change: whole runs, Prefect ser
 	$(BIN)/pytest -q --hypothesis-profile=thorough -n 2 tests/unit
 	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
 
-drills: development ## and the longest ones, half an hour: every harm at every request, kills under Prefect, a storm of 20,000 webhooks
+drills: development ## and the longest ones, half an hour: every harm in every state, kills under Prefect, a storm of 20,000 webhooks
 	$(BIN)/pytest -q -m drill
 
 SEEDS ?= 1-100

@@ -7,6 +7,8 @@ import shutil
 import sqlite3
 import tempfile
 import uuid
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
+from meterbridge.ledger import inbox
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.sandbox import Sandbox
 from tests.flows.conftest import environment
@@ -22,8 +25,11 @@ from tests.flows.conftest import environment
 ADMIN = "METERBRIDGE_TEST_POSTGRES"
 """URL of a PostgreSQL server's database ``postgres``, where the matrix may make databases of its own."""
 
-EXPIRE = "UPDATE intents SET lease_until = 1 WHERE lease_until IS NOT NULL"
-"""What a minute does to the leases of a process that is gone."""
+EXPIRE = (
+    "UPDATE intents SET lease_until = 1 WHERE lease_until IS NOT NULL",
+    "UPDATE inbox SET try_after = 1 WHERE try_after IS NOT NULL",
+)
+"""What minutes do to the leases of a process that is gone, and to events that wait for their next try."""
 
 
 class CaseLedger(Protocol):
@@ -38,6 +44,8 @@ class CaseLedger(Protocol):
     def delete(self) -> None: ...
     def restore(self) -> None: ...
     def expire_leases(self) -> None: ...
+    def open(self) -> Ledger: ...
+    def tell(self, events: Sequence[inbox.Event]) -> None: ...
     def environment(self, sandbox: Sandbox, **more: str) -> dict[str, str]: ...
 
 
@@ -62,6 +70,12 @@ class _Any:
     def open(self) -> Ledger:
         """The ledger, to look into."""
         return Ledger.open(self.url, home=self.home, connection="default")
+
+    def tell(self, events: Sequence[inbox.Event]) -> None:
+        """Events come to the inbox."""
+        with closing(self.open()) as ledger, ledger.write() as tx:
+            inbox.put_all(tx, events)
+            tx.commit()
 
 
 @dataclass
@@ -92,7 +106,8 @@ class SqliteLedger(_Any):
 
     def expire_leases(self) -> None:
         with sqlite3.connect(self.home / "ledger.sqlite3", timeout=10) as database:
-            database.execute(EXPIRE)
+            for statement in EXPIRE:
+                database.execute(statement)
         database.close()
 
 
@@ -126,7 +141,8 @@ class PostgresLedger(_Any):
 
     def expire_leases(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as database:
-            database.execute(EXPIRE)
+            for statement in EXPIRE:
+                database.execute(statement)
 
     def _do(self, statement: str, *names: str) -> None:
         with psycopg.connect(self.admin, autocommit=True) as admin:

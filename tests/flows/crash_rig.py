@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ WORKERS = 2
 SENT = ("story", "hook", "fault", "advance", "compare")
 
 
+@functools.cache
 def entries(name: str) -> dict[str, Any]:
     """A data file of the matrix: harms, states or corruptions by name."""
     found: dict[str, Any] = yaml.safe_load((MATRIX / f"{name}.yaml").read_text())
@@ -94,22 +97,26 @@ def workers(postgres: str | None, number: int = WORKERS) -> Iterator[list[Worker
 
 
 def play(crew: Sequence[Worker], cases: Iterable[dict[str, Any]]) -> list[Answered]:
-    """All cases, each by whichever worker is free; answers in order of ending."""
-    waiting = iter(list(cases))
+    """All cases; answers in order of ending.
+
+    Every other worker takes them from the end: the cases of a state stand together, so that few are prepared twice.
+    """
+    waiting = deque(cases)
     lock = threading.Lock()
     answered: list[Answered] = []
 
-    def work(worker: Worker) -> None:
+    def work(worker: Worker, take: Callable[[], dict[str, Any]]) -> None:
         while True:
             with lock:
-                case = next(waiting, None)
-            if case is None:
-                return
+                if not waiting:
+                    return
+                case = take()
             found = worker.play(case)
             with lock:
                 answered.append(found)
 
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in crew]
+    ends = (waiting.popleft, waiting.pop)
+    threads = [threading.Thread(target=work, args=(worker, ends[n % 2])) for n, worker in enumerate(crew)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -123,22 +130,50 @@ def points(crew: Sequence[Worker], states: Iterable[str] | None = None) -> dict[
     Raises:
         AssertionError: An unharmed run left something open.
     """
-    unharmed = play(crew, ({"state": state, "harm": "none"} for state in states or entries("states")))
+    names = list(states or entries("states"))
+    unharmed = play(crew, ({"state": state, "harm": "none"} for state in names))
     for one in unharmed:
         assert not one.problems, one
-    return {one.case["state"]: one.requests for one in unharmed}
+    sent = {one.case["state"]: one.requests for one in unharmed}
+    return {state: sent[state] for state in names}
 
 
 def matrix(requests: Mapping[str, list[str]], databases: Sequence[str]) -> list[dict[str, Any]]:
-    """Every harm at every request that it names, on every database at hand."""
+    """Every harm in every state, at the requests that it names, on every database at hand; state by state."""
+    harms = entries("harms")
     cases = []
-    for name, harm in entries("harms").items():
-        for database in databases:
-            where = harm["states"] if database == "sqlite" else harm.get("on_postgresql", {})
-            for state, which in where.items():
-                numbers = range(1, len(requests[state]) + 1) if which == "every" else writes(requests[state])
-                cases += [case(state, name, number, database) for number in numbers]
+    for state, sent in requests.items():
+        for name, harm in harms.items():
+            for database in databases:
+                cases += [case(state, name, at, database) for at in chosen(where(harm, state, database), sent)]
     return cases
+
+
+def where(harm: Mapping[str, Any], state: str, database: str = "sqlite") -> str:
+    """At which of a state's requests a harm is done."""
+    if database != "sqlite":
+        return str(harm.get("on_postgresql", {}).get(state, "none"))
+    if state in harm.get("without", {}):
+        return "none"
+    return str(harm.get("states", {}).get(state, harm["at"]))
+
+
+def chosen(which: str, requests: Sequence[str]) -> list[int]:
+    """Numbers of requests, from 1.
+
+    >>> [chosen(which, ["chargebee GET", "chargebee POST", "m3ter PUT"]) for which in ("every", "writes", "charges")]
+    [[1, 2, 3], [2, 3], [2]]
+    """
+    match which:
+        case "every":
+            return list(range(1, len(requests) + 1))
+        case "writes":
+            return writes(requests)
+        case "charges":  # what moves money, if anything does
+            return [n for n in writes(requests) if requests[n - 1].startswith("chargebee")] or writes(requests)
+        case "none":
+            return []
+    raise ValueError(f"no such choice of requests: {which}")
 
 
 def writes(requests: Sequence[str]) -> list[int]:

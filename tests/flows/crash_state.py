@@ -7,14 +7,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from meterbridge.ledger import bills, intents, mappings, quarantine, watermarks
+from sqlalchemy import select
+
+from meterbridge.ledger import bills, intents, mappings, quarantine, usage, watermarks
 from meterbridge.ledger.ledger import Reader
+from meterbridge.ledger.schema import inbox, usage_batches, usage_inputs
 from meterbridge.rules.keys import key_text
 from meterbridge.sandbox import snapshot
 from meterbridge.sandbox.world import World
 from tests.flows.crash_ledgers import CaseLedger
 
-KINDS = ("account", "account_plan", "external_mapping", "charge", "credit", "undone")
+KINDS = ("account", "account_plan", "external_mapping", "charge", "credit", "undone", "usage")
 SHOWN = 12
 
 
@@ -24,7 +27,7 @@ def final_state(world: World, ledger: CaseLedger, began: int) -> dict[str, Any]:
     What came to be since the virtual second ``began`` may have come at any time, under any id.
     """
     _undate(world, began)
-    opened = ledger.open()  # type: ignore[attr-defined]
+    opened = ledger.open()
     try:
         with opened.read() as rx:
             meaning = {
@@ -33,6 +36,8 @@ def final_state(world: World, ledger: CaseLedger, began: int) -> dict[str, Any]:
                 "set aside": [f"{row.kind} {key_text(row.key)} {row.code}" for row in quarantine.list(rx, "open")],
                 "bills": sorted(_bills(rx)),
                 "watermarks": [flow for flow in ("sync_subscriptions", "sync_bills") if watermarks.get(rx, flow)],
+                "usage": sorted(_usage(rx)),
+                "inbox": sorted(_inbox(rx)),
             }
     finally:
         opened.close()
@@ -40,7 +45,9 @@ def final_state(world: World, ledger: CaseLedger, began: int) -> dict[str, Any]:
     named = re.sub(r'"invoice_date": (\d+)', lambda m: f'"invoice_date": {min(int(m[1]), began)}', named)
     for passing, lasting in _ids(world):
         named = named.replace(passing, lasting)
-    state: dict[str, Any] = json.loads(json.dumps({**snapshot.comparable(world), "ledger": json.loads(named)}))
+    vendors = snapshot.comparable(world)
+    vendors["m3ter"]["measurements"] = sorted(_measurements(world))
+    state: dict[str, Any] = json.loads(json.dumps({**vendors, "ledger": json.loads(named)}))
     return state
 
 
@@ -69,6 +76,31 @@ def _bills(rx: Reader) -> Iterator[str]:
         yield f"bill {state.bill_id} {state.status} finished={state.finished}"
     for portion in bills.portions(rx):
         yield f"portion {portion.bill_id} {portion.subscription_id} {portion.state} {portion.wanted}"
+
+
+def _usage(rx: Reader) -> Iterator[str]:
+    """Inputs, and their batches with what each holds; an upload job has the id that m3ter drew."""
+    for each in rx.execute(select(usage_inputs)):
+        yield f"input {each.mapping} {each.input_hash} {each.row_count}"
+    for mapping, input_hash in rx.execute(select(usage_batches.c.mapping, usage_batches.c.input_hash).distinct()).all():
+        for batch in usage.batches(rx, mapping, input_hash):
+            job = "a job" if batch.job_id else "no job"
+            yield f"batch {batch.number} {batch.batch_hash} of {batch.members} {batch.state} by {job} {input_hash}"
+
+
+def _inbox(rx: Reader) -> Iterator[str]:
+    for row in rx.execute(select(inbox)):
+        end = "waiting" if row.done_at is None else f"done {row.trouble or ''}"
+        yield f"{row.source} {row.event_id} {row.resource} {row.resource_id} {end}"
+
+
+def _measurements(world: World) -> Iterator[str]:
+    """What m3ter will rate; one that came twice is here twice."""
+    codes = {row["id"]: row["code"] for row in world.m3ter.accounts.rows()}
+    for (account, meter), rows in world.m3ter.usage.rows.items():
+        for row in rows:
+            measures = {name: str(value) for name, value in row.measures.items()}
+            yield f"{codes[account]} {meter} {row.ts_ms} {measures} {row.texts}"
 
 
 def differences(wanted: Any, found: Any, where: str = "") -> list[str]:

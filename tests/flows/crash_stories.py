@@ -9,7 +9,8 @@ from typing import Any
 from meterbridge.sandbox import Sandbox
 from tests.flows.crash_actors import Actor
 from tests.flows.crash_ledgers import CaseLedger
-from tests.flows.crash_worlds import Setting, recalculate
+from tests.flows.crash_settings import Setting
+from tests.flows.crash_worlds import recalculate
 
 A_LOOK_LATER = 360
 """Virtual seconds: an outcome that only lists show is looked for twice, five minutes apart."""
@@ -80,7 +81,7 @@ def struck_and_forgotten(stage: Stage) -> list[str]:
     """As ``struck``, and the ledger is deleted before the next run."""
     first = stage.start(0, **stage.harmed()).wait()
     stage.ledger.delete()  # leases and all
-    return [first, stage.start(1).wait()]
+    return [first, *stage.rerun(1)]
 
 
 def struck_and_recalculated(stage: Stage) -> list[str]:
@@ -111,7 +112,7 @@ def frozen(stage: Stage) -> list[str]:
         zombie.wake()
         first = zombie.wait()
     stage.time_passes()
-    return [first, second, stage.start(2).wait()]
+    return [first, second, *stage.rerun(2)]
 
 
 def together(stage: Stage) -> list[str]:
@@ -120,6 +121,18 @@ def together(stage: Stage) -> list[str]:
     ends = [actor.wait() for actor in both]
     stage.time_passes()
     return [*ends, stage.start(2).wait()]
+
+
+PATIENCE = 4
+"""Further runs that a patient state may take."""
+
+ACTORS = {"unharmed": 1, "frozen": 3, "together": 3}
+"""Processes that a story needs; two where nothing is said."""
+
+
+def actors(story: str, setting: Setting) -> int:
+    """How many processes a case takes at most."""
+    return ACTORS.get(story, 2) + (PATIENCE if setting.patient else 0)
 
 
 STORIES: dict[str, Callable[[Stage], list[str]]] = {

@@ -1,44 +1,25 @@
-"""The small worlds of the crash matrix: what stands before the run that is harmed."""
+"""The small worlds of the crash matrix, and what happens in them before the run that is harmed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from decimal import Decimal
 
 from meterbridge.sandbox.chargebee.invoice_rows import close_draft
 from meterbridge.sandbox.clock import epoch, rfc3339
-from meterbridge.sandbox.scenarios import build, month
-from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
+from meterbridge.sandbox.scenarios import build
+from meterbridge.sandbox.scenarios.chargebee_seed import (
+    SubscriptionSeed,
+    put_customer,
+    put_item,
+    put_price,
+    put_subscription,
+)
 from meterbridge.sandbox.table import Row
 from meterbridge.sandbox.world import World
 
 JANUARY = epoch(2026, 1, 1)
 API = "api-pro-EUR-Monthly"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step towards a state: change the world, or run a flow on it."""
-
-    change: Callable[[World], object] | None = None
-    flow: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How a state comes about, and which flow is harmed on it.
-
-    ``patient``: afterwards somebody runs every six minutes until nothing is left to do, for an outcome may take two
-    looks some minutes apart. ``sets_aside``: the unharmed run ends with money set aside, as it should.
-    """
-
-    scenario: Callable[[], World]
-    steps: tuple[Step, ...]
-    flow: str
-    settings: Mapping[str, str] = field(default_factory=dict)
-    patient: bool = False
-    sets_aside: bool = False
 
 
 def pair() -> World:
@@ -48,6 +29,21 @@ def pair() -> World:
     put_subscription(world, SubscriptionSeed("sub-left", "cust-left", (API,), JANUARY))
     put_customer(world, "cust-right", "Right Ltd", "EUR")
     put_subscription(world, SubscriptionSeed("sub-right", "cust-right", (API, "storage-EUR-Monthly"), JANUARY))
+    return world
+
+
+def metered() -> World:
+    """Two subscriptions of a customer, each with two metered items."""
+    world = build("empty")
+    with world.clock.held(epoch(2026, 3, 16, 12) * 1000):
+        calculations = {"calls-EUR-Monthly": "sum_of_usages", "seats-EUR-Monthly": "last_usage"}
+        for price, calculation in calculations.items():
+            item = price.partition("-")[0]
+            put_item(world, item, "addon", item.title(), calculation=calculation)
+            put_price(world, price, item, "EUR", 7, unit="month")
+        put_customer(world, "cust", "Metered Ltd", "EUR")
+        for subscription in ("sub-a", "sub-b"):
+            put_subscription(world, SubscriptionSeed(subscription, "cust", (API, *calculations), JANUARY))
     return world
 
 
@@ -148,53 +144,3 @@ def amounts(*euros: str) -> Callable[[World], None]:
         world.m3ter.bills.put(bill["id"], {**bill, **now, "lineItems": lines, "billTotal": total}, world.clock.now_ms())
 
     return change
-
-
-SYNCED = Step(flow="sync_subscriptions")
-BILLED = Step(change=month.use_and_bill)
-CHARGED = Step(flow="sync_bills")
-
-
-def without_a_draft(mode: str) -> Setting:
-    """An approved bill for which no pending invoice will come, and what the setting says of such."""
-    steps = (SYNCED, BILLED, Step(change=no_draft_comes))
-    more = {"METERBRIDGE_NO_PENDING_INVOICE": mode}
-    return Setting(lambda: build("single"), steps, "sync_bills", more, patient=True)
-
-
-SETTINGS: dict[str, Setting] = {
-    "new-customer": Setting(lambda: build("single"), (), "sync_subscriptions"),
-    "quantity-raised": Setting(
-        lambda: build("single"),
-        (SYNCED, Step(change=an_hour_later), Step(change=raise_quantity), Step(change=an_hour_later)),
-        "sync_subscriptions",
-    ),
-    "cancelled": Setting(
-        lambda: build("single"),
-        (SYNCED, Step(change=an_hour_later), Step(change=cancel), Step(change=an_hour_later)),
-        "sync_subscriptions",
-    ),
-    "bill-approved": Setting(lambda: build("single"), (SYNCED, BILLED), "sync_bills"),
-    "odd-cents": Setting(lambda: build("single"), (SYNCED, BILLED, Step(change=odd_cents)), "sync_bills"),
-    "two-equal-lines": Setting(pair, (SYNCED, BILLED, Step(change=repeat_a_line)), "sync_bills"),
-    "no-draft-create": without_a_draft("create"),
-    "no-draft-unbilled": without_a_draft("unbilled"),
-    "recalculated": Setting(
-        lambda: build("single"), (SYNCED, BILLED, CHARGED, Step(change=amounts("50", "7"))), "sync_bills", patient=True
-    ),
-    "credit-due": Setting(
-        lambda: build("single"),
-        (SYNCED, BILLED, CHARGED, Step(change=close_drafts), CHARGED, Step(change=amounts("1", "2"))),
-        "sync_bills",
-        {"METERBRIDGE_NEGATIVE_DELTA": "credit_note"},
-        patient=True,
-    ),
-    "proposed": Setting(
-        lambda: build("single"),
-        (SYNCED, BILLED, CHARGED),
-        "approve",
-        {"METERBRIDGE_BILLS_APPROVAL": "required"},
-        patient=True,
-    ),
-    "charged": Setting(lambda: build("single"), (SYNCED, BILLED, CHARGED), "undo", patient=True, sets_aside=True),
-}
