@@ -186,6 +186,14 @@ def test_an_upload_that_did_not_arrive_goes_to_a_new_address_once(
     assert usage.accepted() == list(range(1_500))
 
 
+def test_an_upload_whose_answer_is_lost_is_found_by_its_job(usage: Usage) -> None:
+    usage.sandbox.world.faults.add([{"match": {"method": "PUT", "path": "/_files/upload"}, "harm": "commit_then_drop"}])
+    report = usage.sync(usage.file(rows(3)), via="file")
+    assert (report.applied, report.quarantined) == ({"measurement": 3}, [])
+    assert [one.harm for one in usage.sandbox.world.log if one.method == "PUT"] == ["commit_then_drop"]
+    assert len(usage.sandbox.world.m3ter.uploads) == 1
+
+
 def test_a_run_that_sleeps_before_it_has_an_address_may_send_its_file_beside_the_next_run(
     usage: Usage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
