@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from meterbridge.sandbox.table import Row
@@ -43,11 +43,13 @@ class InvoiceDraft:
 
 
 def line_row(world: World, invoice_id: str, customer_id: str, line: LineDraft) -> Row:
+    """A line is of the customer whose subscription it is for, whoever the invoice goes to."""
+    subscription = world.chargebee.subscriptions.get(line.subscription_id or "") or {}
     row = {
         "id": world.ids.short("li_", invoice_id, line.entity_type, line.entity_id, line.description, line.date_from),
         "object": "line_item",
         "subscription_id": line.subscription_id,
-        "customer_id": customer_id,
+        "customer_id": subscription.get("customer_id", customer_id),
         "entity_type": line.entity_type,
         "entity_id": line.entity_id,
         "description": line.description,
@@ -77,6 +79,7 @@ def with_totals(invoice: Row) -> Row:
 def new_invoice(world: World, draft: InvoiceDraft) -> Row:
     """A pending draft with a temporary id, or a finalised invoice with the next number; the event goes out."""
     state = world.chargebee
+    draft = replace(draft, customer=_payer(world, draft.customer))
     invoice = with_totals(_invoice_row(world, draft))
     if not draft.pending:
         invoice = state.save(state.invoices, finalised(world, invoice))
@@ -87,6 +90,12 @@ def new_invoice(world: World, draft: InvoiceDraft) -> Row:
         state.emit("pending_invoice_created", {"invoice": invoice})
     _schedule_auto_close(world, draft.customer, invoice)
     return invoice
+
+
+def _payer(world: World, customer: Row) -> Row:
+    """The customer whom another one's invoices go to, its invoice owner; mostly itself."""
+    owner = customer.get("relationship", {}).get("invoice_owner_id")
+    return world.chargebee.customers.get(owner or "") or customer
 
 
 def _invoice_row(world: World, draft: InvoiceDraft) -> Row:

@@ -77,6 +77,19 @@ def test_invoice_of_charges_is_pending_when_asked(http: httpx.Client) -> None:
     refused(http.post(path, data=dollars), 400, "invalid_request")
 
 
+def test_invoices_go_to_the_invoice_owner_and_their_lines_stay_the_customers(
+    sandbox: Sandbox, http: httpx.Client
+) -> None:
+    http.post("/customers", data={"id": "holding", "preferred_currency_code": "EUR"})
+    http.post("/customers/cust-larkspur/relationships", data={"invoice_owner_id": "holding"})
+    in_april(sandbox)
+    draft = draft_of(http, "holding")
+    assert draft["subscription_id"] == "cust-larkspur-sub"
+    assert {line["customer_id"] for line in draft["line_items"]} == {"cust-larkspur"}
+    added = http.post(f"/invoices/{draft['id']}/add_charge", data=CHARGE).json()["invoice"]["line_items"][-1]
+    assert (added["amount"], added["customer_id"]) == (12345, "cust-larkspur")
+
+
 def test_unbilled_charge_goes_on_the_next_renewal(sandbox: Sandbox, http: httpx.Client) -> None:
     charge = {"charges[amount][0]": "700", "charges[description][0]": "late", "subscription_id": "cust-larkspur-sub"}
     assert http.post("/unbilled_charges", data=charge).json()["unbilled_charges"][0]["amount"] == 700
