@@ -144,7 +144,7 @@ def _land_doubtful(trail: _Trail) -> None:
         found = trail.work.chargebee.invoice_or_none(draft)
         if found is not None and found.id != draft:
             trail.renamed[draft] = found.id
-    doubtful = [i for i, rows in trail.rows.items() if i in trail.seen and not _intact(trail.seen[i], rows)]
+    doubtful = [i for i, rows in trail.rows.items() if i in trail.seen and not is_intact(trail.seen[i], rows)]
     land_by_id(trail.work, trail.file, sorted({*missing, *doubtful}))
 
 
@@ -194,7 +194,7 @@ def _follow_unbilled(trail: _Trail, unbilled: Sequence[Row], gone: Sequence[Row]
     """Where charges that are unbilled no more stand now: on an invoice, or in no place that is in sight."""
     taken = {row["line_id"] for held in trail.rows.values() for row in held}
     for row in gone:
-        found = find_billed(wish_of(row), row["customer_id"], trail.seen.values(), taken)
+        found = find_billed(wish_of(row), trail.seen.values(), taken)
         if found is None:
             yield from _moved(trail, row["invoice_id"], [row], None)
         else:
@@ -289,11 +289,14 @@ def _land_moves(trail: _Trail, moved: Sequence[Row]) -> None:
 
 def _is_there(invoice: Invoice, row: Row) -> bool:
     return (
-        _intact(invoice, [row]) if row["carried"] is None else any(line.id == row["line_id"] for line in invoice.lines)
+        is_intact(invoice, [row])
+        if row["carried"] is None
+        else any(line.id == row["line_id"] for line in invoice.lines)
     )
 
 
-def _intact(invoice: Invoice, rows: Iterable[Row]) -> bool:
+def is_intact(invoice: Invoice, rows: Iterable[Row]) -> bool:
+    """Whether the ledger's charges (rows of ``ref_charges``) stand on the invoice as they were booked."""
     amounts = {line.id: line.amount for line in invoice.lines}
     return all(amounts.get(row["line_id"]) == int(row["amount"]) for row in rows)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from connectors.chargebee.encoding import in_list
-from connectors.chargebee.models import Invoice, LineItem, UnbilledCharge
+from connectors.chargebee.models import Customer, Invoice, LineItem, UnbilledCharge
 from connectors.records import read_record
 from meterbridge.ledger import mappings
 from meterbridge.rules.charge_sets import pair
@@ -78,15 +78,15 @@ def in_place_of_invoice(work: Services, place: str) -> Invoice | None:
 def billed_on(work: Services, charge: mappings.Mapping) -> str | None:
     """The invoice that has taken up an unbilled charge of the ledger's, as far as the list shows: it lags."""
     state = charge.state
-    since = max(0, int(state["invoice_date"] or 0) - DAY)
-    params = {"customer_id[is]": state["customer_id"], "date[after]": str(since), "include_deleted": "true"}
+    since = {"date[after]": str(max(0, int(state["invoice_date"] or 0) - DAY)), "include_deleted": "true"}
     with work.ledger.read() as rx:
         held = mappings.by_state(rx, "charge", "subscription_id", state["subscription_id"])
         others = {one.remote_id for one in held if one.active and one.key != charge.key}
-    for entry in work.chargebee.rows("invoices", params, sort_by="date"):
-        invoice = read_record(Invoice, entry.get("invoice"), resource="invoice")
-        if pair([wish_of(state)], lines_of(invoice), others).booked:
-            return invoice.id
+    for whose in _may_be_on(work, {state["customer_id"]}, {state["subscription_id"]}):
+        for entry in work.chargebee.rows("invoices", {**whose, **since}, sort_by="date"):
+            invoice = read_record(Invoice, entry.get("invoice"), resource="invoice")
+            if pair([wish_of(state)], lines_of(invoice), others).booked:
+                return invoice.id
     return None
 
 
@@ -98,15 +98,40 @@ def land_unbilled(work: Services, file: Staging, subscription_ids: Sequence[str]
 
 
 def land_billed(work: Services, file: Staging, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The ledger's unbilled charges that are unbilled no more; lands their customers' invoices since the earliest."""
+    """The ledger's unbilled charges that are unbilled no more; lands the invoices that they may be on."""
     if not rows:
         return []
     waiting = {one.id for one in living(work, (row["subscription_id"] for row in rows))}
     gone = [row for row in rows if row["line_id"] not in waiting]
-    customers = sorted({row["customer_id"] for row in gone if row["customer_id"]})
-    since = min((int(row["invoice_date"] or 0) for row in gone), default=0) - DAY
-    for start in range(0, len(customers), IDS_PER_LIST):
-        some = {"customer_id[in]": in_list(customers[start : start + IDS_PER_LIST]), "date[after]": str(max(0, since))}
-        pages = work.chargebee.pages("invoices", {**some, "include_deleted": "true"}, sort_by="date")
+    earliest = min((int(row["invoice_date"] or 0) for row in gone), default=0) - DAY
+    since = {"date[after]": str(max(0, earliest)), "include_deleted": "true"}
+    customers = {row["customer_id"] for row in gone if row["customer_id"]}
+    for whose in _may_be_on(work, customers, {row["subscription_id"] for row in gone}):
+        pages = work.chargebee.pages("invoices", {**whose, **since}, sort_by="date")
         file.land_pages("invoices", (page.body for page in pages))
     return gone
+
+
+def _may_be_on(work: Services, customers: set[str], subscriptions: set[str]) -> Iterator[dict[str, str]]:
+    """Filters for the invoices of whoever pays for these customers when unbilled charges are invoiced.
+
+    That is the customer, its invoice owner, or one that it had in between, whose
+    invoice names the subscription.
+    """
+    places = {
+        "customer_id[in]": sorted(customers | set(_payers(work, sorted(customers)))),
+        "subscription_id[in]": sorted(subscriptions),
+    }
+    for name, wanted in places.items():
+        for start in range(0, len(wanted), IDS_PER_LIST):
+            yield {name: in_list(wanted[start : start + IDS_PER_LIST])}
+
+
+def _payers(work: Services, customers: Sequence[str]) -> Iterator[str]:
+    """The customers that are invoiced in place of these, as Chargebee says now."""
+    for start in range(0, len(customers), IDS_PER_LIST):
+        some = {"id[in]": in_list(customers[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+        for entry in work.chargebee.rows("customers", some, sort_by="created_at"):
+            owner = read_record(Customer, entry.get("customer"), resource="customer").relationship
+            if owner is not None and owner.invoice_owner_id:
+                yield owner.invoice_owner_id

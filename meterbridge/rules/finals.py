@@ -77,10 +77,10 @@ def _by_lines(draft: GoneDraft, invoices: Sequence[Invoice], taken: Collection[s
     return _one([one for one, _ in dated], [pairs for _, pairs in dated])
 
 
-def find_billed(
-    wish: Wish, customer_id: str | None, invoices: Iterable[Invoice], taken: Collection[str]
-) -> tuple[Invoice, str] | None:
+def find_billed(wish: Wish, invoices: Iterable[Invoice], taken: Collection[str]) -> tuple[Invoice, str] | None:
     """Find the invoice line that an unbilled charge became: by its reference, else by its looks; it kept its amount.
+
+    Whose invoice it is tells nothing, as another customer may pay; whose subscription it is for does.
 
     Args:
         invoices: All that are in sight; those that were voided since count, too: that is where it went.
@@ -89,9 +89,10 @@ def find_billed(
     fitting = [
         (invoice, line)
         for invoice in invoices
-        if customer_id in (None, "", invoice.customer_id) and invoice.status != UNBILLED
+        if invoice.status != UNBILLED
         for line in invoice.lines
         if line.id not in taken and line.amount == wish.amount and is_alike(wish, line)
+        if wish.subscription_id in (line.subscription_id, invoice.subscription_id)
     ]
     named = [one for one in fitting if one[1].description.endswith(f"[{wish.reference}]")] or fitting
     return next(((invoice, line.id) for invoice, line in named), None)

@@ -5,6 +5,7 @@ import pytest
 from flows.reconcile import reconcile
 from meterbridge.errors import RetriableError
 from meterbridge.sandbox.chargebee.charges import invoice_now
+from meterbridge.sandbox.scenarios.chargebee_seed import put_customer
 from tests.flows.billed_month import BilledMonth, asides, lose_ledger
 
 CREATE, UNBILLED = "create_for_charge_items_and_charges", "/unbilled_charges"
@@ -87,6 +88,29 @@ def test_unbilled_leaves_the_charges_for_the_next_invoice_and_follows_them_there
     assert len(month.mapped("BillLineItem")) == 2
     assert reconcile.fn().totals["EUR"]["difference"] == 0
     assert month.charge().writes == 0
+
+
+@pytest.mark.parametrize("paid_since", ["before", "meanwhile"])
+def test_unbilled_charges_are_followed_to_the_invoice_of_whoever_pays(open_sandbox, paid_since):
+    month = without_draft(open_sandbox, "unbilled")
+    state = month.world.chargebee
+
+    def pays():
+        [owned] = [row for row in state.customers.rows() if row["id"] == "cust-single"]
+        put_customer(month.world, "holding", "Holding", "EUR")
+        state.save(state.customers, owned | {"relationship": {"invoice_owner_id": "holding"}})
+
+    if paid_since == "before":
+        pays()
+    assert month.charge().quarantined == []
+    if paid_since == "meanwhile":
+        pays()
+    billed = sweep(month)
+    assert billed["customer_id"] == "holding"
+    assert month.charge().waiting == []
+    assert {invoice for invoice, _, _ in month.charges()} == {billed["id"]}
+    month.pass_days(2)
+    assert (month.charge().quarantined, standing(month)) == ([], month.total())
 
 
 @WAYS
