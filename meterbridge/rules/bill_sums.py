@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meterbridge.errors import RecordRefused
 from meterbridge.rules.bill_policy import BillPolicy
@@ -40,17 +40,23 @@ def bill_sums(
     """Sum up every bill that is approved or has something standing for it, in the order given."""
     charged: Counter[tuple[str, str]] = Counter()
     settled: Counter[tuple[str, str]] = Counter()
+    currencies: dict[str, str] = {}
     for one in standing:
         (settled if one.by_hand else charged)[one.bill_id, one.currency] += one.amount
+        currencies[one.bill_id] = one.currency
     why: dict[str, list[str]] = {}
     for reason in reasons:
         why.setdefault(reason.key[0], []).append(f"{reason.why} {reason.code}".strip())
     rows = []
     for bill in bills:
-        place = (bill.id, bill.currency)
+        # m3ter tells nothing of a deleted bill any more; what stands for it does.
+        currency = bill.currency if bill.status != "DELETED" else currencies.get(bill.id, bill.currency)
+        place = (bill.id, currency)
         if bill.status == "APPROVED" or charged[place] or settled[place]:
             told = ", ".join(dict.fromkeys(why.get(bill.id, ())))
-            rows.append(_sum(bill, charged[place], settled[place], _total(bill, policy), told))
+            rows.append(
+                _sum(replace(bill, currency=currency), charged[place], settled[place], _total(bill, policy), told)
+            )
     return rows
 
 

@@ -1,5 +1,7 @@
 """What reconcile says bill by bill: the charges are the total to the minor unit, or by how much they are not."""
 
+import pytest
+
 from flows.reconcile import reconcile
 from meterbridge.cli.both_sides import _show_bills
 from meterbridge.cli.page import page
@@ -56,3 +58,47 @@ def test_a_bill_that_waits_is_not_equal_and_says_why(open_sandbox):
     month.charge()
     [bill] = reconcile.fn().bills
     assert (bill["charged"], bill["equal"], bill["why"]) == (0, False, "waiting")
+
+
+def take_off(month, draft):
+    month.save_invoice(draft | {"line_items": draft["line_items"][:-1]})
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        pytest.param(lambda month, row: month.save_invoice(row, deleted=True), "MB-VOIDED", id="draft-deleted"),
+        pytest.param(lambda month, _: month.void(month.close()), "MB-VOIDED", id="invoice-voided"),
+        pytest.param(
+            lambda month, _: month.save_invoice(month.close(), deleted=True), "MB-VOIDED", id="invoice-deleted"
+        ),
+        pytest.param(take_off, "MB-LINE-CHANGED", id="line-taken-off"),
+    ],
+)
+def test_what_a_sync_has_set_aside_is_known_to_reconcile(open_sandbox, harm, code):
+    month = BilledMonth(open_sandbox)
+    harm(month, month.draft)
+    month.pass_days(1)
+    [aside] = month.charge().quarantined
+    report = reconcile.fn()
+    [bill] = report.bills
+    assert (aside["code"], report.drift) == (code, [])
+    assert (bill["difference"], bill["why"]) == (-aside["amount"], f"quarantined {code}")
+
+
+def test_a_deleted_bill_of_which_charges_stand_is_shown_with_nothing_wanted(open_sandbox):
+    month = BilledMonth(open_sandbox)
+    total = month.total()
+    month.close()
+    month.charge()
+    month.delete_bill()
+    month.charge()
+    report = reconcile.fn()
+    [bill] = report.bills
+    assert (bill["total"], bill["charged"], bill["currency"], bill["why"]) == (
+        0,
+        total,
+        "EUR",
+        "quarantined MB-BILL-DELETED",
+    )
+    assert report.drift == []
