@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from meterbridge.errors import RecordRefused
+from meterbridge.ledger import bills
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import invoice_of
 from tasks.engine import task
@@ -71,8 +72,10 @@ def extract_every_bill(run: Run) -> int:
                 "where bill_id not in (select id from raw_m3ter__bills) order by 1"
             )
         ]
+        with work.ledger.read() as rx:
+            known = {state.bill_id: state for state in bills.all(rx)}
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-            for bill in pool.map(lambda bill_id: _read(work, bill_id), charged):
+            for bill in pool.map(lambda bill_id: _read(work, bill_id, known.get(bill_id)), charged):
                 _land(file, bill)
         landed = file.count("raw_m3ter__bills")
         if landed:

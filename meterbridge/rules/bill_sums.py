@@ -18,8 +18,9 @@ from meterbridge.rules.records import Bill
 class BillSum:
     """One bill; amounts in minor units.
 
-    ``charged`` are our lines on invoices and our credits, ``settled`` what people settled by hand; ``why`` says what
-    is known of a bill that is not equal. ``total`` is None where it cannot be said.
+    ``total`` is what the bill wants: nothing unless it is approved, None where that cannot be said. ``charged`` are
+    our lines on invoices and our credits, ``settled`` what people settled by hand; ``why`` says what is known of a
+    bill that is not equal.
     """
 
     bill_id: str
@@ -78,7 +79,7 @@ def _sum(bill: Bill, charged: int, settled: int, total: int | None, why: str) ->
 
 
 def _total(bill: Bill, policy: BillPolicy) -> int | None:
-    if bill.status == "DELETED":
+    if bill.status != "APPROVED":
         return 0
     try:
         places = exponent(bill.currency, three_decimal=policy.three_decimal)

@@ -36,7 +36,7 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     if bill.bill_date < policy.since and not case.standing and not case.settled:
         return [OutOfScope("charge", (bill.id,), _too_early(case, policy))]
     if bill.status != "APPROVED":
-        if case.standing or case.unproven_sets:
+        if case.standing or case.unproven_sets or _by_hand(case):
             return list(_withdrawn(case, "MB-BILL-UNAPPROVED", remove=policy.on_unapproved == "remove"))
         return [OutOfScope("charge", (bill.id,), f"bill {bill.id} is {bill.status}, only approved ones are charged")]
     amount = None
@@ -60,6 +60,11 @@ def decide_vanished(case: BillCase, policy: BillPolicy | None = None) -> list[De
     if policy is not None and (left_out := _left_out(case, policy)):
         return [left_out]
     return list(_withdrawn(case, "MB-BILL-DELETED", remove=True))
+
+
+def _by_hand(case: BillCase) -> list[str]:
+    """Subscriptions for which a person settled something: that stands, too, though on no invoice of ours."""
+    return [subscription_id for subscription_id, amount in case.settled.items() if amount > 0]
 
 
 def _left_out(case: BillCase, policy: BillPolicy) -> OutOfScope | None:
@@ -91,20 +96,23 @@ def _withdrawn(case: BillCase, code: str, *, remove: bool) -> Iterator[Decision]
     for subscription_id in sorted(case.unproven_sets):
         why = f"bill {bill.id} {what}; what became of a call for subscription {subscription_id} is found out first"
         yield Waiting("charge", (bill.id, subscription_id), why, 0, bill.currency)
-    for subscription_id in dict.fromkeys(line.subscription_id for line in case.standing):
+    for subscription_id in dict.fromkeys([*(line.subscription_id for line in case.standing), *_by_hand(case)]):
         if subscription_id in case.unproven_sets:
             continue
         key = (bill.id, subscription_id)
         stand = take_stock(case, subscription_id)
-        currency = next(line.currency for line in case.standing if line.subscription_id == subscription_id)
+        own = (line.currency for line in case.standing if line.subscription_id == subscription_id)
+        currency = next(own, bill.currency)
         removable = stand.open if remove else ()
         yield from (remove_charge(bill, line, f"bill {bill.id} {what}") for line in removable)
         left = stand.total - sum(line.amount for line in removable)
         if left:
             where = ", ".join(sorted(stand.invoices)) or "none"
-            message = f"bill {bill.id} {what}, but {left} {currency} (minor units) stand on invoice {where}"
+            by_hand = f", {stand.settled} settled by hand" if stand.settled else ""
+            message = f"bill {bill.id} {what}, but {left} {currency} (minor units) stand on invoice {where}{by_hand}"
             message = f"{message} for subscription {subscription_id}"
-            surplus = max(0, left) if code == "MB-BILL-DELETED" else 0
+            fixed = sum(stand.fixed.values()) > 0
+            surplus = max(0, left) if code == "MB-BILL-DELETED" and fixed else 0
             yield Quarantined("charge", key, code, message, left, currency, surplus=surplus)
         elif not removable:
             yield Unchanged("charge", key)

@@ -103,3 +103,18 @@ def test_netting_does_not_pass_for_another_rounding():
     assert [one.amount for one in standing] == [100]
     decisions = decide_bill(case(bill(*lines), standing=standing, **only_one_draft), policy())
     assert told(decisions) == [("unchanged", "sub1"), ("waiting", "sub2", 100, MAY)]
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_a_withdrawn_bill_that_a_person_invoiced_is_asked_about(remove):
+    pending = case(bill(line("l1", "5"), status="PENDING"), settled={"sub1": 500})
+    [aside] = decide_bill(pending, policy(on_unapproved="remove" if remove else "keep"))
+    assert (aside.code, aside.amount, aside.currency, aside.surplus) == ("MB-BILL-UNAPPROVED", 500, "EUR", 0)
+    assert "500 settled by hand" in aside.message
+    [aside] = decide_vanished(case(bill(status="DELETED"), settled={"sub1": 500}))
+    assert (aside.code, aside.amount, aside.surplus) == ("MB-BILL-DELETED", 500, 0)
+
+
+def test_a_withdrawn_bill_of_which_a_person_took_all_off_is_left_alone():
+    pending = case(bill(line("l1", "5"), status="PENDING"), settled={"sub1": -500})
+    assert told(decide_bill(pending, policy())) == [("out of scope", "bill1")]
