@@ -47,15 +47,11 @@ def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:
             for p in row["portions"]
             if p["state"] == "waiting" and p["since"]
         },
-        unproven_sets=_unproven(row, "charge_set"),
-        unproven_charges=_unproven(row, "charge"),
+        unproven_sets=frozenset(one["subscription_id"] for one in row["unproven"] if one["kind"] == "charge_set"),
+        unproven_charges=frozenset(key_from_text(one["key"]) for one in row["unproven"] if one["kind"] == "charge"),
         undone={u["subscription_id"]: frozenset(json.loads(u["lines"])) for u in row["undone"]},
         marks=tuple(row["marks"]),
     )
-
-
-def _unproven(row: Mapping[str, Any], kind: str) -> frozenset[str]:
-    return frozenset(one["subscription_id"] for one in row["unproven"] if one["kind"] == kind)
 
 
 def _bill(row: Mapping[str, Any]) -> Bill:

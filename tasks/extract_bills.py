@@ -39,7 +39,7 @@ def extract_bills(run: Run) -> int:
         file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
         touched = _column(file, "select bill_id from ref_touched_bills order by 1")
         changed = _approved if run.request.shadow else _changed
-        wanted = run.request.ids or tuple(dict.fromkeys([*changed(work, run), *touched]))
+        wanted = run.request.ids or tuple(dict.fromkeys([*changed(work, run), *touched, *_column(file, BEGUN)]))
         with work.ledger.read() as rx:
             known = {state.bill_id: state for state in bills.all(rx)}
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
@@ -53,6 +53,13 @@ def extract_bills(run: Run) -> int:
             _land_codes(work, file)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "bills", "count": landed})
     return landed
+
+
+BEGUN = (
+    "select bill_id from ref_unproven where kind = 'charge' union "
+    "(select bill_id from ref_charges except select bill_id from ref_bill_states) order by 1"
+)
+"""Bills with a charge that no run has settled yet: whatever became of them since, nobody else would look."""
 
 
 def since(work: Services) -> date | None:

@@ -43,12 +43,15 @@ def gate_policy(settings: Settings) -> GatePolicy:
 
 
 def _older(rx: Reader, file: Staging) -> set[str]:
-    """Bills from before the first bill date that the ledger keeps: an earlier setting only proposes them."""
+    """Bills from before the first bill date that the ledger keeps: an earlier setting only proposes them.
+
+    One that m3ter has deleted is charged nothing, and its date may be known to nobody.
+    """
     kept = facts.get(rx, SINCE)
     if kept is None:
         return set()
     first = date.fromisoformat(kept)
-    rows = file.rows("select id, bill_date from stg_bills where bill_date is not null")
+    rows = file.rows("select id, bill_date from stg_bills where bill_date is not null and status <> 'DELETED'")
     return {row["id"] for row in rows if date.fromisoformat(row["bill_date"]) < first}
 
 

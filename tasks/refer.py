@@ -214,7 +214,7 @@ def _unproven(rx: Reader) -> Iterator[dict[str, Any]]:
     """Portions for which a write was begun whose outcome nobody knows."""
     for row in intents.open_rows(rx, ("charge", "charge_set")):
         if row.state in ("sending", "unknown"):
-            yield {"kind": row.kind, "bill_id": row.key[0], "subscription_id": row.key[1]}
+            yield {"kind": row.kind, "bill_id": row.key[0], "subscription_id": row.key[1], "key": key_text(row.key)}
 
 
 def _bill_states(rx: Reader) -> Iterator[dict[str, Any]]:

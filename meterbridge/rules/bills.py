@@ -8,7 +8,7 @@ standing, so that a bill is never charged twice in full.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from meterbridge.errors import RecordRefused
 from meterbridge.rules.accounts import excluded
@@ -17,7 +17,7 @@ from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import remove_charge
 from meterbridge.rules.money import exact_sum, exponent, plain, to_minor
 from meterbridge.rules.portion_desk import Desk
-from meterbridge.rules.portions import reckon
+from meterbridge.rules.portions import Portion, reckon, unproven_owners
 from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged, Waiting
 from meterbridge.rules.standing import take_stock
 
@@ -36,7 +36,7 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     if bill.bill_date < policy.since and not case.standing and not case.settled:
         return [OutOfScope("charge", (bill.id,), _too_early(case, policy))]
     if bill.status != "APPROVED":
-        if case.standing or case.unproven_sets or _by_hand(case):
+        if case.standing or case.unproven_sets or case.unproven_charges or _by_hand(case):
             return list(_withdrawn(case, "MB-BILL-UNAPPROVED", remove=policy.on_unapproved == "remove"))
         return [OutOfScope("charge", (bill.id,), f"bill {bill.id} is {bill.status}, only approved ones are charged")]
     amount = None
@@ -51,8 +51,21 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     decisions: list[Decision] = []
     for portion in portions:
         booked = Counter(one.scope for one in decisions if isinstance(one, Intent) and one.action == "create")
-        decisions += desk.decide(portion, booked)
+        decided = desk.decide(portion, booked)
+        decisions += [_found_out_first(case, portion)] if _is_overtaken(case, portion, decided) else decided
     return decisions or [Unchanged("charge", (bill.id,))]
+
+
+def _is_overtaken(case: BillCase, portion: Portion, decided: Sequence[Decision]) -> bool:
+    """Whether a charge without an answer is none that the portion still wants: it may stand, and nobody would ask."""
+    wanted = {one.key for one in decided if isinstance(one, Intent)}
+    return any(key[1] == portion.subscription_id and key not in wanted for key in case.unproven_charges)
+
+
+def _found_out_first(case: BillCase, portion: Portion) -> Waiting:
+    why = f"a charge for subscription {portion.subscription_id} has no answer yet; its outcome is found out first"
+    delta = portion.total - take_stock(case, portion.subscription_id).total
+    return Waiting("charge", (case.bill.id, portion.subscription_id), why, delta, case.bill.currency)
 
 
 def decide_vanished(case: BillCase, policy: BillPolicy | None = None) -> list[Decision]:
@@ -93,11 +106,12 @@ def _withdrawn(case: BillCase, code: str, *, remove: bool) -> Iterator[Decision]
     """Take a bill's lines off its pending invoices, and say what stands where nothing can be taken off."""
     bill = case.bill
     what = "was deleted in m3ter" if code == "MB-BILL-DELETED" else f"is {bill.status}"
-    for subscription_id in sorted(case.unproven_sets):
+    unproven = case.unproven_sets.union(unproven_owners(case))
+    for subscription_id in sorted(unproven):
         why = f"bill {bill.id} {what}; what became of a call for subscription {subscription_id} is found out first"
         yield Waiting("charge", (bill.id, subscription_id), why, 0, bill.currency)
     for subscription_id in dict.fromkeys([*(line.subscription_id for line in case.standing), *_by_hand(case)]):
-        if subscription_id in case.unproven_sets:
+        if subscription_id in unproven:
             continue
         key = (bill.id, subscription_id)
         stand = take_stock(case, subscription_id)

@@ -29,7 +29,7 @@ from meterbridge.rules.invoices import (
     tolerance,
 )
 from meterbridge.rules.money import major_text
-from meterbridge.rules.portions import Portion
+from meterbridge.rules.portions import Portion, unproven_owners
 from meterbridge.rules.recall import Recalled, lowered_charge, recall
 from meterbridge.rules.records import (
     BillCase,
@@ -244,7 +244,7 @@ class Desk:
         if method is None:
             message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
             return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]
-        if portion.subscription_id in self.case.unproven_charges:
+        if portion.subscription_id in unproven_owners(self.case):
             return [self._unproven(portion, stand)]
         if len(plan.creations) > self.policy.max_invoice_lines:
             message = f"{len(plan.creations)} lines for one invoice; the most is {self.policy.max_invoice_lines}"

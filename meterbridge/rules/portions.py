@@ -60,8 +60,13 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
     owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
     return [
         Portion(owner, tuple(one for one in wanted if one.charge.subscription_id == owner))
-        for owner in dict.fromkeys([*owners, *case.settled, *sorted(case.unproven_sets)])
+        for owner in dict.fromkeys([*owners, *case.settled, *sorted(case.unproven_sets), *unproven_owners(case)])
     ]
+
+
+def unproven_owners(case: BillCase) -> list[str]:
+    """Subscriptions with a single charge whose answer never came."""
+    return sorted({key[1] for key in case.unproven_charges})
 
 
 def _sent(case: BillCase, keys: Sequence[Key]) -> list[int | None]:

@@ -376,8 +376,8 @@ class BillCase:
     start too when ``known`` is False (the ledger has never seen the bill), so that lines already booked are adopted.
     ``settled`` is what a person settled, in minor units by subscription id. ``mapped_invoice_lines`` maps m3ter bill
     line ids to invoice line ids. ``owned_lines`` are invoice lines that the ledger gives to other bills: never adopted.
-    ``waiting_since`` tells since when a subscription's portion waits for an invoice. ``unproven_sets`` and
-    ``unproven_charges`` are the subscriptions with a call for several lines, or for one, whose answer never came.
+    ``waiting_since`` tells since when a portion waits for an invoice, by subscription. ``unproven_sets`` are those
+    with a call for several lines whose answer never came, ``unproven_charges`` the keys of single charges without one.
     ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``marks``: what m3ter maps
     the bill to, invoice ids and marks of lowered charges; ``marks_to_come``: those of charges to be lowered yet.
     """
@@ -394,7 +394,7 @@ class BillCase:
     owned_lines: frozenset[str] = frozenset()
     waiting_since: Mapping[str, datetime] = field(default_factory=dict)
     unproven_sets: frozenset[str] = frozenset()
-    unproven_charges: frozenset[str] = frozenset()
+    unproven_charges: frozenset[Key] = frozenset()
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     marks_to_come: frozenset[str] = frozenset()

@@ -175,7 +175,7 @@ TEXT: dict[str, tuple[str, ...]] = {
     "ref_touched_bills": ("bill_id",),
     "ref_undone": ("bill_id", "subscription_id", "lines"),
     "ref_settled": ("bill_id", "subscription_id", "amount"),
-    "ref_unproven": ("kind", "bill_id", "subscription_id"),
+    "ref_unproven": ("kind", "bill_id", "subscription_id", "key"),
     "ref_portions": ("bill_id", "subscription_id", "state", "since"),
     "ref_bill_states": ("bill_id", "version", "last_calculated", "status", "locked", "finished"),
     "map_accounts": ("customer_id", "action", "account_id", "payload", "reason"),

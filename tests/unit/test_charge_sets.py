@@ -88,7 +88,7 @@ def test_unbilled_charges_of_an_ended_subscription_carry_a_warning():
 
 
 def test_nothing_is_decided_while_a_call_has_no_answer():
-    for unproven in ({"unproven_sets": frozenset({"sub1"})}, {"unproven_charges": frozenset({"sub1"})}):
+    for unproven in ({"unproven_sets": frozenset({"sub1"})}, {"unproven_charges": frozenset({("bill1", "sub1", "x")})}):
         assert told(decide_bill(ended(**unproven), policy(**CREATE))) == [("waiting", "sub1", 1550, None)]
 
 
