@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +16,12 @@ from typing import Any
 import httpx
 
 from connectors.chargebee import webhooks
+from flows.approve_bills import approve_bills
 from flows.drain_inbox import drain_inbox
+from flows.reconcile import reconcile
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
+from flows.undo_run import undo_run
 from meterbridge.errors import BrokenInvariant, MeterbridgeError
 from meterbridge.ledger import inbox
 from meterbridge.ledger.ledger import Ledger
@@ -32,7 +37,22 @@ FLOWS: Mapping[str, Callable[..., Any]] = {
     "subscriptions": sync_subscriptions.fn,
     "bills": sync_bills.fn,
     "inbox": drain_inbox.fn,
+    "approve": approve_bills.fn,
+    "undo": undo_run.fn,
+    "reconcile": reconcile.fn,
 }
+
+HARMS: Sequence[dict[str, Any]] = (
+    {"harm": "commit_then_drop"},
+    {"harm": "commit_then_drop", "times": 3},
+    {"harm": "error_after_commit", "times": 2},
+    {"harm": "html_503", "committed": True, "times": 6},
+    {"harm": "html_503", "times": 12},
+    {"harm": "status_429", "retry_after": 0, "times": 12},
+    {"harm": "status_503", "times": 12},
+    {"harm": "truncate", "times": 6},
+    {"harm": "stale_list", "seconds": 240, "times": 40},
+)
 
 
 class Killed(BaseException):
@@ -40,12 +60,13 @@ class Killed(BaseException):
 
 
 class Bridge:
-    """One ledger and one environment; ``runs`` counts."""
+    """One ledger and one environment; ``runs`` counts, ``happened`` counts the ways they went."""
 
     def __init__(self, sandbox: Sandbox, home: Path, settings: Mapping[str, str]) -> None:
         self.world = sandbox.world
         self.home = home
         self.runs = 0
+        self.happened: Counter[str] = Counter()
         self._ledgers = 0
         self._told: set[str] = set()
         use_environment(environment(sandbox, home, **settings))
@@ -57,33 +78,33 @@ class Bridge:
         self.world.log.clear()
         return FLOWS[flow](**how)
 
-    def struck(self, flow: str, fault: Mapping[str, Any]) -> str:
-        """Run while a vendor answers badly; how it ended, in words."""
-        self.world.faults.add([dict(fault)])
+    def disturbed(self, flow: str, dice: random.Random, ways: Sequence[str], **how: Any) -> str:
+        """Run in one of these ways (sound, struck, killed), at a request that the dice say; how it ended, in words."""
+        way, at, after, harm = dice.choice(ways), dice.randint(1, 40), dice.random() < 0.6, dice.choice(HARMS)
+        self.happened[f"{flow} {way}"] += 1
+        if way == "struck":
+            fault = {**harm, "match": {"request": at}}
+            return f"{flow} struck at request {at} with {harm}: {self._attempt(flow, fault, **how)}"
+        if way == "killed":
+            with dying(at, after=after):
+                end = self._attempt(flow, None, **how)
+            self._expire_leases()
+            return f"{flow} to be killed at request {at}, {'after' if after else 'before'}: {end}"
+        return f"{flow}: {self._attempt(flow, None, **how)}"
+
+    def _attempt(self, flow: str, fault: Mapping[str, Any] | None, **how: Any) -> str:
+        self.world.faults.add([] if fault is None else [dict(fault)])
         try:
-            self.run(flow)
+            report = self.run(flow, **how)
+        except Killed:
+            return "killed"
         except BrokenInvariant:
             raise
         except MeterbridgeError as failure:
             return f"{failure.code}: {failure.message}"
         finally:
             self.world.faults.clear()
-        return "done"
-
-    def killed(self, flow: str, at: int, *, after: bool) -> str:
-        """Run and die at the ``at``-th request, before it leaves or after the vendor has answered."""
-        try:
-            with dying(at, after=after):
-                self.run(flow)
-        except Killed:
-            self._expire_leases()
-            return "killed"
-        except BrokenInvariant:
-            raise
-        except MeterbridgeError as failure:
-            self._expire_leases()
-            return f"{failure.code}: {failure.message}"
-        return "done"
+        return f"applied {report.applied}" if report else "nothing to do"
 
     def _expire_leases(self) -> None:
         with sqlite3.connect(self.home / f"ledger-{self._ledgers}.sqlite3", timeout=10) as database:

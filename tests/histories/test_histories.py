@@ -10,10 +10,16 @@ import os
 
 import pytest
 
+from tests.histories.drawn import SETTINGS, SWITCHES, draw
 from tests.histories.history import History
 from tests.histories.quick import quick
 
-SEEDS = tuple(map(int, os.environ.get("METERBRIDGE_TEST_SEED", "10 12").split()))
+COVERED = {
+    4: {"METERBRIDGE_NO_PENDING_INVOICE=unbilled", "sweep", "undo_run", "retry_aside", "mark_bill", "pause", "resume"},
+    13: {"METERBRIDGE_BILLS_APPROVAL=required", "METERBRIDGE_CANARY=1", "approve_set", "undo_run", "try_out", "pause"},
+}
+"""What each seed is there for, by settings drawn and by moves and acts that happen in it."""
+SEEDS = tuple(map(int, os.environ.get("METERBRIDGE_TEST_SEED", " ".join(map(str, COVERED))).split()))
 
 
 @pytest.mark.slow
@@ -24,3 +30,10 @@ def test_a_history_ends_with_both_books_in_order(seed: int) -> None:
         wrong = history.play()
     again = f"again: .venv/bin/python -m tests.histories --seed {seed} -v"
     assert not wrong, "\n".join([*history.story[-60:], *wrong, again])
+    assert COVERED.get(seed, set()) <= {*history.drawn.told(), *history.happened}
+
+
+def test_every_value_of_every_setting_and_switch_is_drawn_by_some_of_a_hundred_seeds() -> None:
+    drawn = {told for seed in range(1, 101) for told in draw(seed, {}).told()}
+    possible = {f"{name}={value}" for name, values in {**SETTINGS, **SWITCHES}.items() for value in values}
+    assert possible - drawn == set()
