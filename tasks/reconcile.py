@@ -23,7 +23,7 @@ from meterbridge.rules.both_sides import (
     standing_charges,
     wanted_charges,
 )
-from meterbridge.rules.explained import Explained, Reason, Why, split_charges, split_items
+from meterbridge.rules.explained import NEWS, Explained, Reason, Why, split_charges, split_items
 from meterbridge.rules.foreign_edits import CODE as FOREIGN_EDIT
 from meterbridge.rules.keys import key_text
 from meterbridge.rules.reconcile import (
@@ -62,6 +62,7 @@ class Known:
     refused: dict[tuple[str, Key], tuple[str, str, str]]
     under_way: Mapping[tuple[str, Key], Why]
     dismissed: frozenset[tuple[str, Key, str]]
+    told: frozenset[tuple[str, Key, str]]
     claims: tuple[Claim, ...]
     may_stand: UnderWay
     edits: tuple[Reason, ...]
@@ -77,6 +78,7 @@ class Known:
                 for row in intents.open_rows(rx, OPEN_KINDS)
             },
             dismissed=frozenset((row.kind, row.key, row.code) for row in quarantine.list(rx, "dismissed")),
+            told=frozenset((row.kind, row.key, row.code) for row in quarantine.to_decide(rx)),
             claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
             may_stand=UnderWay.read(rx, file),
             edits=tuple(_edits(rx)),
@@ -335,9 +337,10 @@ def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], l
                 else:
                     kept.append(one)
             case Quarantined():
-                gone = (one.kind, one.key, one.code) in known.dismissed
-                why: Why = "dismissed" if gone else "quarantined"
-                reasons.append(Reason(why, one.key, one.code, one.message, one.amount, one.currency))
+                name = (one.kind, one.key, one.code)
+                why: Why = "dismissed" if name in known.dismissed else "quarantined"
+                if one.code not in NEWS or why == "dismissed" or name in known.told:
+                    reasons.append(Reason(why, one.key, one.code, one.message, one.amount, one.currency))
                 kept.append(one)
             case Waiting():
                 reasons.append(Reason("waiting", one.key, "", one.reason, one.amount, one.currency))

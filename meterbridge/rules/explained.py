@@ -20,6 +20,9 @@ ON_THE_INVOICE = frozenset(
 )
 """A person has to look at the invoice itself: the amount set aside need not be the difference."""
 
+NEWS = frozenset({"MB-LINE-CHANGED", "MB-VOIDED"})
+"""Somebody changed an invoice: until a sync has set it aside nobody knows, whatever the comparison makes of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

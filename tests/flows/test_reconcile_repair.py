@@ -109,3 +109,4 @@ def test_a_line_taken_off_by_hand_is_told_and_not_charged_again(open_sandbox: Op
     month.world.log.clear()
     report = repair()
     assert (report.repaired["bills"], report.repaired["applied"], month.writes()) == ([month.bill["id"]], {}, [])
+    assert ([row["code"] for row in report.explained], report.exit_code) == (["MB-LINE-CHANGED"], 0)
