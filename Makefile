@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test slow test-all drills histories demo bench lock clean runtime development
+.PHONY: help setup check test slow test-all drills matrix histories demo bench lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -36,6 +36,11 @@ slow: development ## of those the part for every change: whole runs, Prefect ser
 
 drills: development ## and the longest ones, half an hour: every harm in every state, kills under Prefect, a storm of 20,000 webhooks
 	$(BIN)/pytest -q -m drill
+
+EVERY ?= 1
+
+matrix: development ## every harm at every request of every state, an hour and a half; a fortieth of it: make matrix EVERY=3/40
+	METERBRIDGE_TEST_EVERY=$(EVERY) $(BIN)/pytest -q -m drill tests/flows/test_crash_matrix.py
 
 SEEDS ?= 1-100
 

@@ -149,11 +149,22 @@ def matrix(requests: Mapping[str, list[str]], databases: Sequence[str]) -> list[
     return cases
 
 
+def everything(requests: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """Every harm at every request of every state, but where the data say why it can have no case."""
+    return [
+        case(state, name, at)
+        for state, sent in requests.items()
+        for name, harm in entries("harms").items()
+        if state not in harm.get("never", {}) and (harm["at"] != "none" or state in harm["states"])
+        for at in range(1, len(sent) + 1)
+    ]
+
+
 def where(harm: Mapping[str, Any], state: str, database: str = "sqlite") -> str:
     """At which of a state's requests a harm is done."""
     if database != "sqlite":
         return str(harm.get("on_postgresql", {}).get(state, "none"))
-    if state in harm.get("without", {}):
+    if state in harm.get("without", {}) or state in harm.get("never", {}):
         return "none"
     return str(harm.get("states", {}).get(state, harm["at"]))
 
