@@ -30,6 +30,9 @@ CHUNK = 200
 STALE_VERSION = (400, 409)
 """How m3ter may answer a PUT whose version is no longer the stored one."""
 
+LISTS_LAG_SECONDS = 600
+"""So long after the first send a refusal may be about the very thing that an earlier try of ours made unseen."""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -152,27 +155,38 @@ def _made(one: _Ready, answer: Any) -> str:
 
 
 def _look_again(chunk: _Chunk, one: _Ready, failure: OutcomeUnknown | RecordRefused) -> Outcome:
-    """After a lost answer, or a refusal that may mean "already there" or "stale version": look, then send again."""
+    """After a lost answer, or a refusal that may mean "already there" or "stale version": look, then send again.
+
+    What a refusal means stays open while an earlier try may have made the thing and no list shows it yet.
+    """
     if isinstance(failure, RecordRefused) and failure.status not in STALE_VERSION:
         return Outcome(one.row, failure=failure)
-    lost = failure if isinstance(failure, OutcomeUnknown) else None
+    lost = failure if isinstance(failure, OutcomeUnknown) else _tried_before(chunk, one, failure)
     try:
         found = chunk.prepare(one.row, look=True)
     except MeterbridgeError as second:
         return Outcome(one.row, failure=lost or second, sent=True)
     if isinstance(found, AlreadyTrue):
         return Outcome(one.row, remote_id=found.remote_id, written=lost is not None, sent=True)
-    if found.request == one.request and lost is None:
-        return Outcome(one.row, failure=failure)
+    if found.request == one.request and isinstance(failure, RecordRefused):
+        return Outcome(one.row, failure=lost or failure, sent=True)
     if not _again(chunk.work, chunk.run, one.row, found.request) or boottime() > chunk.until:
         return Outcome(one.row, failure=lost, sent=True)
     try:
         answer = chunk.work.m3ter.send(found.request)
         return Outcome(one.row, remote_id=_made(_Ready(one.row, found.request), answer), written=True, sent=True)
-    except RecordRefused as second:
-        return Outcome(one.row, failure=second)
     except MeterbridgeError as second:
         return Outcome(one.row, failure=lost or second, sent=True)
+
+
+def _tried_before(chunk: _Chunk, one: _Ready, refusal: RecordRefused) -> OutcomeUnknown | None:
+    """The refusal of a creation as an outcome that is unknown yet, where an earlier try may be what is in the way."""
+    first = one.row.first_sent_at
+    if one.row.action not in ("create", "replace") or one.row.state == "ready" or first is None:
+        return None
+    if chunk.work.clock.epoch() - first > LISTS_LAG_SECONDS:
+        return None
+    return OutcomeUnknown("MB-OUTCOME-UNKNOWN", refusal.message, key=str(one.row.key))
 
 
 def _again(work: Services, run: Run, row: IntentRow, request: Request) -> bool:
