@@ -161,32 +161,37 @@ def _look_again(chunk: _Chunk, one: _Ready, failure: OutcomeUnknown | RecordRefu
     """
     if isinstance(failure, RecordRefused) and failure.status not in STALE_VERSION:
         return Outcome(one.row, failure=failure)
-    lost = failure if isinstance(failure, OutcomeUnknown) else _tried_before(chunk, one, failure)
+    lost = failure if isinstance(failure, OutcomeUnknown) else None
+    unseen = _may_be_there(chunk, one, failure)
     try:
         found = chunk.prepare(one.row, look=True)
     except MeterbridgeError as second:
         return Outcome(one.row, failure=lost or second, sent=True)
     if isinstance(found, AlreadyTrue):
         return Outcome(one.row, remote_id=found.remote_id, written=lost is not None, sent=True)
-    if found.request == one.request and isinstance(failure, RecordRefused):
-        return Outcome(one.row, failure=lost or failure, sent=True)
+    if found.request == one.request and lost is None:
+        return Outcome(one.row, failure=unseen or failure, sent=True)
     if not _again(chunk.work, chunk.run, one.row, found.request) or boottime() > chunk.until:
         return Outcome(one.row, failure=lost, sent=True)
     try:
         answer = chunk.work.m3ter.send(found.request)
         return Outcome(one.row, remote_id=_made(_Ready(one.row, found.request), answer), written=True, sent=True)
+    except RecordRefused as second:
+        return Outcome(one.row, failure=unseen or second, sent=True)
     except MeterbridgeError as second:
         return Outcome(one.row, failure=lost or second, sent=True)
 
 
-def _tried_before(chunk: _Chunk, one: _Ready, refusal: RecordRefused) -> OutcomeUnknown | None:
-    """The refusal of a creation as an outcome that is unknown yet, where an earlier try may be what is in the way."""
+def _may_be_there(chunk: _Chunk, one: _Ready, failure: OutcomeUnknown | RecordRefused) -> OutcomeUnknown | None:
+    """What stays unknown of a creation that is refused: an earlier try of ours may be what is in its way."""
+    if one.row.action not in ("create", "replace"):
+        return None
+    if isinstance(failure, OutcomeUnknown):
+        return failure
     first = one.row.first_sent_at
-    if one.row.action not in ("create", "replace") or one.row.state == "ready" or first is None:
+    if one.row.state == "ready" or first is None or chunk.work.clock.epoch() - first > LISTS_LAG_SECONDS:
         return None
-    if chunk.work.clock.epoch() - first > LISTS_LAG_SECONDS:
-        return None
-    return OutcomeUnknown("MB-OUTCOME-UNKNOWN", refusal.message, key=str(one.row.key))
+    return OutcomeUnknown("MB-OUTCOME-UNKNOWN", failure.message, key=str(one.row.key))
 
 
 def _again(work: Services, run: Run, row: IntentRow, request: Request) -> bool:

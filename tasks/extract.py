@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from connectors.chargebee.encoding import between, in_list
+from connectors.chargebee.encoding import IDS_PER_LIST, between, id_filters
 from connectors.transport import path
 from meterbridge.errors import SetupError
 from meterbridge.ledger import intents, quarantine
@@ -17,9 +17,6 @@ from tasks.runs import Run
 from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
-
-IDS_PER_LIST = 50
-"""Ids in one ``id[in]`` filter; keeps the address well below 8 kB."""
 
 
 @task(name="extract customers")
@@ -78,8 +75,8 @@ def extract_owners(run: Run) -> int:
                 "and invoice_owner_id not in (select customer_id from ref_accounts) order by 1"
             )
         ]
-        for start in range(0, len(missing), IDS_PER_LIST):
-            params = {"id[in]": in_list(missing[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+        for some in id_filters("id", missing):
+            params = {**some, "include_deleted": "true"}
             pages = (page.body for page in work.chargebee.pages("customers", params, sort_by="created_at"))
             file.land_pages("customers", pages, origin="owner")
         return file.make("subscriptions", "stg_customers") if missing else 0
@@ -174,8 +171,8 @@ def land_subscriptions(work: Services, file: Staging, ids: Iterable[str], *, ori
     """Land subscriptions by id, or by ``customer_id``, deleted ones too; returns how many list entries came."""
     wanted = sorted(set(ids))
     landed = 0
-    for start in range(0, len(wanted), IDS_PER_LIST):
-        params = {f"{by}[in]": in_list(wanted[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+    for some in id_filters(by, wanted):
+        params = {**some, "include_deleted": "true"}
         pages = (page.body for page in work.chargebee.pages("subscriptions", params, sort_by="created_at"))
         landed += file.land_pages("subscriptions", pages, origin=origin)
     return landed

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from connectors.chargebee.encoding import in_list
+from connectors.chargebee.encoding import id_filters
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import RecordRefused, SetupError
 from meterbridge.ledger import bills, facts, intents, mappings, quarantine
@@ -19,7 +19,7 @@ from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
-from tasks.extract import IDS_PER_LIST, land_subscriptions
+from tasks.extract import land_subscriptions
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.unbilled import land_unbilled
@@ -41,7 +41,7 @@ def extract_bills(run: Run) -> int:
         changed = _approved if run.request.shadow else _changed
         wanted = run.request.ids or tuple(dict.fromkeys([*changed(work, run), *touched, *_column(file, BEGUN)]))
         with work.ledger.read() as rx:
-            known = {state.bill_id: state for state in bills.all(rx)}
+            known = bills.by_id(rx)
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
             for bill in pool.map(lambda bill_id: _read(work, bill_id, known.get(bill_id)), wanted):
                 file.land_rows("raw_m3ter__bills", [bill])
@@ -124,7 +124,7 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
     if first is None:
         raise SetupError("MB-BILLS-SINCE", _would_charge(work, window))
     with work.ledger.read() as rx:
-        known = {state.bill_id: state for state in bills.all(rx)}
+        known = bills.by_id(rx)
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
         again = _decided_again(rx)
     open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]
@@ -283,9 +283,8 @@ def extract_invoices(run: Run) -> int:
         if not landed:  # nothing was followed
             pending = (p.body for p in work.chargebee.pages("invoices", {"status[is]": "pending"}, sort_by="date"))
             landed = file.land_pages("invoices", pending)
-        for start, customers in _new_payers(file):
-            params = {"customer_id[in]": in_list(customers), "date[after]": str(start)}
-            pages = (page.body for page in work.chargebee.pages("invoices", params, sort_by="date"))
+        for some in _new_payers(file):
+            pages = (page.body for page in work.chargebee.pages("invoices", some, sort_by="date"))
             landed += file.land_pages("invoices", pages)
         holding = list(
             file.rows(
@@ -328,8 +327,8 @@ def _land_unbilled(work: Services, file: Staging) -> int:
     return land_unbilled(work, file, subscriptions)
 
 
-def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
-    """Customers of bills new to the ledger, fifty at a time, with the earliest service start (epoch seconds)."""
+def _new_payers(file: Staging) -> Iterator[dict[str, str]]:
+    """Filters for invoices of the customers of bills new to the ledger, since the day before their first service."""
     row = next(
         file.rows(
             "select epoch(min(l.service_start::timestamptz))::bigint as start from stg_bill_lines as l "
@@ -346,8 +345,8 @@ def _new_payers(file: Staging) -> Iterator[tuple[int, list[str]]]:
         "where b.id in (select id from int_new_bills) order by 1",
     )
     known = [customer for customer in customers if customer is not None]
-    for start in range(0, len(known), IDS_PER_LIST):
-        yield max(0, int(row["start"] or 0) - 86_400), known[start : start + IDS_PER_LIST]
+    for some in id_filters("customer_id", known):
+        yield {**some, "date[after]": str(max(0, int(row["start"] or 0) - 86_400))}
 
 
 def _column(file: Staging, query: str, **parameters: Any) -> list[str]:

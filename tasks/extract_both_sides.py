@@ -73,7 +73,7 @@ def extract_every_bill(run: Run) -> int:
             )
         ]
         with work.ledger.read() as rx:
-            known = {state.bill_id: state for state in bills.all(rx)}
+            known = bills.by_id(rx)
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
             for bill in pool.map(lambda bill_id: _read(work, bill_id, known.get(bill_id)), charged):
                 _land(file, bill)

@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from connectors.chargebee.encoding import between, in_list
+from connectors.chargebee.encoding import between, id_filters, in_list
 from meterbridge.errors import RecordRefused
 from meterbridge.ledger import mappings, watermarks
 from meterbridge.ledger.inbox import Event
 from meterbridge.staging.database import Staging
-from tasks.extract import IDS_PER_LIST
 from tasks.services import Services
 
 SUBSCRIPTION_EVENTS = tuple(
@@ -141,9 +140,8 @@ def _land_by_id(work: Services, file: Staging, ids: list[str]) -> int:
     missing = _absent(file, ids)
     landed = 0
     if len(missing) > FEW:
-        for start in range(0, len(missing), IDS_PER_LIST):
-            params = {"id[in]": in_list(missing[start : start + IDS_PER_LIST])}
-            pages = work.chargebee.pages("events", params, sort_by="occurred_at")
+        for some in id_filters("id", missing):
+            pages = work.chargebee.pages("events", some, sort_by="occurred_at")
             landed += file.land_pages("events", (page.body for page in pages))
         missing = _absent(file, missing)
     if not missing:

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from connectors.chargebee.encoding import in_list
+from connectors.chargebee.encoding import id_filters
 from meterbridge.ledger.inbox import Event
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
-from tasks.extract import IDS_PER_LIST, extract_subscriptions
+from tasks.extract import extract_subscriptions
 from tasks.extract_events import FEW, entry_or_none, land_between
 from tasks.runs import Run
 from tasks.services import Services, services
@@ -78,8 +78,8 @@ def read_again(work: Services, file: Staging, names: tuple[str, str], wanted: di
 
 def _land_lists(work: Services, file: Staging, many: str, ids: list[str], origin: str) -> int:
     landed = 0
-    for start in range(0, len(ids), IDS_PER_LIST):
-        params = {"id[in]": in_list(ids[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+    for some in id_filters("id", ids):
+        params = {**some, "include_deleted": "true"}
         pages = (page.body for page in work.chargebee.pages(many, params, sort_by="created_at"))
         landed += file.land_pages(many, pages, origin=origin)
     return landed

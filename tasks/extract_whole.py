@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from connectors.chargebee.client import ChargebeeClient, Page
-from connectors.chargebee.encoding import between, in_list
+from connectors.chargebee.encoding import between, id_filters
 from meterbridge.settings import Settings
 from tasks.services import Services
 
@@ -31,7 +31,6 @@ LEAST_REQUESTS_PER_MINUTE = 480
 WINDOWS_PER_READER = 4
 """More windows than readers, because rows are never spread evenly over time."""
 
-IDS_PER_LIST = 50
 DAY_SECONDS = 86_400
 
 
@@ -139,7 +138,7 @@ class _Reading:
         missed = sorted((self.counted[0] | self.counted[1]) - self.read)
         if missed:
             logger.warning("windows missed rows", extra={"resource": self.resource, "count": len(missed)})
-        for start in range(0, len(missed), IDS_PER_LIST):
-            wanted = {"id[in]": in_list(missed[start : start + IDS_PER_LIST]), "include_deleted": "true"}
+        for some in id_filters("id", missed):
+            wanted = {**some, "include_deleted": "true"}
             for page in self.chargebee.pages(self.resource, wanted, sort_by="created_at"):
                 yield page.body

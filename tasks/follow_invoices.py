@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.chargebee.encoding import in_list
+from connectors.chargebee.encoding import id_filters
 from meterbridge.ledger import intents, mappings
 from meterbridge.rules.finals import Final, GoneDraft, OurLine, Several, find_billed, find_final
 from meterbridge.rules.keys import key_from_text
@@ -23,7 +23,6 @@ from meterbridge.staging.moments import instant
 from tasks.bill_cases import invoice_of
 from tasks.charges import wish, wish_of
 from tasks.engine import task
-from tasks.extract import IDS_PER_LIST
 from tasks.extract_bills import land_by_id
 from tasks.runs import Run
 from tasks.services import Services, services
@@ -158,10 +157,8 @@ def _land_finals(trail: _Trail) -> None:
     params = {"include_deleted": "true"}
     if dates:
         params["date[after]"] = str(min(dates) - 86_400)
-    wanted = sorted(customers)
-    for start in range(0, len(wanted), IDS_PER_LIST):
-        some = params | {"customer_id[in]": in_list(wanted[start : start + IDS_PER_LIST])}
-        pages = (page.body for page in trail.work.chargebee.pages("invoices", some, sort_by="date"))
+    for some in id_filters("customer_id", sorted(customers)):
+        pages = (page.body for page in trail.work.chargebee.pages("invoices", params | some, sort_by="date"))
         trail.file.land_pages("invoices", pages)
 
 

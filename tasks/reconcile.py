@@ -15,7 +15,6 @@ from meterbridge.rules.account_plans import decide_customer
 from meterbridge.rules.accounts import excluded
 from meterbridge.rules.bill_sums import BillSum, bill_sums
 from meterbridge.rules.bills import BillPolicy, customer_of
-from meterbridge.rules.booked import Wish
 from meterbridge.rules.both_sides import (
     Claim,
     Expected,
@@ -42,6 +41,7 @@ from meterbridge.staging.moments import moment, required
 from tasks import bill_cases, decide_bills, decide_subscriptions
 from tasks.case_rows import known_plan
 from tasks.change_set import refused_before
+from tasks.charges import wish_of
 from tasks.engine import task
 from tasks.report_differences import ReconcileReport
 from tasks.runs import Run
@@ -78,7 +78,9 @@ class Known:
                 for row in intents.open_rows(rx, OPEN_KINDS)
             },
             dismissed=frozenset((row.kind, row.key, row.code) for row in quarantine.list(rx, "dismissed")),
-            told=frozenset((row.kind, row.key, row.code) for row in quarantine.to_decide(rx)),
+            told=frozenset(
+                (row.kind, row.key, row.code) for row in (*quarantine.to_decide(rx), *quarantine.list(rx, "dismissed"))
+            ),
             claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
             may_stand=UnderWay.read(rx, file),
             edits=tuple(_edits(rx)),
@@ -301,16 +303,7 @@ def _in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[tupl
 
 
 def _claim(state: Mapping[str, Any], line_id: str) -> Claim:
-    wish = Wish(
-        entity_type=state["entity_type"],
-        entity_id=state["entity_id"],
-        reference=state["reference"],
-        date_from=state["date_from"],
-        date_to=state["date_to"],
-        subscription_id=state["subscription_id"],
-        amount=state["amount"],
-    )
-    return Claim(state["bill_id"], state["subscription_id"], line_id, wish)
+    return Claim(state["bill_id"], state["subscription_id"], line_id, wish_of(state))
 
 
 def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], list[Reason]]:
@@ -339,7 +332,7 @@ def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], l
             case Quarantined():
                 name = (one.kind, one.key, one.code)
                 why: Why = "dismissed" if name in known.dismissed else "quarantined"
-                if one.code not in NEWS or why == "dismissed" or name in known.told:
+                if one.code not in NEWS or name in known.told:
                     reasons.append(Reason(why, one.key, one.code, one.message, one.amount, one.currency))
                 kept.append(one)
             case Waiting():

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.chargebee.encoding import in_list
+from connectors.chargebee.encoding import id_filters
 from meterbridge.errors import SetupError
 from meterbridge.ledger import mappings
 from meterbridge.rules.metered_usage import CALCULATIONS, MeteredSubscription, spans
 from meterbridge.staging.metered_file import MeteredFile, metered_opened
 from meterbridge.staging.moments import instant
 from tasks.engine import task
-from tasks.extract import IDS_PER_LIST
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.stage_usage import Preflight, judgement, refuse_if_strict
@@ -75,9 +74,8 @@ def _refer(work: Services, given: UsageInput, file: MeteredFile) -> None:
 
 
 def _named(work: Services, resource: str, name: str, ids: Sequence[str], by: str = "id") -> Iterator[Row]:
-    for start in range(0, len(ids), IDS_PER_LIST):
-        params = {f"{by}[in]": in_list(ids[start : start + IDS_PER_LIST])}
-        for entry in work.chargebee.rows(resource, params):
+    for some in id_filters(by, ids):
+        for entry in work.chargebee.rows(resource, some):
             yield entry[name]
 
 

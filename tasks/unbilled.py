@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from connectors.chargebee.encoding import in_list
+from connectors.chargebee.encoding import id_filters
 from connectors.chargebee.models import Customer, Invoice, LineItem, UnbilledCharge
 from connectors.records import read_record
 from meterbridge.ledger import mappings
@@ -14,7 +14,6 @@ from meterbridge.rules.charge_sets import pair
 from meterbridge.rules.standing import UNBILLED, subscription_of, unbilled_place
 from meterbridge.staging.database import Staging
 from tasks.charges import lines_of, wish_of
-from tasks.extract import IDS_PER_LIST
 from tasks.services import Services
 
 NET = "tax_exclusive"
@@ -23,9 +22,7 @@ DAY = 86_400
 
 def living(work: Services, subscription_ids: Iterable[str]) -> Iterator[UnbilledCharge]:
     """The subscriptions' unbilled charges that still wait for an invoice; lists lag."""
-    wanted = sorted(set(subscription_ids))
-    for start in range(0, len(wanted), IDS_PER_LIST):
-        some = {"subscription_id[in]": in_list(wanted[start : start + IDS_PER_LIST])}
+    for some in id_filters("subscription_id", sorted(set(subscription_ids))):
         for entry in work.chargebee.rows("unbilled_charges", some):
             charge = read_record(UnbilledCharge, entry.get("unbilled_charge"), resource="unbilled charge")
             if not (charge.deleted or charge.is_voided):
@@ -118,20 +115,14 @@ def _may_be_on(work: Services, customers: set[str], subscriptions: set[str]) -> 
     That is the customer, its invoice owner, or one that it had in between, whose
     invoice names the subscription.
     """
-    places = {
-        "customer_id[in]": sorted(customers | set(_payers(work, sorted(customers)))),
-        "subscription_id[in]": sorted(subscriptions),
-    }
-    for name, wanted in places.items():
-        for start in range(0, len(wanted), IDS_PER_LIST):
-            yield {name: in_list(wanted[start : start + IDS_PER_LIST])}
+    yield from id_filters("customer_id", sorted(customers | set(_payers(work, sorted(customers)))))
+    yield from id_filters("subscription_id", sorted(subscriptions))
 
 
 def _payers(work: Services, customers: Sequence[str]) -> Iterator[str]:
     """The customers that are invoiced in place of these, as Chargebee says now."""
-    for start in range(0, len(customers), IDS_PER_LIST):
-        some = {"id[in]": in_list(customers[start : start + IDS_PER_LIST]), "include_deleted": "true"}
-        for entry in work.chargebee.rows("customers", some, sort_by="created_at"):
+    for some in id_filters("id", customers):
+        for entry in work.chargebee.rows("customers", {**some, "include_deleted": "true"}, sort_by="created_at"):
             owner = read_record(Customer, entry.get("customer"), resource="customer").relationship
             if owner is not None and owner.invoice_owner_id:
                 yield owner.invoice_owner_id

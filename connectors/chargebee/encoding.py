@@ -13,6 +13,9 @@ Group = Mapping[str, Scalar | None]
 Parameter = Scalar | None | Group | Sequence[Group] | Sequence[str]
 
 FORM = "application/x-www-form-urlencoded"
+IDS_PER_LIST = 50
+"""Ids in one ``id[in]`` filter; keeps the address well below 8 kB."""
+
 # Parameters of lists that carry no operator. Chargebee ignores any other bare filter without
 # a word and answers with the whole table, so the client refuses to send one.
 BARE_PARAMETERS = frozenset({"limit", "offset", "include_deleted", "entity_type", "entity_id"})
@@ -41,6 +44,16 @@ def in_list(values: Sequence[str]) -> str:
     '["active","non_renewing"]'
     """
     return json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
+
+
+def id_filters(name: str, ids: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Filters that together name all ids, in the order given, no list with more than :data:`IDS_PER_LIST`.
+
+    >>> list(id_filters("id", ["a", "b"]))
+    [{'id[in]': '["a","b"]'}]
+    """
+    for start in range(0, len(ids), IDS_PER_LIST):
+        yield {f"{name}[in]": in_list(ids[start : start + IDS_PER_LIST])}
 
 
 def between(first: int, last: int) -> str:

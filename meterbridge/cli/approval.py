@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import console, report_table, table, write
+from meterbridge.cli.show import AsJson, console, report_table, table, write
 from meterbridge.errors import SetupError
 from meterbridge.rules.money import amount_text
 
@@ -16,7 +16,7 @@ def approve(
     change_set: Annotated[str, typer.Argument(metavar="HASH", help="The hash that `status` shows.")],
     by: Annotated[str, typer.Option(help="Who approves; it is written down.")],
     note: Annotated[str, typer.Option(help="Anything that whoever asks later should know.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Approve a proposed change set of bills, and send what of it is still as it was proposed."""
     if not by.strip():
@@ -44,7 +44,7 @@ def approve(
 def undo(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id; `status` shows the last ones.")],
     by: Annotated[str, typer.Option(help="Who wants it; it is written down.")] = "somebody",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take the lines that a run put on pending invoices off again; nothing is charged anew until `quarantine retry`."""
     with prefect_ready("undo"):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.ledger_here import ledger_here
-from meterbridge.cli.show import console, write
+from meterbridge.cli.show import AsJson, console, write
 from meterbridge.errors import SetupError
 from meterbridge.rules.money import amount_text
 from tasks.mark_invoiced import mark_invoiced as settle_by_hand
@@ -29,7 +29,7 @@ def mark_invoiced(
     note: Annotated[str, typer.Option(help="What was done, for whoever asks later.")],
     by: Annotated[str, typer.Option(help="Who did it.")] = SOMEBODY,
     subscription: Annotated[str | None, typer.Option(help="Only this subscription's portion of the bill.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """A person invoiced the bill by hand: its open amounts count as settled; later only a difference is sent."""
     if not note.strip() or not by.strip():

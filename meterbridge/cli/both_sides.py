@@ -13,7 +13,7 @@ import typer
 from meterbridge.cli import words
 from meterbridge.cli.page import page
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import console, table, write
+from meterbridge.cli.show import AsJson, console, table, write
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.repair import repairs
 from meterbridge.settings import load_settings
@@ -21,8 +21,6 @@ from meterbridge.settings import load_settings
 if TYPE_CHECKING:
     from tasks.report import RunReport
     from tasks.report_differences import ReconcileReport
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def reconcile(

@@ -9,12 +9,10 @@ import typer
 from meterbridge.cli.checks import examine
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.overview import overview
-from meterbridge.cli.show import console, table, write
+from meterbridge.cli.show import AsJson, console, table, write
 from meterbridge.cli.tables import show_status, show_trace
 from meterbridge.cli.tracing import trace as look_up
 from meterbridge.errors import SetupError
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 MARKS = {"ok": "ok", "warning": "warning", "failure": "FAILURE"}
 

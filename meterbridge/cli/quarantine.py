@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,7 @@ from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.overview import awaiting_approval
-from meterbridge.cli.show import console, table, write
+from meterbridge.cli.show import AsJson, console, table, write
 from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents
 from meterbridge.ledger import quarantine as records
@@ -18,14 +18,10 @@ from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.money import amount_text
 from tasks import set_aside
 
-if TYPE_CHECKING:
-    pass
-
 quarantine = typer.Typer(
     no_args_is_help=True, help="Records set aside: see why, try again, or close them as dealt with by hand."
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 STATES = ("open", "retry", "dismissed", "cleared")
 FACTS = (
     "code",

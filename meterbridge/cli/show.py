@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,8 @@ from meterbridge.rules.keys import shown
 if TYPE_CHECKING:
     from tasks.report import RunReport
 
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 PLAIN_WIDTH = 140
 """Columns where there is no terminal to ask, such as a CI log."""

@@ -9,7 +9,7 @@ import typer
 
 from meterbridge.cli import usage as usage_command
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import report_table, write
+from meterbridge.cli.show import AsJson, report_table, write
 from meterbridge.cli.show_shadow import shadow_table
 from meterbridge.errors import SetupError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Bring the two sides in step.")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Decide and explain; write nothing to either vendor.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Full = Annotated[bool, typer.Option("--full", help="Read everything, not only what changed.")]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import report_table, table, write
+from meterbridge.cli.show import AsJson, report_table, table, write
 from meterbridge.errors import SetupError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def usage(
     ] = False,
     to: Annotated[Target, typer.Option(help="m3ter, or Chargebee's own metered billing.")] = "m3ter",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the input; send nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Usage files, tables and queries → m3ter measurements, or Chargebee usages."""
     if preview < 0:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from connectors.chargebee import endpoints
 from connectors.m3ter import notifications
-from meterbridge.cli.show import table, write
+from meterbridge.cli.show import AsJson, table, write
 from meterbridge.errors import SetupError
 from meterbridge.ledger import inbox, malformed
 from meterbridge.receiver import CHARGEBEE_PATH, M3TER_PATH
@@ -18,7 +18,6 @@ from tasks.services import Services, serving
 
 app = typer.Typer(no_args_is_help=True, help="Where both vendors send their events.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 KINDS = {"rule": notifications.RULES, "webhook": notifications.WEBHOOKS, "link": notifications.LINKS}
 Done = dict[str, str]
 

@@ -89,6 +89,11 @@ def all(rx: Reader) -> builtins.list[BillState]:  # noqa: A001 -- read as bills.
     return [BillState(*row) for row in rx.stream(query.order_by(bill_states.c.bill_date, bill_states.c.bill_id))]
 
 
+def by_id(rx: Reader) -> dict[str, BillState]:
+    """Every bill's state by the bill's id."""
+    return {state.bill_id: state for state in all(rx)}
+
+
 def put_portion(tx: Writer, portion: Portion) -> None:
     """Store or replace a portion; see :class:`Portion` for what becomes of ``since``."""
     row: dict[str, Any] = {**asdict(portion), "connection": tx.connection, "updated_at": EpochNow()}

@@ -49,15 +49,13 @@ def bill_sums(
     for reason in reasons:
         why.setdefault(reason.key[0], []).append(f"{reason.why} {reason.code}".strip())
     rows = []
-    for bill in bills:
-        # m3ter tells nothing of a deleted bill any more; what stands for it does.
-        currency = bill.currency if bill.status != "DELETED" else currencies.get(bill.id, bill.currency)
-        place = (bill.id, currency)
+    # m3ter tells nothing of a deleted bill any more; what stands for it tells the currency.
+    told_by = {bill.id: currencies.get(bill.id, bill.currency) for bill in bills if bill.status == "DELETED"}
+    for bill in (replace(one, currency=told_by.get(one.id, one.currency)) for one in bills):
+        place = (bill.id, bill.currency)
         if bill.status == "APPROVED" or charged[place] or settled[place]:
             told = ", ".join(dict.fromkeys(why.get(bill.id, ())))
-            rows.append(
-                _sum(replace(bill, currency=currency), charged[place], settled[place], _total(bill, policy), told)
-            )
+            rows.append(_sum(bill, charged[place], settled[place], _total(bill, policy), told))
     return rows
 
 

@@ -52,7 +52,8 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     for portion in portions:
         booked = Counter(one.scope for one in decisions if isinstance(one, Intent) and one.action == "create")
         decided = desk.decide(portion, booked)
-        decisions += [_found_out_first(case, portion)] if _is_overtaken(case, portion, decided) else decided
+        overtaken = _is_overtaken(case, portion, decided)
+        decisions += [desk.unproven(portion, take_stock(case, portion.subscription_id))] if overtaken else decided
     return decisions or [Unchanged("charge", (bill.id,))]
 
 
@@ -60,12 +61,6 @@ def _is_overtaken(case: BillCase, portion: Portion, decided: Sequence[Decision])
     """Whether a charge without an answer is none that the portion still wants: it may stand, and nobody would ask."""
     wanted = {one.key for one in decided if isinstance(one, Intent)}
     return any(key[1] == portion.subscription_id and key not in wanted for key in case.unproven_charges)
-
-
-def _found_out_first(case: BillCase, portion: Portion) -> Waiting:
-    why = f"a charge for subscription {portion.subscription_id} has no answer yet; its outcome is found out first"
-    delta = portion.total - take_stock(case, portion.subscription_id).total
-    return Waiting("charge", (case.bill.id, portion.subscription_id), why, delta, case.bill.currency)
 
 
 def decide_vanished(case: BillCase, policy: BillPolicy | None = None) -> list[Decision]:

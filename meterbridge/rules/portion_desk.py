@@ -63,7 +63,7 @@ class Desk:
     def decide(self, portion: Portion, booked: Counter[str]) -> list[Decision]:
         """Adoptions first, then what is to be done about the rest."""
         if portion.subscription_id in self.case.unproven_sets:
-            return [self._unproven(portion, take_stock(self.case, portion.subscription_id))]
+            return [self.unproven(portion, take_stock(self.case, portion.subscription_id))]
         recalled: list[Recalled] = []
         # Lines beside what a person settled by hand are that person's, and what was undone is not looked for.
         owner = portion.subscription_id
@@ -245,7 +245,7 @@ class Desk:
             message = f"no pending invoice for {self._money(delta)}: {ahead.reason}"
             return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]
         if portion.subscription_id in unproven_owners(self.case):
-            return [self._unproven(portion, stand)]
+            return [self.unproven(portion, stand)]
         if len(plan.creations) > self.policy.max_invoice_lines:
             message = f"{len(plan.creations)} lines for one invoice; the most is {self.policy.max_invoice_lines}"
             return [self._quarantine(portion, "MB-INVOICE-FULL", message, delta)]
@@ -277,8 +277,8 @@ class Desk:
         )
         return [*written, lines]
 
-    def _unproven(self, portion: Portion, stand: Stand) -> Waiting:
-        """Nothing is decided about a portion while a call that may have booked all of it has no answer."""
+    def unproven(self, portion: Portion, stand: Stand) -> Waiting:
+        """Nothing is decided about a portion while a call that may have booked some of it has no answer."""
         why = f"a call for subscription {portion.subscription_id} has no answer yet; its outcome is found out first"
         delta = portion.total - stand.total
         return Waiting("charge", self._key(portion), why, delta, self.case.bill.currency)

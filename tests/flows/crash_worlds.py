@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from meterbridge.sandbox.chargebee.invoice_rows import close_draft
@@ -35,8 +35,13 @@ def pair() -> World:
 def metered() -> World:
     """Two subscriptions of a customer, each with two metered items."""
     world = build("empty")
+    put_metered(world, {"calls-EUR-Monthly": "sum_of_usages", "seats-EUR-Monthly": "last_usage"})
+    return world
+
+
+def put_metered(world: World, calculations: Mapping[str, str]) -> None:
+    """Two subscriptions of a customer with these metered items: item price to how its usage is counted."""
     with world.clock.held(epoch(2026, 3, 16, 12) * 1000):
-        calculations = {"calls-EUR-Monthly": "sum_of_usages", "seats-EUR-Monthly": "last_usage"}
         for price, calculation in calculations.items():
             item = price.partition("-")[0]
             put_item(world, item, "addon", item.title(), calculation=calculation)
@@ -44,7 +49,6 @@ def metered() -> World:
         put_customer(world, "cust", "Metered Ltd", "EUR")
         for subscription in ("sub-a", "sub-b"):
             put_subscription(world, SubscriptionSeed(subscription, "cust", (API, *calculations), JANUARY))
-    return world
 
 
 def bill_of(world: World, customer_id: str) -> Row:

@@ -15,13 +15,10 @@ from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.clock import epoch
 from meterbridge.sandbox.scenarios.chargebee_seed import (
-    SubscriptionSeed,
-    put_customer,
-    put_item,
     put_price,
-    put_subscription,
 )
 from tasks.report_usage import UsageReport
+from tests.flows.crash_worlds import put_metered
 
 CALLS, SEATS, PEAK = "calls-EUR-Monthly", "seats-EUR-Monthly", "peak-EUR-Monthly"
 METERED = {CALLS: "sum_of_usages", SEATS: "last_usage", PEAK: "max_usage"}
@@ -68,15 +65,8 @@ class Metered:
 def site(open_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Metered:
     sandbox = open_sandbox("empty", METERBRIDGE_CHARGEBEE_REQUESTS_PER_MINUTE="60000")
     world = sandbox.world
-    with world.lock, world.clock.held(epoch(2026, 3, 16, 12) * 1000):
-        for price, calculation in METERED.items():
-            item = price.partition("-")[0]
-            put_item(world, item, "addon", item.title(), calculation=calculation)
-            put_price(world, price, item, "EUR", 7, unit="month")
-        put_customer(world, "cust", "Metered Ltd", "EUR")
-        for subscription in ("sub-a", "sub-b"):
-            prices = ("api-pro-EUR-Monthly", *METERED)
-            put_subscription(world, SubscriptionSeed(subscription, "cust", prices, epoch(2026, 1, 1)))
+    with world.lock:
+        put_metered(world, METERED)
     return Metered(sandbox, tmp_path)
 
 

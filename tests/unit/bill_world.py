@@ -1,7 +1,10 @@
 """Bills, plans, drafts and what the ledger knows, for the tests of the bill rules."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+
+import pytest
 
 from meterbridge.rules.bills import BillPolicy, decide_bill
 from meterbridge.rules.records import (
@@ -156,3 +159,28 @@ def told(decisions):
             case OutOfScope(key=key):
                 found.append(("out of scope", key[-1]))
     return found
+
+
+# --- a bill that changed after it was charged
+
+FIVE = bill(line("l1", "5"))
+
+
+def charged(the_bill, **world):
+    """What the ledger knows once the bill is charged: its lines are li-0, li-1, … on draft1."""
+    return tuple(replace(one, line_id=f"li-{n}") for n, one in enumerate(applied(case(the_bill, **world))))
+
+
+def decide(the_bill, standing, *invoices, policy_changes=None, **world):
+    return decide_bill(case(the_bill, standing=standing, invoices=invoices, **world), policy(**(policy_changes or {})))
+
+
+REPLACED = [
+    pytest.param(["7"], [("remove", "sub1", -500), ("create", "sub1", 700)], id="more"),
+    pytest.param(["4"], [("remove", "sub1", -500), ("create", "sub1", 400)], id="less"),
+    pytest.param(["0"], [("remove", "sub1", -500)], id="nothing"),
+    pytest.param(["5"], [("unchanged", "sub1")], id="as-before"),
+    pytest.param(["5", "3"], [("create", "sub1", 300)], id="another-line-joins"),
+    pytest.param(["-2"], [("remove", "sub1", -500), ("MB-BILL-CHANGED", "sub1", -200)], id="a-credit-is-left"),
+]
+"""What a portion of 5.00 wants by now, line by line, and what becomes of its open line."""
