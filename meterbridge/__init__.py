@@ -1,3 +1,3 @@
 """meterbridge: the bridge between Chargebee and m3ter."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
