@@ -1,7 +1,6 @@
-"""Bill lines: which is which, whose it is, and what it is charged as.
+"""Bill lines: which is which, what each is charged as, and which of them share a charge.
 
-m3ter's line ids need not survive a recalculation, and a line does not name its
-account plan: both are made up for here.
+m3ter's line ids need not survive a recalculation: each line is named by what it is about.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from meterbridge.rules.bill_policy import BillPolicy, Grouping
+from meterbridge.rules.bill_policy import Grouping
 from meterbridge.rules.keys import canonical
 from meterbridge.rules.money import exact_sum
-from meterbridge.rules.records import Bill, BillCase, BillLine, ChargeRule, Key, PlacedPlan
+from meterbridge.rules.records import Bill, BillLine, ChargeRule, Key
 
 CORRECTION = "correction"
 """First part of the identity of a line that brings what a closed invoice has too little."""
@@ -31,14 +30,6 @@ class Placed:
     item_price_id: str | None
     start: datetime
     end: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Unplaced:
-    """A bill line that has no one subscription, and why."""
-
-    line: BillLine
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,92 +131,15 @@ def in_arrears(line: BillLine, bill: Bill) -> bool:
     return not line.in_advance and not ahead
 
 
-def place_lines(case: BillCase, policy: BillPolicy) -> tuple[list[Placed], list[Unplaced]]:
-    """Give every line that has an amount its subscription and charge target.
-
-    A line with a plan goes to the one subscription whose account plan of that
-    plan overlaps its service period; a line without one (commitments, memos,
-    minimum spend) to the bill's only subscription, or the configured main one.
-    """
-    bill = case.bill
-    rows = sorted(
-        zip(bill.lines, identities(bill.lines), strict=True), key=lambda row: (row[0].sequence, row[0].id, row[1])
-    )
-    rows = [(line, identity) for line, identity in rows if line.amount]
-    with_plan = {
-        identity: _only(_by_plan(line, period, case), case)
-        for line, identity in rows
-        if line.plan_id and (period := service_period(line, bill))
-    }
-    seen = {subscription_id for subscription_id, _ in with_plan.values() if subscription_id}
-    placed: list[Placed] = []
-    unplaced: list[Unplaced] = []
-    for line, identity in rows:
-        period = service_period(line, bill)
-        if period is None:
-            unplaced.append(Unplaced(line, "neither it nor its bill has a service period"))
-            continue
-        found = with_plan.get(identity) or _only(_without_plan(line, period, case, policy, seen), case)
-        subscription_id, why = found
-        if subscription_id is None:
-            unplaced.append(Unplaced(line, why))
-            continue
-        rule = match_charge(line, policy.charges, bill.currency)
-        placed.append(Placed(line, identity, subscription_id, rule.item_price if rule else None, *period))
-    return placed, unplaced
-
-
-def _only(found: Sequence[str], case: BillCase) -> tuple[str | None, str]:
-    if not found:
-        return None, "no account plan of a Chargebee subscription covers it"
-    if len(found) > 1:
-        return None, f"it could belong to {len(found)} subscriptions: {', '.join(found)}"
-    if found[0] not in case.subscriptions:
-        return None, f"its subscription {found[0]} is not known at Chargebee"
-    return found[0], ""
-
-
-def _by_plan(line: BillLine, period: tuple[datetime, datetime], case: BillCase) -> list[str]:
-    fitting = [plan for plan in case.plans if plan.plan_id == line.plan_id and _overlaps(plan, *period)]
-    # A child account without a plan of its own is rated, and billed, under its parent's.
-    for account_id in dict.fromkeys((line.child_account_id or case.bill.account_id, case.bill.account_id)):
-        found = sorted({plan.subscription_id for plan in fitting if plan.account_id == account_id})
-        if found:
-            return found
-    return []
-
-
-def _without_plan(
-    line: BillLine, period: tuple[datetime, datetime], case: BillCase, policy: BillPolicy, seen: set[str]
-) -> list[str]:
-    """Candidates for a line without a plan; ``seen`` are the subscriptions of the bill's other lines."""
-    account_id = line.child_account_id or case.bill.account_id
-    plans = [plan for plan in case.plans if plan.account_id == account_id] or list(case.plans)
-    own = {plan.subscription_id for plan in plans}
-    living = {plan.subscription_id for plan in plans if _overlaps(plan, *period)}
-    candidates = sorted(seen & own or living or own)
-    if len(candidates) == 1:
-        return candidates
-    names = (account_id, case.bill.account_id, case.bill.account_code or "")
-    main = next((policy.main_subscription[name] for name in names if name in policy.main_subscription), None)
-    return [main] if main else candidates
-
-
-def _overlaps(plan: PlacedPlan, start: datetime, end: datetime) -> bool:
-    if start == end:
-        return plan.start <= start and (plan.end is None or plan.end > start)
-    return plan.start < end and (plan.end is None or plan.end > start)
-
-
 def group_lines(placed: Sequence[Placed], grouping: Grouping) -> list[Charge]:
     """Make charges of placed lines: one each, or one per aggregation or product.
 
     Lines share a charge only with the same subscription, service period,
     charge item price and child account: a customer reads one period on a line.
     """
-    groups: dict[str, list[Placed]] = {}
+    groups: dict[tuple[str, str], list[Placed]] = {}
     for one in placed:
-        groups.setdefault(_group_name(one, grouping), []).append(one)
+        groups.setdefault((one.subscription_id, _group_name(one, grouping)), []).append(one)
     return [
         Charge(
             identity,
@@ -235,7 +149,7 @@ def group_lines(placed: Sequence[Placed], grouping: Grouping) -> list[Charge]:
             members[0].end,
             tuple(member.line for member in members),
         )
-        for identity, members in groups.items()
+        for (_, identity), members in groups.items()
     ]
 
 

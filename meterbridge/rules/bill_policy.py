@@ -12,6 +12,9 @@ from meterbridge.rules.records import ChargeRule
 
 Grouping = Literal["line", "aggregation", "product"]
 
+BillLevelLines = Literal["allocate", "main", "hold"]
+"""What becomes of a line that belongs to the bill and to no plan, where several subscriptions could have it."""
+
 DESCRIPTION = "{product}: {quantity} {unit}, {start}–{end}"
 
 
@@ -21,7 +24,8 @@ class BillPolicy:
 
     ``since`` is the first bill date that may be charged. ``main_subscription``
     gives the subscription for bill lines without a plan, by m3ter account id
-    or by account code (the Chargebee customer id). ``auto_close_days`` is the
+    or by account code (the Chargebee customer id); ``bill_level_lines`` tells
+    whether it takes them all. ``auto_close_days`` is the
     site's wait before it closes a pending invoice, None when people close them.
     ``on_void`` is for lines of ours that were voided, deleted or changed by hand,
     ``on_unapproved`` for those of a bill that is PENDING again, ``negative_delta``
@@ -39,6 +43,7 @@ class BillPolicy:
     term_tolerance_hours: float = 36
     no_pending_invoice: Literal["quarantine", "create", "unbilled"] = "quarantine"
     net_across_subscriptions: bool = False
+    bill_level_lines: BillLevelLines = "allocate"
     negative: Literal["quarantine", "promotional_credit"] = "quarantine"
     main_subscription: Mapping[str, str] = field(default_factory=dict)
     charges: tuple[ChargeRule, ...] = ()

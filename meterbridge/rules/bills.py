@@ -8,16 +8,18 @@ standing, so that a bill is never charged twice in full.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from meterbridge.errors import RecordRefused
 from meterbridge.rules.accounts import excluded
 from meterbridge.rules.bill_lines import match_charge
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import remove_charge
+from meterbridge.rules.law import Account, keep
 from meterbridge.rules.money import exact_sum, exponent, plain, to_minor
+from meterbridge.rules.offsets import offsets, say_offsets, with_offsets
 from meterbridge.rules.portion_desk import Desk
-from meterbridge.rules.portions import Portion, reckon, unproven_owners
+from meterbridge.rules.portions import Reckoned, reckon, unproven_owners
 from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged, Waiting
 from meterbridge.rules.standing import take_stock
 
@@ -43,24 +45,29 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     try:
         places = exponent(bill.currency, three_decimal=policy.three_decimal)
         amount = to_minor(exact_sum([line.amount for line in bill.lines]), places, policy.rounding)
-        portions = reckon(case, policy, places)
+        reckoned = reckon(case, policy, places)
     except RecordRefused as refusal:
         message = f"bill {bill.id}: {refusal.message}"
         return [Quarantined("charge", (bill.id,), refusal.code, message, amount, bill.currency, bill.version)]
     desk = Desk(case, policy, places)
+    views = [desk.view(portion) for portion in reckoned.portions]
+    found = offsets(case, policy, views)
     decisions: list[Decision] = []
-    for portion in portions:
+    for view in (with_offsets(view, found) for view in views):
         booked = Counter(one.scope for one in decisions if isinstance(one, Intent) and one.action == "create")
-        decided = desk.decide(portion, booked)
-        overtaken = _is_overtaken(case, portion, decided)
-        decisions += [desk.unproven(portion, take_stock(case, portion.subscription_id))] if overtaken else decided
-    return decisions or [Unchanged("charge", (bill.id,))]
+        decisions += say_offsets(case, view, found, desk.decide(view, booked))
+    account = Account(case, reckoned.total - reckoned.unplaced_amount, views)
+    return [*keep(account, decisions), *_beside(case, reckoned)] or [Unchanged("charge", (bill.id,))]
 
 
-def _is_overtaken(case: BillCase, portion: Portion, decided: Sequence[Decision]) -> bool:
-    """Whether a charge without an answer is none that the portion still wants: it may stand, and nobody would ask."""
-    wanted = {one.key for one in decided if isinstance(one, Intent)}
-    return any(key[1] == portion.subscription_id and key not in wanted for key in case.unproven_charges)
+def _beside(case: BillCase, reckoned: Reckoned) -> list[Decision]:
+    """Set aside what belongs to lines that no subscription takes; the bill's other lines go on."""
+    if not reckoned.unplaced:
+        return []
+    bill = case.bill
+    message = f"bill {bill.id}: {reckoned.unplaced}"
+    amount = reckoned.unplaced_amount
+    return [Quarantined("charge", (bill.id,), "MB-BILL-LINE", message, amount, bill.currency, bill.version)]
 
 
 def decide_vanished(case: BillCase, policy: BillPolicy | None = None) -> list[Decision]:

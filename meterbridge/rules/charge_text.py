@@ -20,12 +20,14 @@ def describe(charge: Charge, template: str, reference: str) -> str:
 
     The template may name product, plan, aggregation, segment, description,
     quantity (rated units, which ``unit`` names), unit, start and end (UTC
-    days, both inclusive).
+    days, both inclusive). A line that belongs to the bill and to no plan keeps its own words.
 
     Raises:
         SetupError: MB-SETTING, when the template names anything else.
     """
     first = charge.lines[0]
+    if first.description and not any(line.plan_id for line in charge.lines):
+        return _marked(" ".join(first.description.split()), reference)
     quantity, unit = _quantity(charge.lines)
     try:
         text = template.format(

@@ -95,10 +95,11 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Desired equals known."""
+    """Desired equals known; ``reason`` says why where that is not plain to see."""
 
     kind: Kind
     key: Key
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

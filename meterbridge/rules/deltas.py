@@ -35,7 +35,8 @@ def replan(portion: Portion, stand: Stand, bill_id: str) -> Plan:
     """
     fixed = stand.fixed
     fresh = [one for one in portion.wanted if one.key not in fixed and one.amount > 0]
-    difference = portion.total - sum(fixed.values()) - stand.settled - sum(one.amount for one in fresh)
+    stands = sum(fixed.values()) + stand.settled + stand.elsewhere
+    difference = portion.total - stands - sum(one.amount for one in fresh)
     if difference > 0:
         correction = _correction(portion, stand, bill_id, difference)
         return _plan(stand, [*fresh, correction] if correction else fresh, 0 if correction else difference)
@@ -69,7 +70,7 @@ def corrections_that_stand(case: BillCase, portion: Portion) -> list[Target]:
 
 def _plan(stand: Stand, lines: Sequence[Wanted], rest: int) -> Plan:
     wanted = {one.key: one.amount for one in lines}
-    kept = {line.key for line in stand.open if wanted.get(line.key) == line.amount}
+    kept = {one.line.key for one in stand.at("open") if wanted.get(one.line.key) == one.amount}
     return Plan(
         tuple(line for line in stand.open if line.key not in kept),
         tuple(one for one in lines if one.key not in kept),

@@ -29,6 +29,7 @@ from meterbridge.rules.invoices import (
     tolerance,
 )
 from meterbridge.rules.money import major_text
+from meterbridge.rules.offsets import View
 from meterbridge.rules.portions import Portion, unproven_owners
 from meterbridge.rules.recall import Recalled, lowered_charge, recall
 from meterbridge.rules.records import (
@@ -39,11 +40,12 @@ from meterbridge.rules.records import (
     Key,
     Quarantined,
     Ref,
+    StandingLine,
     SubscriptionFacts,
     Unchanged,
     Waiting,
 )
-from meterbridge.rules.standing import Stand, Stood, is_unbilled, take_stock
+from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, take_stock
 
 BEFORE_SETTLED = "sent before settled: the draft closes sooner"
 LATE = "a late bill: no draft is dated at or after its service end"
@@ -60,13 +62,13 @@ class Desk:
     policy: BillPolicy
     exponent: int
 
-    def decide(self, portion: Portion, booked: Counter[str]) -> list[Decision]:
-        """Adoptions first, then what is to be done about the rest."""
-        if portion.subscription_id in self.case.unproven_sets:
-            return [self.unproven(portion, take_stock(self.case, portion.subscription_id))]
+    def view(self, portion: Portion) -> View:
+        """Find what stands for the portion; what a ledger without it takes over stands, too."""
+        owner = portion.subscription_id
+        if owner in self.case.unproven_sets:
+            return View(portion, self._stock(owner), undecided=True)
         recalled: list[Recalled] = []
         # Lines beside what a person settled by hand are that person's, and what was undone is not looked for.
-        owner = portion.subscription_id
         charged = owner in {line.subscription_id for line in self.case.standing}
         if not (self.case.known or charged or self.case.settled.get(owner) or owner in self.case.undone):
             targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted]
@@ -74,11 +76,31 @@ class Desk:
             adopted, conflicts = adopt(self.case, targets)
             if conflicts:
                 messages = "; ".join(conflict.message for conflict in conflicts)
-                return [self._quarantine(portion, conflicts[0].code, messages, portion.total)]
+                conflict = self._quarantine(portion, conflicts[0].code, messages, portion.total)
+                return View(portion, self._stock(owner), conflict=conflict)
             recalled = recall(self.case, targets, adopted, self.exponent)
-        taken: list[Decision] = [one.intent for one in recalled]
-        stand = take_stock(self.case, portion.subscription_id, [line for one in recalled for line in one.lines])
-        return taken + self._rest(portion, stand, booked)
+        stand = self._stock(owner, [line for one in recalled for line in one.lines])
+        return View(portion, stand, tuple(one.intent for one in recalled))
+
+    def _stock(self, owner: str, adopted: Sequence[StandingLine] = ()) -> Stand:
+        return in_currency(take_stock(self.case, owner, adopted), self.case.bill.currency)
+
+    def decide(self, view: View, booked: Counter[str]) -> list[Decision]:
+        """Adoptions first, then what is to be done about the rest."""
+        if view.undecided:
+            return [self.unproven(view.portion, view.stand)]
+        if view.conflict is not None:
+            return [view.conflict]
+        decided = self._rest(view.portion, view.stand, booked)
+        if self._is_overtaken(view.portion, decided):
+            return [self.unproven(view.portion, view.stand)]
+        return [*view.taken, *decided]
+
+    def _is_overtaken(self, portion: Portion, decided: Sequence[Decision]) -> bool:
+        """True if an unanswered charge is no longer wanted: it may be booked, and no later run would look for it."""
+        wanted = {one.key for one in decided if isinstance(one, Intent)}
+        unproven = self.case.unproven_charges
+        return any(key[1] == portion.subscription_id and key not in wanted for key in unproven)
 
     def _rest(self, portion: Portion, stand: Stand, booked: Counter[str]) -> list[Decision]:
         delta = portion.total - stand.total
@@ -285,7 +307,7 @@ class Desk:
 
     def _left_over(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What no line can take: a credit that nothing was charged for, or too much on a closed invoice."""
-        if not stand.stood and not stand.settled:
+        if not stand.stood and not stand.settled and not stand.elsewhere:
             message = f"after netting, {self._money(rest)} are left for subscription {portion.subscription_id}"
             return self._quarantine(portion, "MB-BILL-NEGATIVE", message, rest)
         statuses = {invoice.id: invoice.status for invoice in self.case.invoices}
@@ -296,7 +318,7 @@ class Desk:
         settled = f", {self._money(stand.settled)} settled by hand" if stand.settled else ""
         message = (
             f"bill {self.case.bill.id} now wants {self._money(portion.total)} for subscription "
-            f"{portion.subscription_id}, {self._money(stand.total - stand.settled)} stand on invoice "
+            f"{portion.subscription_id}, {self._money(stand.on_lines)} stand on invoice "
             f"{', '.join(named) or 'none'}{settled}: difference {self._money(rest)}"
         )
         return self._quarantine(portion, "MB-BILL-CHANGED", message, rest)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from meterbridge.errors import RecordRefused
-from meterbridge.rules.bill_lines import Charge, Unplaced, group_lines, place_lines
+from meterbridge.rules.bill_lines import Charge, group_lines
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_text import name_charge
 from meterbridge.rules.money import apart, exact_sum, major_text, plain, round_lines
 from meterbridge.rules.netting import Netted, Row, net
+from meterbridge.rules.placing import Unplaced, could_lower, place_lines
 from meterbridge.rules.records import BillCase, Key
 
 
@@ -41,27 +43,47 @@ class Portion:
         return sum(one.amount for one in self.wanted)
 
 
-def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
+@dataclass(frozen=True, slots=True)
+class Reckoned:
+    """A bill in minor units: its portions, and what belongs to lines that no subscription takes.
+
+    ``total`` is the bill's rounded total: the portions' totals and ``unplaced_amount`` sum to it.
+    ``unplaced`` names the lines in words, empty where every line has its subscription.
+    """
+
+    portions: list[Portion]
+    total: int
+    unplaced: str = ""
+    unplaced_amount: int = 0
+
+
+def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> Reckoned:
     """Reckon every portion of a bill, those that only stand, were settled or are under way included.
 
+    Lines that no subscription takes hold the others back only if they could lower what those are charged.
+
     Raises:
-        RecordRefused: MB-BILL-LINE when a line cannot be placed, MB-BILL-TOTAL when
-            the lines do not add up to m3ter's total.
+        RecordRefused: MB-BILL-LINE when no line can be placed, or when those that cannot could lower
+            the others; MB-BILL-TOTAL when the lines do not add up to m3ter's total.
     """
-    placed, unplaced = place_lines(case, policy)
-    if unplaced:
+    placed, unplaced = place_lines(case, policy, exponent)
+    if unplaced and (not placed or could_lower(unplaced)):
         raise RecordRefused("MB-BILL-LINE", _name_unplaced(unplaced))
     charges = group_lines(placed, policy.charge_grouping)
     _check_total(case, exponent)
     keys = [charge.key(case.bill.id) for charge in charges]
-    netted = _round_and_net(charges, _sent(case, keys), policy, exponent)
+    beside = [one.line.amount for one in unplaced]
+    netted = _round_and_net(charges, beside, _sent(case, keys), policy, exponent)
     notes = _notes(charges, netted, case.bill.currency, exponent)
-    wanted = [Wanted(*one) for one in zip(keys, charges, netted.amounts, notes, strict=True)]
+    amounts = netted.amounts[: len(charges)]
+    wanted = [Wanted(*one) for one in zip(keys, charges, amounts, notes, strict=True)]
     owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
-    return [
+    portions = [
         Portion(owner, tuple(one for one in wanted if one.charge.subscription_id == owner))
         for owner in dict.fromkeys([*owners, *case.settled, *sorted(case.unproven_sets), *unproven_owners(case)])
     ]
+    left = sum(netted.amounts[len(charges) :])
+    return Reckoned(portions, sum(netted.amounts), _name_unplaced(unplaced) if unplaced else "", left)
 
 
 def unproven_owners(case: BillCase) -> list[str]:
@@ -74,18 +96,23 @@ def _sent(case: BillCase, keys: Sequence[Key]) -> list[int | None]:
     return [standing.get(key) for key in keys]
 
 
-def _round_and_net(charges: Sequence[Charge], sent: list[int | None], policy: BillPolicy, exponent: int) -> Netted:
+def _round_and_net(
+    charges: Sequence[Charge], beside: Sequence[Decimal], sent: list[int | None], policy: BillPolicy, exponent: int
+) -> Netted:
     """Round to the bill's total and net; units already sent are kept where nothing was netted against them.
 
     A netted line stands at less than it was rounded to, so its standing amount
     would pass for another rounding and push a unit over to another subscription.
+    ``beside`` are the amounts of lines without a subscription: rounded along, never netted, last in the answer.
     """
-    exact = [charge.exact for charge in charges]
+    exact = [charge.exact for charge in charges] + list(beside)
 
     def settle(prefer: list[int | None]) -> Netted:
-        rounded = round_lines(exact, exponent, policy.rounding, prefer)
-        rows = [Row(one.subscription_id, one.product, amount) for one, amount in zip(charges, rounded, strict=True)]
-        return net(rows, across_subscriptions=policy.net_across_subscriptions)
+        rounded = round_lines(exact, exponent, policy.rounding, [*prefer, *(None for _ in beside)])
+        amounts, left = rounded[: len(charges)], rounded[len(charges) :]
+        rows = [Row(one.subscription_id, one.product, amount) for one, amount in zip(charges, amounts, strict=True)]
+        netted = net(rows, across_subscriptions=policy.net_across_subscriptions)
+        return Netted((*netted.amounts, *left), netted.moves)
 
     moved = {index for move in settle([None] * len(sent)).moves for index in (move.debit, move.credit)}
     return settle([None if index in moved else amount for index, amount in enumerate(sent)])

@@ -366,6 +366,21 @@ class StandingLine:
     movable: bool = True
     carried: bool = False
     bill_line_ids: tuple[str, ...] = ()
+    customer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A charge or charge set whose answer never came: it may have been booked.
+
+    ``amount`` in minor units of ``currency``; ``payer`` is the customer of the invoice it was sent to, if it is known.
+    """
+
+    kind: str
+    key: Key
+    amount: int
+    currency: str
+    payer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,8 +391,9 @@ class BillCase:
     start too when ``known`` is False (the ledger has never seen the bill), so that lines already booked are adopted.
     ``settled`` is what a person settled, in minor units by subscription id. ``mapped_invoice_lines`` maps m3ter bill
     line ids to invoice line ids. ``owned_lines`` are invoice lines that the ledger gives to other bills: never adopted.
-    ``waiting_since`` tells since when a portion waits for an invoice, by subscription. ``unproven_sets`` are those
-    with a call for several lines whose answer never came, ``unproven_charges`` the keys of single charges without one.
+    ``waiting_since`` tells since when a portion waits for an invoice, by subscription. ``in_flight`` are writes whose
+    answer never came. ``payers`` are the customer of the bill's account and whoever is invoiced in its place; empty
+    where nobody knows. ``released`` (minor units) is what a person allowed beyond the bill's total.
     ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``marks``: what m3ter maps
     the bill to, invoice ids and marks of lowered charges; ``marks_to_come``: those of charges to be lowered yet.
     """
@@ -393,8 +409,19 @@ class BillCase:
     now: datetime
     owned_lines: frozenset[str] = frozenset()
     waiting_since: Mapping[str, datetime] = field(default_factory=dict)
-    unproven_sets: frozenset[str] = frozenset()
-    unproven_charges: frozenset[Key] = frozenset()
+    in_flight: tuple[InFlight, ...] = ()
+    payers: frozenset[str] = frozenset()
+    released: int = 0
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     marks_to_come: frozenset[str] = frozenset()
+
+    @property
+    def unproven_sets(self) -> frozenset[str]:
+        """Subscriptions with a call for several lines whose answer never came."""
+        return frozenset(one.key[1] for one in self.in_flight if one.kind == "charge_set")
+
+    @property
+    def unproven_charges(self) -> frozenset[Key]:
+        """Keys of single charges whose answer never came."""
+        return frozenset(one.key for one in self.in_flight if one.kind == "charge")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from meterbridge.rules.records import BillCase, Invoice, Key, StandingLine
@@ -50,15 +50,25 @@ class Stood:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """All that stands for one portion; ``settled`` is what a person settled, in minor units."""
+    """All that stands for one portion, in minor units.
+
+    ``settled`` is what a person settled. ``elsewhere`` is what stands for other portions of
+    the bill and counts for this one; negative where this one's counts for others.
+    """
 
     stood: tuple[Stood, ...]
     settled: int
+    elsewhere: int = 0
 
     @property
     def total(self) -> int:
         """Minor units that need not be charged any more."""
-        return sum(one.amount for one in self.stood) + self.settled
+        return self.on_lines + self.settled + self.elsewhere
+
+    @property
+    def on_lines(self) -> int:
+        """Minor units on the portion's own lines and credits."""
+        return sum(one.amount for one in self.stood)
 
     @property
     def invoices(self) -> frozenset[str]:
@@ -93,6 +103,13 @@ def take_stock(case: BillCase, subscription_id: str, adopted: Iterable[StandingL
     gone = sum(one.line.amount - one.amount for one in stood)
     # Negative: a person took lines off for a withdrawn bill. Those that show as gone count nothing anyway.
     return Stand(stood, settled if settled >= 0 else min(0, settled + max(0, gone)))
+
+
+def in_currency(stand: Stand, currency: str) -> Stand:
+    """The same lines, those in another currency counted as nothing: amounts of two currencies have no sum."""
+    return replace(
+        stand, stood=tuple(one if one.line.currency == currency else replace(one, amount=0) for one in stand.stood)
+    )
 
 
 def _place(line: StandingLine, invoice: Invoice | None) -> Stood:

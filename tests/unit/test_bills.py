@@ -58,6 +58,7 @@ def test_a_line_becomes_a_charge_on_the_draft():
         "bill_last_calculated": "2026-04-02T00:15:09Z",
         "line_ids": ["l1"],
         "price_type": "tax_exclusive",
+        "ceiling": 4124,
     }
     assert intent.state == {
         "bill_id": "bill1",
@@ -147,8 +148,23 @@ def test_yen_are_whole_units():
         pytest.param(bill(line("l1", "5", plan="plan9")), [("MB-BILL-LINE", "bill1", 500)], id="unmapped-plan"),
         pytest.param(
             bill(line("l1", "5"), line("l2", "7", 2, plan="plan9")),
-            [("MB-BILL-LINE", "bill1", 1200)],
-            id="one-bad-line",
+            [("create", "sub1", 500), ("MB-BILL-LINE", "bill1", 700)],
+            id="a-line-without-a-place-holds-back-itself-alone",
+        ),
+        pytest.param(
+            bill(line("l1", "5"), line("l2", "-7", 2, plan="plan9")),
+            [("MB-BILL-LINE", "bill1", -200)],
+            id="unless-it-could-lower-the-others",
+        ),
+        pytest.param(
+            bill(line("l1", "5"), line("l2", "7", 2, plan="plan9"), line("l3", "-6", 3, plan="plan9")),
+            [("create", "sub1", 500), ("MB-BILL-LINE", "bill1", 100)],
+            id="lines-of-one-plan-fall-together",
+        ),
+        pytest.param(
+            bill(line("l1", "5"), line("l2", "7", 2, plan="plan9"), line("l3", "-6", 3, plan="plan8")),
+            [("MB-BILL-LINE", "bill1", 600)],
+            id="lines-of-two-plans-may-fall-apart",
         ),
         pytest.param(
             bill(line("l1", "5"), line("l2", "0", 2, plan="plan9")), [("create", "sub1", 500)], id="no-money-no-place"
@@ -195,8 +211,8 @@ def test_two_subscriptions_on_one_plan_hold_the_whole_bill():
         pytest.param(
             [line("l1", "10"), line("l2", "-2.5", 2, plan="plan2")],
             {},
-            [("create", "sub1", 1000), ("MB-BILL-NEGATIVE", "sub2", -250)],
-            id="a-negative-portion-blocks-only-itself",
+            [("create", "sub1", 750), ("MB-BILL-OVERDRAWN", "sub1", 250), ("MB-BILL-OVERDRAWN", "sub2", -250)],
+            id="nothing-above-the-total-leaves-beside-a-negative-portion",
         ),
         pytest.param(
             [line("l1", "10"), line("l2", "-2.5", 2, plan="plan2")],

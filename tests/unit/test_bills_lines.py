@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from meterbridge.rules.bill_lines import Charge, identities, match_charge, place_lines
+from meterbridge.rules.bill_lines import Charge, identities, match_charge
+from meterbridge.rules.placing import place_lines
 from meterbridge.rules.charge_text import describe
 from meterbridge.rules.records import ChargeRule, PlacedPlan
 from tests.unit.bill_world import APRIL, HOUR, MARCH, MAY, bill, case, line, plan, policy, subscription
@@ -89,27 +90,27 @@ MEMO = {"plan": None, "line_item_type": "CREDIT_MEMO"}
 )
 def test_lines_are_placed_on_subscriptions(lines, plans, main, expected):
     world = case(bill(*lines), plans=tuple(plans))
-    placed, unplaced = place_lines(world, policy(main_subscription=main))
+    placed, unplaced = place_lines(world, policy(main_subscription=main, bill_level_lines="main"), 2)
     owners = {one.line.id: one.subscription_id for one in placed} | {one.line.id: None for one in unplaced}
     assert [owners[one.id] for one in lines] == expected
 
 
 def test_a_line_without_dates_has_its_bills():
     undated = line("l", "1", service_start=None, service_end=None)
-    [placed], _ = place_lines(case(bill(undated)), policy())
+    [placed], _ = place_lines(case(bill(undated)), policy(), 2)
     assert (placed.start, placed.end) == (MARCH, APRIL)
 
 
 def test_a_line_without_any_dates_is_not_placed():
     undated = line("l", "1", service_start=None)
-    _, [unplaced] = place_lines(case(bill(undated, start=None)), policy())
+    _, [unplaced] = place_lines(case(bill(undated, start=None)), policy(), 2)
     assert "service period" in unplaced.why
 
 
 def test_an_instant_belongs_to_the_plan_that_starts_then():
     moment = line("l", "1", service_end=MARCH)
     handed = (plan(1, end=MARCH), PlacedPlan("ap2", "acc", "plan1", "sub2", "ip", MARCH, None))
-    [placed], _ = place_lines(case(bill(moment), plans=handed), policy())
+    [placed], _ = place_lines(case(bill(moment), plans=handed), policy(), 2)
     assert placed.subscription_id == "sub2"
 
 
@@ -235,5 +236,5 @@ def test_a_long_description_keeps_its_reference_within_250_characters():
 
 def test_the_bill_of_a_cancelled_subscription_is_placed():
     ended = case(bill(line("l", "1")), subscriptions={"sub1": subscription(1, status="cancelled", next_billing_at=MAY)})
-    placed, unplaced = place_lines(ended, policy())
+    placed, unplaced = place_lines(ended, policy(), 2)
     assert (len(placed), unplaced) == (1, [])

@@ -7,7 +7,7 @@ import pytest
 from meterbridge.rules.bills import decide_bill
 from meterbridge.rules.booked import Wish
 from meterbridge.rules.charge_sets import pair
-from meterbridge.rules.records import ChargeRule, Intent, InvoiceLine
+from meterbridge.rules.records import ChargeRule, InFlight, Intent, InvoiceLine
 from tests.unit.bill_world import APRIL, MARCH, bill, case, draft, line, policy, stand, subscription, told
 
 FROM, TO = 1_772_323_200, 1_775_001_599
@@ -88,8 +88,10 @@ def test_unbilled_charges_of_an_ended_subscription_carry_a_warning():
 
 
 def test_nothing_is_decided_while_a_call_has_no_answer():
-    for unproven in ({"unproven_sets": frozenset({"sub1"})}, {"unproven_charges": frozenset({("bill1", "sub1", "x")})}):
-        assert told(decide_bill(ended(**unproven), policy(**CREATE))) == [("waiting", "sub1", 1550, None)]
+    call = InFlight("charge_set", ("bill1", "sub1"), 1550, "EUR")
+    single = InFlight("charge", ("bill1", "sub1", "x"), 1550, "EUR")
+    for unproven in (call, single):
+        assert told(decide_bill(ended(in_flight=(unproven,)), policy(**CREATE))) == [("waiting", "sub1", 1550, None)]
 
 
 def test_a_waiting_portion_goes_on_no_invoice_of_its_own():

@@ -1,0 +1,250 @@
+"""Which subscription each bill line is charged to.
+
+A line with a plan belongs to the subscription whose account plan covers it. A line
+without one (prepayment or balance drawn down, memos, minimum spend, ad hoc) belongs to
+the bill: it follows the line it refers to or the one subscription of its product, else it
+is allocated, so that no bill waits only because such a line names no subscription.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import ROUND_DOWN, Decimal
+
+from meterbridge.rules.bill_lines import Placed, identities, match_charge, service_period
+from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.money import exact_sum
+from meterbridge.rules.records import BillCase, BillLine, PlacedPlan
+
+Period = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A bill line that has no one subscription, why, and the subscriptions that it could belong to."""
+
+    line: BillLine
+    why: str
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line that has an amount, its identity and its service period [start, end)."""
+
+    line: BillLine
+    identity: str
+    period: Period
+
+
+@dataclass(slots=True)
+class _Placing:
+    """One bill at work; ``exponent`` is the number of decimal places that Chargebee counts its currency in."""
+
+    case: BillCase
+    policy: BillPolicy
+    exponent: int
+    placed: list[tuple[_Row, str, Decimal]] = field(default_factory=list)
+    unplaced: list[Unplaced] = field(default_factory=list)
+
+    def put(self, row: _Row, found: Sequence[str]) -> None:
+        """Place the line on its only candidate, or say why it has none."""
+        why = _why_not(found, self.case)
+        if why:
+            self.unplaced.append(Unplaced(row.line, why, tuple(found)))
+        else:
+            self.placed.append((row, found[0], row.line.amount))
+
+    def put_of_bill(self, row: _Row) -> None:
+        """Place a line that belongs to the bill and to no plan."""
+        found = self._referred(row.line) or self._candidates(row)
+        if len(found) > 1:
+            found = self._of_product(row.line, found) or found
+        main = _main(row.line, self.case, self.policy)
+        taking = self.policy.bill_level_lines == "main" or row.line.amount > 0
+        if main and (not found or (len(found) > 1 and taking)):
+            found = [main]
+        if len(found) < 2 or self.policy.bill_level_lines != "allocate":
+            self.put(row, found)
+            return
+        known = self.case.subscriptions
+        found = [name for name in found if name in known and known[name].currency == self.case.bill.currency] or found
+        amounts = {name: max(Decimal(0), amount) for name, amount in self._sums(found).items()}
+        if row.line.amount > 0:
+            self.put(row, [min(amounts, key=lambda name: (-amounts[name], name))])
+            return
+        for owner, part in self._shares(row.line, amounts):
+            self.placed.append((row, owner, part))
+
+    def _referred(self, line: BillLine) -> list[str]:
+        """The subscription of the line that this one refers to, where that one was placed whole."""
+        if line.referenced_line_id is None:
+            return []
+        return sorted({owner for row, owner, _ in self.placed if row.line.id == line.referenced_line_id})[:2]
+
+    def _candidates(self, row: _Row) -> list[str]:
+        """Subscriptions that the line could belong to: those of the bill's other lines, else by the account plans."""
+        child = row.line.child_account_id
+        plans = [plan for plan in self.case.plans if plan.account_id == child] or list(self.case.plans)
+        own = {plan.subscription_id for plan in plans}
+        seen = {owner for placed, owner, _ in self.placed if placed.line.plan_id and (child is None or owner in own)}
+        living = {plan.subscription_id for plan in plans if _overlaps(plan, *row.period)}
+        return sorted(seen or living or own)
+
+    def _of_product(self, line: BillLine, among: Sequence[str]) -> list[str]:
+        """The one subscription with charges of the line's product, if there is exactly one."""
+        name = _product(line)
+        having = {owner for row, owner, _ in self.placed if row.line.plan_id and _product(row.line) == name}
+        return [owner for owner in among if owner in having] if name and len(having) == 1 else []
+
+    def _sums(self, owners: Sequence[str], product: str | None = None) -> dict[str, Decimal]:
+        """What each subscription is charged so far, of one product if so asked; major units, unrounded."""
+        parts: dict[str, list[Decimal]] = {owner: [] for owner in owners}
+        for row, owner, amount in self.placed:
+            if owner in parts and (product is None or _product(row.line) == product):
+                parts[owner].append(amount)
+        return {owner: exact_sum(amounts) for owner, amounts in parts.items()}
+
+    def _shares(self, line: BillLine, amounts: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
+        """Allocate a negative line in proportion: over charges of its own product first, then over all."""
+        unit = Decimal(1).scaleb(-self.exponent)
+        rooms = {name: int((amount / unit).to_integral_value(ROUND_DOWN)) for name, amount in amounts.items()}
+        whole = int((-line.amount / unit).to_integral_value(ROUND_DOWN))
+        near: dict[str, int] = {}
+        if _product(line):
+            same = self._sums(list(rooms), _product(line))
+            near = {
+                name: max(0, min(rooms[name], int((amount / unit).to_integral_value(ROUND_DOWN))))
+                for name, amount in same.items()
+            }
+        shares = allocate(whole, [near, rooms])
+        parts = {name: -unit * share for name, share in shares.items() if share}
+        rest = line.amount - exact_sum(list(parts.values()))
+        if rest:  # digits beyond the minor unit stay together
+            first = min(shares, key=lambda name: (-shares[name], name))
+            parts[first] = parts.get(first, Decimal(0)) + rest
+        return list(parts.items())
+
+
+def allocate(amount: int, rooms: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Allocate ``amount`` (minor units, not negative) in proportion, by largest remainder, equals by name.
+
+    Args:
+        amount: What is to be allocated.
+        rooms: How much each name takes, nearest group first; a later group holds every name and
+            includes the earlier ones' room. What no room takes goes to the last group all the same.
+
+    >>> allocate(60, [{}, {"a": 30, "b": 50}])
+    {'a': 23, 'b': 37}
+    >>> allocate(60, [{"b": 50}, {"a": 30, "b": 50}])
+    {'a': 10, 'b': 50}
+    """
+    shares = dict.fromkeys(sorted(rooms[-1]), 0)
+    left = amount
+    for group in rooms:
+        free = {name: room - shares[name] for name, room in sorted(group.items()) if room > shares[name]}
+        for name, share in _in_proportion(min(left, sum(free.values())), free).items():
+            shares[name] += share
+            left -= share
+    for name, share in _in_proportion(left, {name: max(1, room) for name, room in sorted(rooms[-1].items())}).items():
+        shares[name] += share
+    return shares
+
+
+def _in_proportion(amount: int, weights: Mapping[str, int]) -> dict[str, int]:
+    if not amount:
+        return {}
+    total = sum(weights.values())
+    shares = {name: amount * weight // total for name, weight in weights.items()}
+    short = amount - sum(shares.values())
+    lost = sorted(weights, key=lambda name: (-(amount * weights[name] % total), name))
+    for name in lost[:short]:
+        shares[name] += 1
+    return shares
+
+
+def place_lines(case: BillCase, policy: BillPolicy, exponent: int) -> tuple[list[Placed], list[Unplaced]]:
+    """Give every line that has an amount its subscription and charge target, in the bill's own order.
+
+    A negative line of the bill may come back in parts, one for each subscription; the
+    parts sum to it exactly.
+    """
+    bill = case.bill
+    named = sorted(
+        zip(bill.lines, identities(bill.lines), strict=True), key=lambda row: (row[0].sequence, row[0].id, row[1])
+    )
+    work = _Placing(case, policy, exponent)
+    rows: list[_Row] = []
+    for line, identity in named:
+        period = service_period(line, bill)
+        if not line.amount:
+            continue
+        if period is None:
+            work.unplaced.append(Unplaced(line, "neither it nor its bill has a service period"))
+        else:
+            rows.append(_Row(line, identity, period))
+    for row in rows:
+        if row.line.plan_id:
+            work.put(row, _by_plan(row.line, row.period, case))
+    of_bill = [row for row in rows if not row.line.plan_id]
+    for row in sorted(of_bill, key=lambda one: one.line.amount < 0):
+        work.put_of_bill(row)
+    order = {id(row): place for place, row in enumerate(rows)}
+    parts = sorted(work.placed, key=lambda part: order[id(part[0])])
+    return [_placed(row, owner, amount, case, policy) for row, owner, amount in parts], work.unplaced
+
+
+def _placed(row: _Row, owner: str, amount: Decimal, case: BillCase, policy: BillPolicy) -> Placed:
+    rule = match_charge(row.line, policy.charges, case.bill.currency)
+    line = row.line if amount == row.line.amount else replace(row.line, amount=amount)
+    return Placed(line, row.identity, owner, rule.item_price if rule else None, *row.period)
+
+
+def _why_not(found: Sequence[str], case: BillCase) -> str:
+    if not found:
+        return "no account plan of a Chargebee subscription covers it"
+    if len(found) > 1:
+        return f"it could belong to {len(found)} subscriptions: {', '.join(found)}"
+    if found[0] not in case.subscriptions:
+        return f"its subscription {found[0]} is not known at Chargebee"
+    return ""
+
+
+def _by_plan(line: BillLine, period: Period, case: BillCase) -> list[str]:
+    fitting = [plan for plan in case.plans if plan.plan_id == line.plan_id and _overlaps(plan, *period)]
+    # A child account without a plan of its own is rated, and billed, under its parent's.
+    for account_id in dict.fromkeys((line.child_account_id or case.bill.account_id, case.bill.account_id)):
+        found = sorted({plan.subscription_id for plan in fitting if plan.account_id == account_id})
+        if found:
+            return found
+    return []
+
+
+def _main(line: BillLine, case: BillCase, policy: BillPolicy) -> str | None:
+    """The subscription that the settings name for the line's account, or for its bill's."""
+    names = (line.child_account_id or case.bill.account_id, case.bill.account_id, case.bill.account_code or "")
+    return next((policy.main_subscription[name] for name in names if name in policy.main_subscription), None)
+
+
+def _product(line: BillLine) -> str | None:
+    return line.product_id or line.product_code
+
+
+def _overlaps(plan: PlacedPlan, start: datetime, end: datetime) -> bool:
+    if start == end:
+        return plan.start <= start and (plan.end is None or plan.end > start)
+    return plan.start < end and (plan.end is None or plan.end > start)
+
+
+def could_lower(unplaced: Iterable[Unplaced]) -> bool:
+    """Return True if lines without a subscription could lower what another one is charged, however they fall.
+
+    Lines of one plan and account with the same candidates fall together; each such group must not be negative.
+    """
+    groups: dict[tuple[str | None, str | None, tuple[str, ...]], list[Decimal]] = defaultdict(list)
+    for one in unplaced:
+        groups[one.line.plan_id, one.line.child_account_id, one.candidates].append(one.line.amount)
+    return any(exact_sum(amounts) < 0 for amounts in groups.values())
