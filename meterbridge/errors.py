@@ -155,11 +155,16 @@ CODES: dict[str, Code] = {
     "MB-BILL-TOTAL": Code("The bill's lines do not add up to its total.", "Recalculate the bill in m3ter, then retry."),
     "MB-BILL-LINE": Code(
         "A bill line cannot be placed on a subscription or a charge.",
-        "Complete the mapping or the catalog's charges, then retry; nothing of the bill was sent.",
+        "Complete the mapping or the catalog's charges, then retry; the message says what of the bill is held back.",
     ),
     "MB-BILL-NEGATIVE": Code(
         "What is left of a portion after netting is negative.",
         "Give the customer a credit in Chargebee, then dismiss, or wait for the next bill.",
+    ),
+    "MB-BILL-OVERDRAWN": Code(
+        "More would be charged than the bill's total while another subscription has as much too much.",
+        "Set METERBRIDGE_NET_ACROSS_SUBSCRIPTIONS=true to cancel the two, or let the amount out with "
+        "`meterbridge bills release BILL --amount AMOUNT --by NAME --note TEXT`.",
     ),
     "MB-BILL-CHANGED": Code(
         "A bill changed after it was charged.",

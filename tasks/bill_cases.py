@@ -15,6 +15,7 @@ from meterbridge.rules.records import (
     BillCase,
     BillLine,
     Decision,
+    InFlight,
     Invoice,
     InvoiceLine,
     PlacedPlan,
@@ -47,8 +48,9 @@ def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:
             for p in row["portions"]
             if p["state"] == "waiting" and p["since"]
         },
-        unproven_sets=frozenset(one["subscription_id"] for one in row["unproven"] if one["kind"] == "charge_set"),
-        unproven_charges=frozenset(key_from_text(one["key"]) for one in row["unproven"] if one["kind"] == "charge"),
+        in_flight=tuple(_in_flight(one) for one in row["unproven"]),
+        payers=frozenset(row["payers"]),
+        released=sum(int(one["amount"]) for one in row["releases"] if one["currency"] == row["currency"]),
         undone={u["subscription_id"]: frozenset(json.loads(u["lines"])) for u in row["undone"]},
         marks=tuple(row["marks"]),
     )
@@ -91,6 +93,11 @@ def _plan(row: Mapping[str, Any]) -> PlacedPlan:
     )
 
 
+def _in_flight(row: Mapping[str, Any]) -> InFlight:
+    key, amount = key_from_text(row["key"]), int(row["amount"] or 0)
+    return InFlight(row["kind"], key, amount, row["currency"] or "", row["payer"])
+
+
 def _facts(row: Mapping[str, Any]) -> SubscriptionFacts:
     return SubscriptionFacts(
         id=row["id"],
@@ -105,6 +112,7 @@ def _facts(row: Mapping[str, Any]) -> SubscriptionFacts:
         item_price_ids=tuple(row["item_price_ids"]),
         auto_close=row["auto_close"],
         customer_auto_close=row["customer_auto_close"],
+        business_entity_id=row["business_entity_id"],
     )
 
 
@@ -115,6 +123,7 @@ def invoice_of(row: Mapping[str, Any]) -> Invoice:
         status=row["status"],
         customer_id=row["customer_id"],
         subscription_id=row["subscription_id"],
+        business_entity_id=row["business_entity_id"],
         currency=row["currency"],
         date=instant(row["date"]),
         price_type=row["price_type"],
@@ -152,4 +161,5 @@ def _standing(row: Mapping[str, Any]) -> StandingLine:
         movable=row["movable"] != "false",
         carried=row["carried"] is not None,
         bill_line_ids=tuple(json.loads(row["bill_line_ids"] or "[]")),
+        customer_id=row["customer_id"],
     )

@@ -109,6 +109,7 @@ def policy_of(work: Services, first: date | None = None) -> BillPolicy:
         term_tolerance_hours=settings.term_tolerance_hours,
         no_pending_invoice=settings.no_pending_invoice,
         net_across_subscriptions=settings.net_across_subscriptions,
+        bill_level_lines=settings.bill_level_lines,
         negative=settings.negative,
         on_void=settings.on_void,
         on_unapproved=settings.on_unapproved,

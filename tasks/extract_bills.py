@@ -230,7 +230,10 @@ def find_placements(run: Run) -> int:
             "where account_id not in (select account_id from ref_account_plans where account_id is not null) "
             "order by 1",
         )
+        known = set(_column(file, "select account_id from ref_accounts"))
         for account_id in unplaced:
+            if account_id not in known:
+                _land_mappings(work, file, "Account", account_id)
             plans = list(work.m3ter.account_plans(account_id))
             file.land_rows("raw_m3ter__account_plans", plans)
             for plan in plans:
@@ -238,7 +241,24 @@ def find_placements(run: Run) -> int:
         _land_bill_mappings(work, file)
         file.make("bills", "int_placed_plans")
         wanted = _column(file, "select distinct subscription_id from int_placed_plans order by 1")
-        return land_subscriptions(work, file, wanted, origin="placed")
+        return land_subscriptions(work, file, wanted, origin="placed") + _land_payers(work, file)
+
+
+def _land_payers(work: Services, file: Staging) -> int:
+    """Customers of billed accounts that no placed subscription belongs to any more."""
+    file.make("subscriptions", "stg_customers")
+    strangers = _column(
+        file,
+        "select distinct coalesce(a.owner_id, b.account_code) from stg_bills as b "
+        "left join ref_accounts as a on a.account_id = b.account_id "
+        "where coalesce(a.owner_id, b.account_code) not in (select id from stg_customers) order by 1",
+    )
+    landed = 0
+    for some in id_filters("id", strangers):
+        params = {**some, "include_deleted": "true"}
+        pages = (page.body for page in work.chargebee.pages("customers", params, sort_by="created_at"))
+        landed += file.land_pages("customers", pages)
+    return landed
 
 
 def _land_bill_mappings(work: Services, file: Staging) -> None:
@@ -279,6 +299,7 @@ def extract_invoices(run: Run) -> int:
     with opened(run.path) as file:
         if not file.count("stg_bills"):
             return 0
+        file.make("bills", "int_payers")
         landed = file.count("raw_chargebee__invoices")
         if not landed:  # nothing was followed
             pending = (p.body for p in work.chargebee.pages("invoices", {"status[is]": "pending"}, sort_by="date"))
@@ -337,6 +358,7 @@ def _new_payers(file: Staging) -> Iterator[dict[str, str]]:
     )
     customers = _column(
         file,
+        "select customer_id as id from int_payers where bill_id in (select id from int_new_bills) union "
         "select distinct unnest([s.customer_id, c.invoice_owner_id]) as id from stg_bills as b "
         "left join stg_bill_lines as l on l.bill_id = b.id "
         "join int_placed_plans as p on p.account_id in (b.account_id, l.child_account_id) "

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meterbridge.catalog import load_catalog
-from meterbridge.ledger import bills, intents, mappings
+from meterbridge.ledger import bill_accounts, bills, intents, mappings, releases
 from meterbridge.ledger.ledger import Reader, moment
 from meterbridge.rules.keys import canonical, key_text
 from meterbridge.rules.recall import carried_key, mark_of
@@ -27,7 +27,10 @@ SLICE_AT = "slice_at"
 HORIZON = "slice_horizon"
 """What of the intents the run saw then: ``[highest id, [open ids]]``."""
 
-BILL_TABLES = ("ref_charges", "ref_undone", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven")
+BILL_TABLES = (
+    *("ref_charges", "ref_undone", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven"),
+    "ref_releases",
+)
 
 
 NAMED = (
@@ -81,6 +84,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
             copied += file.land_rows("ref_portions", _portions(rx))
             copied += file.land_rows("ref_bill_states", _bill_states(rx))
             copied += file.land_rows("ref_unproven", _unproven(rx))
+            copied += file.land_rows("ref_releases", _releases(rx))
         return copied
 
 
@@ -102,6 +106,7 @@ def _accounts(known: Known) -> Iterator[dict[str, Any]]:
             "fingerprint": row.fingerprint,
             "currency": row.state.get("currency"),
             "parent": row.state.get("parent"),
+            "owner_id": row.state.get("customer_id") or row.key[0],
         }
 
 
@@ -214,7 +219,21 @@ def _unproven(rx: Reader) -> Iterator[dict[str, Any]]:
     """Portions for which a write was begun whose outcome nobody knows."""
     for row in intents.open_rows(rx, ("charge", "charge_set")):
         if row.state in ("sending", "unknown"):
-            yield {"kind": row.kind, "bill_id": row.key[0], "subscription_id": row.key[1], "key": key_text(row.key)}
+            yield {
+                "kind": row.kind,
+                "bill_id": row.key[0],
+                "subscription_id": row.key[1],
+                "key": key_text(row.key),
+                "amount": (row.amount or 0) + bill_accounts.carried_by(row.wanted),
+                "currency": row.currency,
+                "payer": row.wanted.get("customer_id"),
+            }
+
+
+def _releases(rx: Reader) -> Iterator[dict[str, Any]]:
+    """What people allowed beyond the totals of bills."""
+    for bill_id, currency, amount in releases.sums(rx):
+        yield {"bill_id": bill_id, "currency": currency, "amount": amount}
 
 
 def _bill_states(rx: Reader) -> Iterator[dict[str, Any]]:

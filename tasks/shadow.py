@@ -68,7 +68,7 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
 
 
 def _portions(case: BillCase, policy: BillPolicy) -> list[Portion]:
-    return reckon(case, policy, exponent(case.bill.currency, three_decimal=policy.three_decimal)).portions
+    return reckon(case, policy, exponent(case.bill.currency, three_decimal=policy.three_decimal))
 
 
 def _by_bill(cases: Sequence[BillCase], rows: Sequence[Compared]) -> list[tuple[BillCase, list[Compared]]]:

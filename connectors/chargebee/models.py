@@ -176,6 +176,7 @@ class Invoice(WireRecord):
     status: str
     customer_id: str
     subscription_id: str | None = None
+    business_entity_id: str | None = None
     currency_code: str
     price_type: str
     date: Epoch

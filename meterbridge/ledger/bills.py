@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from sqlalchemy import case, select
@@ -75,6 +75,14 @@ def put(tx: Writer, *states: BillState) -> None:
     """Store or replace bill states."""
     rows = [{"connection": tx.connection, **asdict(state)} for state in states]
     upsert(tx, bill_states, rows)
+
+
+def reopen(tx: Writer, bill_id: str) -> bool:
+    """Make the next run decide the bill again, however old it is; False if the ledger never saw it."""
+    known = get(tx, bill_id)
+    if known is not None:
+        put(tx, replace(known, version=-1, finished=False))
+    return known is not None
 
 
 def forget(tx: Writer, bill_id: str) -> bool:

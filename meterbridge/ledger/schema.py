@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -373,6 +373,20 @@ usage_backfills = Table(
     Index("usage_backfills_by_input", "connection", "mapping", "input_hash"),
 )
 
+releases = Table(
+    "releases",
+    metadata,
+    _id(),
+    _text("connection"),
+    _text("bill_id"),
+    _whole("amount"),
+    _text("currency"),
+    _text("released_by"),
+    _text("note"),
+    _instant("released_at"),
+    Index("releases_by_bill", "connection", "bill_id"),
+)
+
 approvals = Table(
     "approvals",
     metadata,
@@ -391,3 +405,13 @@ allowances = Table(
     _text("vendor", key=True),
     _instant("next_slot"),
 )
+
+for _keyed in (mappings, intents):
+    # PostgreSQL answers what begins with a text from an index only if it compares byte by byte.
+    Index(
+        f"{_keyed.name}_by_prefix",
+        _keyed.c.connection,
+        _keyed.c.kind,
+        _keyed.c.natural_key,
+        postgresql_ops={"natural_key": "text_pattern_ops"},
+    ).ddl_if(dialect="postgresql")

@@ -19,7 +19,7 @@ from meterbridge.rules.law import Account, keep
 from meterbridge.rules.money import exact_sum, exponent, plain, to_minor
 from meterbridge.rules.offsets import offsets, say_offsets, with_offsets
 from meterbridge.rules.portion_desk import Desk
-from meterbridge.rules.portions import Reckoned, reckon, unproven_owners
+from meterbridge.rules.portions import Portion, reckon, unproven_owners
 from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged, Waiting
 from meterbridge.rules.standing import take_stock
 
@@ -45,29 +45,33 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     try:
         places = exponent(bill.currency, three_decimal=policy.three_decimal)
         amount = to_minor(exact_sum([line.amount for line in bill.lines]), places, policy.rounding)
-        reckoned = reckon(case, policy, places)
+        portions = reckon(case, policy, places)
     except RecordRefused as refusal:
         message = f"bill {bill.id}: {refusal.message}"
         return [Quarantined("charge", (bill.id,), refusal.code, message, amount, bill.currency, bill.version)]
     desk = Desk(case, policy, places)
-    views = [desk.view(portion) for portion in reckoned.portions]
+    views = [desk.view(portion) for portion in portions]
     found = offsets(case, policy, views)
     decisions: list[Decision] = []
     for view in (with_offsets(view, found) for view in views):
         booked = Counter(one.scope for one in decisions if isinstance(one, Intent) and one.action == "create")
         decisions += say_offsets(case, view, found, desk.decide(view, booked))
-    account = Account(case, reckoned.total - reckoned.unplaced_amount, views)
-    return [*keep(account, decisions), *_beside(case, reckoned)] or [Unchanged("charge", (bill.id,))]
+    return keep(Account(case, views), decisions) or [Unchanged("charge", (bill.id,))]
 
 
-def _beside(case: BillCase, reckoned: Reckoned) -> list[Decision]:
-    """Set aside what belongs to lines that no subscription takes; the bill's other lines go on."""
-    if not reckoned.unplaced:
-        return []
-    bill = case.bill
-    message = f"bill {bill.id}: {reckoned.unplaced}"
-    amount = reckoned.unplaced_amount
-    return [Quarantined("charge", (bill.id,), "MB-BILL-LINE", message, amount, bill.currency, bill.version)]
+def places_wanted(case: BillCase, policy: BillPolicy) -> list[tuple[Portion, int]]:
+    """Return each portion of an approved bill with the amount (minor units) that is to stand for its subscription.
+
+    It differs from the portion's total where another subscription's lines stand for it.
+
+    Raises:
+        RecordRefused: As :func:`~meterbridge.rules.portions.reckon` does.
+    """
+    places = exponent(case.bill.currency, three_decimal=policy.three_decimal)
+    desk = Desk(case, policy, places)
+    views = [desk.view(portion) for portion in reckon(case, policy, places)]
+    settled = [one for one in offsets(case, policy, views) if one.why != "overdrawn"]
+    return [(view.portion, view.portion.total - with_offsets(view, settled).stand.elsewhere) for view in views]
 
 
 def decide_vanished(case: BillCase, policy: BillPolicy | None = None) -> list[Decision]:

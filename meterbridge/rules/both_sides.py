@@ -15,10 +15,9 @@ from typing import Any
 
 from meterbridge.rules.adoption import booked_dates
 from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.bills import places_wanted
 from meterbridge.rules.booked import Wish, is_alike
 from meterbridge.rules.keys import reference
-from meterbridge.rules.money import exponent
-from meterbridge.rules.portions import reckon
 from meterbridge.rules.reconcile import StandingCharge, WantedCharge, WantedPlan
 from meterbridge.rules.records import BillCase, Decision, Intent, Invoice, InvoiceLine, Key, KnownPlan, Quarantined
 from meterbridge.rules.standing import GONE
@@ -115,13 +114,13 @@ def wanted_charges(
             return whole, []
         if one.key == (bill.id,):
             return [], []
-    portions = reckon(case, policy, exponent(bill.currency, three_decimal=policy.three_decimal))
-    wanted = [WantedCharge(bill.id, one.subscription_id, one.total, bill.currency) for one in portions]
+    portions = places_wanted(case, policy)
+    wanted = [WantedCharge(bill.id, one.subscription_id, amount, bill.currency) for one, amount in portions]
     expected = [
         Expected(
             bill.id, portion.subscription_id, reference(one.key), one.charge.item_price_id, *booked_dates(one.charge)
         )
-        for portion in portions
+        for portion, _ in portions
         for one in portion.wanted
         if one.amount > 0
     ]

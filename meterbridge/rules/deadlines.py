@@ -48,7 +48,7 @@ def deadlines(case: BillCase, days: int | None) -> list[Deadline]:
     """The deadline of each subscription that the bill may concern, where one of its drafts closes by itself."""
     found = []
     for subscription in case.subscriptions.values():
-        demand = Demand(subscription, case.bill.currency, None, timedelta(0))
+        demand = Demand(subscription, case.bill.currency, None, timedelta(0), payers=case.payers)
         closings = [
             (at, one.id)
             for one in candidates(case.invoices, demand)

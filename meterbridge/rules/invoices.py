@@ -24,7 +24,8 @@ class Demand:
 
     ``due`` is the latest arrears service end, ``tolerance`` how much earlier
     the invoice may be dated. ``standing_on`` are the invoices that carry lines
-    of this portion already.
+    of this portion already. ``payers`` are the customers whose invoices may take it;
+    empty means the subscription's own customer and whoever is invoiced in its place.
     """
 
     subscription: SubscriptionFacts
@@ -32,6 +33,7 @@ class Demand:
     due: datetime | None
     tolerance: timedelta
     standing_on: frozenset[str] = frozenset()
+    payers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,18 @@ def _takes(invoice: Invoice, demand: Demand) -> bool:
         return False
     if invoice.status != "pending" or invoice.currency != demand.currency:
         return False
-    if invoice.customer_id not in (ours.customer_id, ours.invoice_owner_id):
+    if invoice.customer_id not in (demand.payers or payers_of(ours)):
+        return False
+    if ours.business_entity_id and invoice.business_entity_id not in (None, ours.business_entity_id):
         return False
     if invoice.subscription_id is not None:
         return invoice.subscription_id == ours.id
     return ours.consolidated or _nearness(invoice, ours.id) > 0
+
+
+def payers_of(subscription: SubscriptionFacts) -> frozenset[str]:
+    """The subscription's customer, and whoever is invoiced in its place."""
+    return frozenset(filter(None, (subscription.customer_id, subscription.invoice_owner_id)))
 
 
 def _nearness(invoice: Invoice, subscription_id: str) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.offsets import View
+from meterbridge.rules.portions import NOBODY
 from meterbridge.rules.records import BillCase, Decision, Intent, Key, Quarantined, Ref, StandingLine, Waiting
 
 CHARGES = ("charge", "charge_set")
@@ -23,14 +24,16 @@ OVERDRAWN = "MB-BILL-OVERDRAWN"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A bill's account, amounts in minor units.
-
-    ``wanted`` is its rounded total without lines that no subscription takes.
-    """
+    """A bill's account, amounts in minor units."""
 
     case: BillCase
-    wanted: int
     views: Sequence[View]
+
+    @property
+    def wanted(self) -> int:
+        """The bill's rounded total, without what is open of lines that no subscription takes."""
+        open_lines = sum(max(0, view.delta) for view in self.views if view.portion.subscription_id == NOBODY)
+        return sum(view.portion.total for view in self.views) - open_lines
 
     @property
     def standing(self) -> int:

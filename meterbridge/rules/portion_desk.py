@@ -25,12 +25,13 @@ from meterbridge.rules.invoices import (
     NoInvoice,
     choose_invoice,
     outlook,
+    payers_of,
     price_type_of,
     tolerance,
 )
 from meterbridge.rules.money import major_text
 from meterbridge.rules.offsets import View
-from meterbridge.rules.portions import Portion, unproven_owners
+from meterbridge.rules.portions import NOBODY, Portion, unproven_owners
 from meterbridge.rules.recall import Recalled, lowered_charge, recall
 from meterbridge.rules.records import (
     BillCase,
@@ -91,6 +92,9 @@ class Desk:
             return [self.unproven(view.portion, view.stand)]
         if view.conflict is not None:
             return [view.conflict]
+        if view.portion.subscription_id == NOBODY and view.delta > 0:
+            message = f"bill {self.case.bill.id}: {view.portion.why}"
+            return [self._quarantine(view.portion, "MB-BILL-LINE", message, view.delta)]
         decided = self._rest(view.portion, view.stand, booked)
         if self._is_overtaken(view.portion, decided):
             return [self.unproven(view.portion, view.stand)]
@@ -219,6 +223,7 @@ class Desk:
             due,
             tolerance(longest, self.policy.term_tolerance_hours),
             stand.invoices,
+            self.case.payers,
         )
 
     def _settled_at(self) -> datetime | None:
@@ -253,6 +258,11 @@ class Desk:
         self, portion: Portion, subscription: SubscriptionFacts, stand: Stand, *, plan: Plan, remarks: tuple[str, ...]
     ) -> list[Decision]:
         delta = portion.total - stand.total
+        if self.case.payers and not self.case.payers & payers_of(subscription):
+            owner, payers = subscription.customer_id, ", ".join(sorted(self.case.payers))
+            why = f"subscription {subscription.id} is customer {owner}'s by now, the bill is {payers}'s"
+            message = f"no pending invoice for {self._money(delta)}: {why}"
+            return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]
         since = self.case.waiting_since.get(subscription.id)
         ahead = outlook(subscription, self.case.now, max_wait_days=self.policy.max_wait_days, waiting_since=since)
         apart = any(is_unbilled(line.invoice_id) for line in plan.removals)

@@ -19,6 +19,9 @@ from meterbridge.rules.netting import Netted, Row, net
 from meterbridge.rules.placing import Unplaced, could_lower, place_lines
 from meterbridge.rules.records import BillCase, Key
 
+NOBODY = ""
+"""The subscription of a portion that no subscription takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -32,32 +35,24 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """A subscription's part of a bill: the unit that finds its invoice, waits or is quarantined alone."""
+    """A subscription's part of a bill: the unit that finds its invoice, waits or is quarantined alone.
+
+    Lines that no subscription takes are a portion of their own under the subscription
+    :data:`NOBODY`: ``unplaced`` minor units, ``why`` in words.
+    """
 
     subscription_id: str
     wanted: tuple[Wanted, ...]
+    unplaced: int = 0
+    why: str = ""
 
     @property
     def total(self) -> int:
         """Minor units; negative where credits are left."""
-        return sum(one.amount for one in self.wanted)
+        return sum(one.amount for one in self.wanted) + self.unplaced
 
 
-@dataclass(frozen=True, slots=True)
-class Reckoned:
-    """A bill in minor units: its portions, and what belongs to lines that no subscription takes.
-
-    ``total`` is the bill's rounded total: the portions' totals and ``unplaced_amount`` sum to it.
-    ``unplaced`` names the lines in words, empty where every line has its subscription.
-    """
-
-    portions: list[Portion]
-    total: int
-    unplaced: str = ""
-    unplaced_amount: int = 0
-
-
-def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> Reckoned:
+def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
     """Reckon every portion of a bill, those that only stand, were settled or are under way included.
 
     Lines that no subscription takes hold the others back only if they could lower what those are charged.
@@ -78,12 +73,16 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> Reckoned:
     amounts = netted.amounts[: len(charges)]
     wanted = [Wanted(*one) for one in zip(keys, charges, amounts, notes, strict=True)]
     owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
-    portions = [
-        Portion(owner, tuple(one for one in wanted if one.charge.subscription_id == owner))
-        for owner in dict.fromkeys([*owners, *case.settled, *sorted(case.unproven_sets), *unproven_owners(case)])
+    left = (sum(netted.amounts[len(charges) :]), _name_unplaced(unplaced)) if unplaced else (0, "")
+    owners += [*case.settled, *sorted(case.unproven_sets), *unproven_owners(case), *([NOBODY] if unplaced else [])]
+    return [
+        Portion(
+            owner,
+            tuple(one for one in wanted if one.charge.subscription_id == owner),
+            *(left if owner == NOBODY else ()),
+        )
+        for owner in dict.fromkeys(owners)
     ]
-    left = sum(netted.amounts[len(charges) :])
-    return Reckoned(portions, sum(netted.amounts), _name_unplaced(unplaced) if unplaced else "", left)
 
 
 def unproven_owners(case: BillCase) -> list[str]:

@@ -291,6 +291,7 @@ class SubscriptionFacts:
     item_price_ids: tuple[str, ...] = ()
     auto_close: bool | None = None
     customer_auto_close: bool | None = None
+    business_entity_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +324,7 @@ class Invoice:
     price_type: str
     lines: tuple[InvoiceLine, ...]
     strong: bool = False
+    business_entity_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

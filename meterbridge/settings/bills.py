@@ -60,7 +60,12 @@ class BillSettings(BaseSettings):
     net_across_subscriptions: bool = own(
         "net_across_subscriptions",
         False,
-        about="Negative lines may be netted against another subscription of the bill.",
+        about="What one subscription of a bill has too much may cancel what another one is to be charged.",
+    )
+    bill_level_lines: Literal["allocate", "main", "hold"] = own(
+        "bill_level_lines",
+        "allocate",
+        about="What becomes of a bill's lines of no plan: allocated over its subscriptions, the main one's, or held.",
     )
     negative: Literal["quarantine", "promotional_credit"] = own(
         "negative", "quarantine", about="What happens to a portion that is negative after netting."

@@ -30,7 +30,7 @@ _SUBSCRIPTION = (
     "billing_period_unit VARCHAR, start_date VARCHAR, trial_end VARCHAR, started_at VARCHAR, activated_at VARCHAR, "
     "current_term_start VARCHAR, current_term_end VARCHAR, next_billing_at VARCHAR, cancelled_at VARCHAR, "
     "pause_date VARCHAR, resume_date VARCHAR, changes_scheduled_at VARCHAR, auto_close_invoices VARCHAR, "
-    "created_at VARCHAR, updated_at VARCHAR, "
+    "business_entity_id VARCHAR, created_at VARCHAR, updated_at VARCHAR, "
     "resource_version VARCHAR, deleted VARCHAR, has_scheduled_changes VARCHAR, "
     f"subscription_items {_ITEM}[], item_tiers JSON)"
 )
@@ -42,7 +42,8 @@ _LINE = (
 
 _INVOICE = (
     "STRUCT(id VARCHAR, status VARCHAR, customer_id VARCHAR, subscription_id VARCHAR, currency_code VARCHAR, "
-    "date VARCHAR, price_type VARCHAR, total VARCHAR, deleted VARCHAR, updated_at VARCHAR, resource_version VARCHAR, "
+    "date VARCHAR, price_type VARCHAR, total VARCHAR, business_entity_id VARCHAR, deleted VARCHAR, updated_at VARCHAR, "
+    "resource_version VARCHAR, "
     f"line_items {_LINE}[])"
 )
 
@@ -113,7 +114,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "servicePeriodEndDate",
     ),
     "ref_catalog_plans": ("item_price", "plan"),
-    "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent"),
+    "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent", "owner_id"),
     "ref_account_plans": (
         "subscription_id",
         "item_price_id",
@@ -175,7 +176,8 @@ TEXT: dict[str, tuple[str, ...]] = {
     "ref_touched_bills": ("bill_id",),
     "ref_undone": ("bill_id", "subscription_id", "lines"),
     "ref_settled": ("bill_id", "subscription_id", "amount"),
-    "ref_unproven": ("kind", "bill_id", "subscription_id", "key"),
+    "ref_unproven": ("kind", "bill_id", "subscription_id", "key", "amount", "currency", "payer"),
+    "ref_releases": ("bill_id", "currency", "amount"),
     "ref_portions": ("bill_id", "subscription_id", "state", "since"),
     "ref_bill_states": ("bill_id", "version", "last_calculated", "status", "locked", "finished"),
     "map_accounts": ("customer_id", "action", "account_id", "payload", "reason"),

@@ -148,7 +148,7 @@ def test_yen_are_whole_units():
         pytest.param(bill(line("l1", "5", plan="plan9")), [("MB-BILL-LINE", "bill1", 500)], id="unmapped-plan"),
         pytest.param(
             bill(line("l1", "5"), line("l2", "7", 2, plan="plan9")),
-            [("create", "sub1", 500), ("MB-BILL-LINE", "bill1", 700)],
+            [("create", "sub1", 500), ("MB-BILL-LINE", "", 700)],
             id="a-line-without-a-place-holds-back-itself-alone",
         ),
         pytest.param(
@@ -158,7 +158,7 @@ def test_yen_are_whole_units():
         ),
         pytest.param(
             bill(line("l1", "5"), line("l2", "7", 2, plan="plan9"), line("l3", "-6", 3, plan="plan9")),
-            [("create", "sub1", 500), ("MB-BILL-LINE", "bill1", 100)],
+            [("create", "sub1", 500), ("MB-BILL-LINE", "", 100)],
             id="lines-of-one-plan-fall-together",
         ),
         pytest.param(

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from meterbridge.rules.bill_lines import Charge, identities, match_charge
-from meterbridge.rules.placing import place_lines
 from meterbridge.rules.charge_text import describe
+from meterbridge.rules.placing import place_lines
 from meterbridge.rules.records import ChargeRule, PlacedPlan
 from tests.unit.bill_world import APRIL, HOUR, MARCH, MAY, bill, case, line, plan, policy, subscription
 

@@ -1,6 +1,7 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
 -- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
---        stg_invoices, int_new_bills, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions, ref_unproven, ref_undone
+--        stg_invoices, int_new_bills, int_payers, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions,
+--        ref_unproven, ref_undone, ref_releases
 -- why: a bill is decided as a whole, on its customer's invoices; one without a charge in the ledger may have some at
 --      the vendor (a ledger lost, or restored from a backup), so its lines there are adopted first and on those that its lines stand on
 create or replace table int_bills as
@@ -18,7 +19,7 @@ items as (select subscription_id, list(item_price_id) as ids from stg_subscripti
 facts as (
     select s.id, s.customer_id, c.invoice_owner_id, if(s.deleted, 'deleted', s.status) as status, s.currency,
         s.created_at, s.next_billing_at, s.current_term_end, coalesce(c.consolidated, false) as consolidated, coalesce(i.ids, []) as item_price_ids,
-        s.auto_close, c.auto_close as customer_auto_close
+        s.auto_close, c.auto_close as customer_auto_close, s.business_entity_id
     from stg_subscriptions as s
     left join stg_customers as c on c.id = s.customer_id
     left join items as i on i.subscription_id = s.id
@@ -26,14 +27,13 @@ facts as (
 involved as (select distinct d.bill_id, f from placed as d join facts as f on f.id = d.p.subscription_id),
 subscriptions as (select bill_id, list(f order by f.id) as subscriptions from involved group by all),
 payers as (
-    select bill_id, f.customer_id as customer_id from involved
-    union
-    select bill_id, f.invoice_owner_id from involved where f.invoice_owner_id is not null
+    select bill_id, customer_id from int_payers
+    union select bill_id, f.customer_id from involved
+    union select bill_id, f.invoice_owner_id from involved where f.invoice_owner_id is not null
 ),
 concerned as (
     select y.bill_id, i.id as invoice_id from payers as y join stg_invoices as i on i.customer_id = y.customer_id
-    union
-    select bill_id, invoice_id from ref_charges
+    union select bill_id, invoice_id from ref_charges
 ),
 invoices as (
     select c.bill_id, list(i order by i.date, i.id) as invoices
@@ -50,6 +50,8 @@ settled as (select bill_id, list(r) as settled from ref_settled as r group by al
 portions as (select bill_id, list(r) as portions from ref_portions as r group by all),
 undone as (select bill_id, list(r) as undone from ref_undone as r group by all),
 unproven as (select bill_id, list(distinct r) as unproven from ref_unproven as r group by all),
+paying as (select bill_id, list(customer_id order by customer_id) as payers from int_payers group by all),
+releases as (select bill_id, list(r) as releases from ref_releases as r group by all),
 mapped as (
     select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
     from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all
@@ -62,7 +64,8 @@ select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
     coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone, coalesce(m.mapped, []) as mapped,
-    k.id is null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as marks
+    k.id is null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as marks,
+    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.bill_id = b.id
@@ -77,3 +80,5 @@ left join undone as z on z.bill_id = b.id
 left join mapped as m on m.bill_id = b.id
 left join marks as n on n.bill_id = b.id
 left join int_new_bills as k on k.id = b.id
+left join paying as y on y.bill_id = b.id
+left join releases as x on x.bill_id = b.id

@@ -8,6 +8,7 @@ select
     case when entry.invoice.deleted = 'true' then 'deleted' else entry.invoice.status end as status,
     entry.invoice.customer_id as customer_id,
     entry.invoice.subscription_id as subscription_id,
+    entry.invoice.business_entity_id as business_entity_id,
     entry.invoice.currency_code as currency,
     try_cast(entry.invoice.date as bigint) as date,
     coalesce(entry.invoice.price_type, 'tax_exclusive') as price_type,

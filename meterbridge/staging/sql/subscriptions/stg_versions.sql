@@ -34,6 +34,7 @@ select
     coalesce(try_cast(s.resource_version as bigint), 0) as resource_version,
     coalesce(s.deleted = 'true', false) as deleted,
     s.auto_close_invoices = 'true' as auto_close,
+    s.business_entity_id as business_entity_id,
     s.subscription_items as items,
     s.item_tiers as item_tiers,
     has_customer, listed, told_at,
