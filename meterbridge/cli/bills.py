@@ -10,8 +10,10 @@ import typer
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.show import AsJson, console, write
 from meterbridge.errors import SetupError
+from meterbridge.ledger import releases
 from meterbridge.rules.money import amount_text
 from tasks.mark_invoiced import mark_invoiced as settle_by_hand
+from tasks.release_bill import release as release_bill
 
 app = typer.Typer(no_args_is_help=True, help="Bills that a person dealt with by hand.")
 
@@ -43,3 +45,26 @@ def mark_invoiced(
     for one in settled:
         money = amount_text(one.amount, one.currency)
         console().print(f"{money} of subscription {one.subscription_id} count as settled by hand", markup=False)
+
+
+@app.command("release")
+def release(
+    bill_id: Annotated[str, typer.Argument(metavar="ID", help="The m3ter bill's id.")],
+    amount: Annotated[str, typer.Option(help="How much beyond the bill's total may be charged, such as 12.50.")],
+    by: Annotated[str, typer.Option(help="Who allows it; it is written down.")],
+    note: Annotated[str, typer.Option(help="Why, for whoever asks later.")],
+    as_json: AsJson = False,
+) -> None:
+    """Allow a bill to be charged beyond its total; the next `sync bills` sends what it held back, up to the amount."""
+    if not note.strip() or not by.strip():
+        raise SetupError("MB-USAGE-ERROR", "--note and --by must say something")
+    with ledger_here() as (settings, ledger), ledger.write() as tx:
+        places = settings.three_decimal_exponent
+        entry = release_bill(tx, bill_id.strip(), amount, by.strip(), note.strip(), three_decimal=places)
+        total = sum(one.amount for one in releases.of(tx, entry.bill_id))
+        tx.commit()
+    if as_json:
+        write({"bill_id": entry.bill_id, "amount": entry.amount, "currency": entry.currency, "released": total})
+        return
+    money, all_of_it = (amount_text(minor, entry.currency) for minor in (entry.amount, total))
+    console().print(f"{money} released for bill {entry.bill_id}, {all_of_it} in all", markup=False)

@@ -317,7 +317,7 @@ class Desk:
 
     def _left_over(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What no line can take: a credit that nothing was charged for, or too much on a closed invoice."""
-        if not stand.stood and not stand.settled and not stand.elsewhere:
+        if not stand.stood and not stand.settled:
             message = f"after netting, {self._money(rest)} are left for subscription {portion.subscription_id}"
             return self._quarantine(portion, "MB-BILL-NEGATIVE", message, rest)
         statuses = {invoice.id: invoice.status for invoice in self.case.invoices}
