@@ -28,7 +28,7 @@ def render(row: IntentRow) -> Request:
     shared: dict[str, Any] = {
         "date_from": payload["date_from"],
         "date_to": payload["date_to"],
-        "subscription_id": payload["subscription_id"],
+        "subscription_id": None if payload.get("unnamed") else payload["subscription_id"],
         "comment": f"meterbridge {payload['reference']}",
     }
     if payload["method"] == "add_charge_item":

@@ -28,11 +28,13 @@ def create_charge(
     *,
     remarks: tuple[str, ...],
     after: tuple[Ref, ...] = (),
+    unnamed: bool = False,
 ) -> Intent:
     """Intend one new line on a pending invoice.
 
     ``remarks`` go into the reason and, as warnings, to the operator; ``after`` are
-    the removals that must be done first.
+    the removals that must be done first. ``unnamed``: the request does not name the
+    subscription, for it is another customer's by now; the invoice is its own, so the line is.
     """
     facts = facts_of(bill, wanted.charge, wanted.amount)
     mark = reference(wanted.key)
@@ -40,6 +42,8 @@ def create_charge(
     if payload["method"] == "add_charge":
         payload["description"] = words_of(wanted.charge, policy, mark)
     payload["price_type"] = invoice.price_type
+    if unnamed:
+        payload["unnamed"] = True
     amount = f"{major_text(wanted.amount, exponent)} {bill.currency}"
     where = f"of bill {bill.id} for subscription {wanted.charge.subscription_id}"
     reason = f"{name_charge(wanted.charge)} {where}: {amount} on draft {invoice.id}"

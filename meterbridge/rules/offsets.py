@@ -64,6 +64,7 @@ def offsets(case: BillCase, policy: BillPolicy, views: Sequence[View]) -> list[O
     plans = {owner: replan(view.portion, view.stand, case.bill.id) for owner, view in decided.items() if view.delta}
     excess = {owner: -plan.rest for owner, plan in plans.items() if plan.rest < 0}
     room = {owner: sum(one.amount for one in plan.creations) for owner, plan in plans.items() if plan.creations}
+    too_much = sum(excess.values())
     found: list[Offset] = []
 
     def take(giver: str, receiver: str, most: int, why: Why) -> None:
@@ -81,7 +82,7 @@ def offsets(case: BillCase, policy: BillPolicy, views: Sequence[View]) -> list[O
         if why == "netted" or not _is_credited(decided[giver], policy):
             for receiver in room:
                 take(giver, receiver, excess[giver], why)
-    return _less_released(found, case.released - max(0, -sum(view.delta for view in views)))
+    return _lowered(found, sum(one.amount for one in found) - max(0, too_much - case.released))
 
 
 def _same_lines(giver: View, receiver: View) -> int:
@@ -105,7 +106,8 @@ def _is_credited(view: View, policy: BillPolicy) -> bool:
     return policy.negative == "promotional_credit"
 
 
-def _less_released(found: list[Offset], released: int) -> list[Offset]:
+def _lowered(found: list[Offset], released: int) -> list[Offset]:
+    """Take what may leave all the same off the latest offsets; what the setting nets stays netted."""
     left: list[Offset] = []
     for one in reversed(found):
         taken = 0 if one.why == "netted" else max(0, min(released, one.amount))

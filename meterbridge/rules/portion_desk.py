@@ -189,8 +189,11 @@ class Desk:
         first = tuple(Ref("charge_removal", one.key) for one in removals)
         decisions: list[Decision] = [*removals]
         if invoice is not None:
+            unnamed = self._moved_away(self.case.subscriptions[portion.subscription_id])
             decisions += [
-                create_charge(bill, one, invoice, self.policy, self.exponent, remarks=remarks, after=first)
+                create_charge(
+                    bill, one, invoice, self.policy, self.exponent, remarks=remarks, after=first, unnamed=unnamed
+                )
                 for one in plan.creations
             ]
         return [*decisions, self._surplus(portion, stand, plan.rest)] if plan.rest else decisions
@@ -258,7 +261,7 @@ class Desk:
         self, portion: Portion, subscription: SubscriptionFacts, stand: Stand, *, plan: Plan, remarks: tuple[str, ...]
     ) -> list[Decision]:
         delta = portion.total - stand.total
-        if self.case.payers and not self.case.payers & payers_of(subscription):
+        if self._moved_away(subscription):
             owner, payers = subscription.customer_id, ", ".join(sorted(self.case.payers))
             why = f"subscription {subscription.id} is customer {owner}'s by now, the bill is {payers}'s"
             message = f"no pending invoice for {self._money(delta)}: {why}"
@@ -284,6 +287,10 @@ class Desk:
         ended = method == "unbilled" and subscription.status not in LIVING
         said = (*remarks, f"no pending invoice: {ahead.reason}", *([ENDED] if ended else []))
         return self._apart(portion, subscription, stand, plan=plan, method=method, remarks=said)
+
+    def _moved_away(self, subscription: SubscriptionFacts) -> bool:
+        """True if the subscription is of a customer who does not pay for this bill."""
+        return bool(self.case.payers) and not self.case.payers & payers_of(subscription)
 
     def _apart(
         self,
