@@ -107,10 +107,10 @@ def _is_credited(view: View, policy: BillPolicy) -> bool:
 
 
 def _lowered(found: list[Offset], released: int) -> list[Offset]:
-    """Take what may leave all the same off the latest offsets; what the setting nets stays netted."""
+    """Take what may leave all the same off the latest offsets."""
     left: list[Offset] = []
     for one in reversed(found):
-        taken = 0 if one.why == "netted" else max(0, min(released, one.amount))
+        taken = max(0, min(released, one.amount))
         released -= taken
         if taken < one.amount:
             left.insert(0, replace(one, amount=one.amount - taken))
