@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -84,9 +85,30 @@ def account_plan_code(subscription_id: str, item_price_id: str, period: int) -> 
     return f"{code[: CODE_LENGTH - 13].rstrip()}~{tail}"
 
 
-def reference(key: Key) -> str:
-    """The short text that a charge's description carries so that it is found again, as ``mb:`` and 12 hex digits."""
-    return "mb:" + hashlib.sha256(key_text(key).encode()).hexdigest()[:12]
+REFERENCE = re.compile(r"\[(mb:[0-9a-f]{12})(?:-([0-9a-f]{4}))?\]$")
+"""A reference at the end of a text: the charge's own part, and the connection's mark; older ones have no mark."""
+
+
+def reference(key: Key, mark: str = "") -> str:
+    """The short text that a charge's description carries so that it is found again.
+
+    It is ``mb:`` and 12 hex digits of the natural key, then the mark of the connection.
+
+    >>> reference(("bill", "sub", "line"), "07af")
+    'mb:2345ea4d6cc1-07af'
+    """
+    own = "mb:" + hashlib.sha256(key_text(key).encode()).hexdigest()[:12]
+    return f"{own}-{mark}" if mark else own
+
+
+def connection_mark(connection: str, chargebee_site: str, m3ter_org: str) -> str:
+    """Four hex digits that tell one connection's references from those of another."""
+    return hashlib.sha256(canonical(["mark", connection, chargebee_site, m3ter_org]).encode()).hexdigest()[:4]
+
+
+def bare(text: str) -> str:
+    """A reference without the mark of its connection."""
+    return text.partition("-")[0]
 
 
 def idempotency_key(connection: str, site: str, kind: str, key: Key, *, generation: int, fingerprint: str) -> str:
