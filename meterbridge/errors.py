@@ -3,7 +3,8 @@
     MeterbridgeError
     ├── SetupError        a person must change configuration; stop
     ├── RetriableError    nothing was decided; try later
-    │   └── Throttled     after ``retry_after`` seconds
+    │   ├── Throttled     after ``retry_after`` seconds
+    │   └── OnHold        once a person lets it go on
     ├── OutcomeUnknown    a write may have landed; probe before any resend
     ├── RecordRefused     this record cannot pass; quarantine it, go on
     └── BrokenInvariant   our bug or corrupt state; stop
@@ -57,6 +58,14 @@ CODES: dict[str, Code] = {
         "A foreign package named flows, tasks or connectors comes first on the path.",
         "Run in an environment of its own, or put the checkout first in PYTHONPATH.",
     ),
+    "MB-LEDGER-BEHIND": Code(
+        "The ledger is older than what was written by it: a backup was restored, or it was lost.",
+        "Put the newest ledger in its place, or run `meterbridge ledger rebuild`.",
+    ),
+    "MB-LEDGER-COPY": Code(
+        "The ledger is a copy, and the one that it was copied from is still there.",
+        "Work with one of them only: remove the other, then run `meterbridge ledger rebuild` on the one that stays.",
+    ),
     "MB-SCHEMA": Code(
         "The ledger's schema does not fit this version.",
         "Run `meterbridge doctor`; upgrade meterbridge if the ledger is newer.",
@@ -95,6 +104,11 @@ CODES: dict[str, Code] = {
     "MB-HELD": Code(
         "Another run holds records of this one.",
         "Wait for it to end, or for its lease (60 s) to run out, then run again.",
+    ),
+    # --- stopped by a person: exit 3 ----------------------------------------------
+    "MB-ON-HOLD": Code(
+        "A person stopped the sending, for everybody or for this customer.",
+        "`meterbridge status` shows who and why; `meterbridge release` lets it go on.",
     ),
     # --- one record cannot pass: quarantined, exit 3 -------------------------------
     "MB-REFUSED": Code(
@@ -335,6 +349,10 @@ class Throttled(RetriableError):
     def __init__(self, code: str, message: str, *, retry_after: float | None = None, key: str | None = None) -> None:
         super().__init__(code, message, key=key)
         self.retry_after = retry_after
+
+
+class OnHold(RetriableError):
+    """A person stopped the sending: nothing of this was sent, and nothing is until somebody lets it go on (exit 3)."""
 
 
 class OutcomeUnknown(MeterbridgeError):

@@ -15,7 +15,7 @@ from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.bills import BillPolicy
 from meterbridge.rules.carry import carry_over
 from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
-from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.keys import connection_mark, key_from_text
 from meterbridge.rules.recall import agree, lowered_charge, mark_of
 from meterbridge.rules.records import (
     ChargeRule,
@@ -99,6 +99,7 @@ def policy_of(work: Services, first: date | None = None) -> BillPolicy:
     catalog = load_catalog(settings.catalog_path)
     return BillPolicy(
         since=first,
+        mark=connection_mark(settings.connection, settings.chargebee_site, settings.m3ter_org_id),
         settle_hours=settings.bill_settle_hours,
         rounding=settings.rounding,
         three_decimal=settings.three_decimal_exponent,

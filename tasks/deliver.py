@@ -13,6 +13,7 @@ from typing import Any
 from meterbridge.clock import boottime
 from meterbridge.ledger import intents, quarantine
 from meterbridge.ledger.transaction import Reader, Writer
+from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
@@ -27,6 +28,7 @@ from tasks import (
 from tasks.change_set import waits_for
 from tasks.charge_mappings import NETTED_SCOPE
 from tasks.engine import task
+from tasks.ledger_trust import vouch
 from tasks.receipts import Receipt, as_shown
 from tasks.runs import Run
 from tasks.services import services
@@ -109,6 +111,8 @@ def _deliver_wave(run: Run, wave: Wave, done: Delivered) -> None:
     if not _any_to_conclude(run, wave):
         return
     work = services(run.run_id)
+    if wave.kind in GATED:
+        vouch(work, run.run_id)
     with done.pace.measured(work) if wave.target == "chargebee" and _has_work(run, wave) else nullcontext():
         _deliver_batches(run, wave, done)
 

@@ -11,6 +11,7 @@ from connectors.transport import Request
 from meterbridge.errors import RecordRefused
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
+from meterbridge.rules.keys import bare
 from tasks.charge_corrections import still_decided
 from tasks.charges import RESEND_SECONDS
 from tasks.keyed_writes import answer, looked_before, mark
@@ -73,8 +74,10 @@ def _look(work: Services, row: IntentRow) -> list[str]:
     text = "customer_notes" if is_note else "description"
     customer = {"customer_id[is]": row.payload["customer_id"]}
     entries = (entry[name] for entry in work.chargebee.rows(resource, customer))
-    mark = f"[{row.payload['reference']}]"
-    return [str(one["id"]) for one in entries if mark in str(one.get(text) or "") and not one.get("deleted")]
+    own = str(row.payload["reference"])
+    marks = {f"[{own}]", f"[{bare(own)}]"}  # one that an earlier version gave has no mark of the connection
+    texts = ((one, str(one.get(text) or "")) for one in entries if not one.get("deleted"))
+    return [str(one["id"]) for one, said in texts if any(mark in said for mark in marks)]
 
 
 def _may_resend(work: Services, row: IntentRow) -> bool:

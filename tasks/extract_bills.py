@@ -128,7 +128,7 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
         again = _decided_again(rx)
     open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]
-    everything = run.full or first < (kept_since(work) or first)
+    everything = run.full or run.compares_all or first < (kept_since(work) or first)
     start = min([first if everything else max(first, window), *open_dates])
     wanted: list[str] = []
     listed: set[str] = set()

@@ -24,6 +24,9 @@ TABLES = ("ref_catalog_plans", "ref_accounts", "ref_account_plans", "ref_externa
 SLICE_AT = "slice_at"
 """When the ledger was read for the run, by its own clock."""
 
+DOUBT = "ledger_doubt"
+"""Why the ledger may not know all that stands; no such fact where it does."""
+
 HORIZON = "slice_horizon"
 """What of the intents the run saw then: ``[highest id, [open ids]]``."""
 
@@ -70,6 +73,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         file.land_rows("run_facts", [{"name": SLICE_AT, "value": str(moment(rx))}])
         seen = intents.horizon(rx)
         file.land_rows("run_facts", [{"name": HORIZON, "value": canonical([seen.last, sorted(seen.open)])}])
+        file.land_rows("run_facts", [{"name": DOUBT, "value": run.doubt}] if run.doubt else [])
         file.clear(*TABLES, *BILL_TABLES)
         known = Known(rx, _named(file) if own_slice and run.request.ids else None)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))

@@ -22,6 +22,7 @@ from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
 from meterbridge.staging.database import kept_open, opened
+from tasks import ledger_trust
 from tasks.blocks import credentials
 from tasks.engine import task
 from tasks.permitted_names import mapping_names
@@ -58,7 +59,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Facts of one run, small and plain: what tasks pass around instead of data."""
+    """Facts of one run, small and plain: what tasks pass around instead of data.
+
+    ``doubt`` says why the ledger may not know all that stands, empty where it does; with ``compares_all`` every bill
+    is compared for it, not only those that changed.
+    """
 
     flow: str
     run_id: str
@@ -71,6 +76,8 @@ class Run:
     full_reason: str
     started_at: float
     scope_fingerprint: str
+    doubt: str = ""
+    compares_all: bool = False
 
     @property
     def path(self) -> Path:
@@ -118,6 +125,7 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     log.configure(settings.log_level, settings.log_format)
     work = services(run_id, credentials(settings))
     settings = work.settings
+    trust = ledger_trust.require(settings, work.ledger, flow)
     site = _learn_vendors(work)
     staging = staging_path(settings, flow, run_id)
     scope = scope_fingerprint(settings, work)
@@ -140,6 +148,8 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
         full_reason=why,
         started_at=work.clock.epoch(),
         scope_fingerprint=scope,
+        doubt=trust.doubt,
+        compares_all=trust.compares_all,
     )
     if keep_open:
         work.held.enter_context(kept_open(run.path))

@@ -17,6 +17,7 @@ from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.closing_soon import closings_of
 from tasks.engine import task
+from tasks.ledger_trust import MONEY_FLOWS, prove
 from tasks.moved_on import left_out
 from tasks.runs import Run
 from tasks.services import Services, services
@@ -48,6 +49,8 @@ def settle(run: Run, kinds: tuple[str, ...]) -> bool:
             watermarks.advance(tx, run.flow, float(run.window.until), run.scope_fingerprint, run.run_id)
             tx.commit()
             moved = True
+    if moved and run.compares_all and run.flow in MONEY_FLOWS:
+        prove(work, run.run_id)
     _prune(work, run)
     return moved
 

@@ -31,6 +31,7 @@ class Ledger:
     Attributes:
         connection: Whose rows are read and written.
         url_text: The database's URL without its password.
+        path: The file of a SQLite ledger; None for PostgreSQL.
         waited_seconds: How long writers waited for their turn so far, summed over threads; in PostgreSQL their
             statements wait, which is not counted here.
     """
@@ -41,6 +42,8 @@ class Ledger:
         self._queue = threading.Lock() if engines.writer.dialect.name == "sqlite" else None
         self.connection = connection
         self.url_text = url_text
+        file = engines.writer.url.database if engines.writer.dialect.name == "sqlite" else None
+        self.path = None if file is None else Path(file)
         self.waited_seconds = 0.0
 
     @classmethod

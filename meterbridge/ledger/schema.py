@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"

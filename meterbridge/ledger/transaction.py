@@ -44,6 +44,10 @@ class Reader:
         """Run one query."""
         return self._database.execute(statement)
 
+    def ask(self, question: str, **parameters: Any) -> AnyResult:
+        """Run one query that only one of the databases understands; ``:name`` stands for a parameter."""
+        return self._database.execute(text(question), parameters)
+
     def stream(self, statement: AnySelect) -> Iterator[AnyRow]:
         """Run one query and hand its rows out without holding them all; read it to the end inside the transaction."""
         # Per statement: options set on the connection would hold for every statement after this one.

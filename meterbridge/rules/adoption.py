@@ -6,17 +6,19 @@ what was booked: those lines are taken over at their amount, never sent again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from meterbridge.rules.bill_lines import Charge, is_correction
-from meterbridge.rules.keys import reference
+from meterbridge.rules.keys import reference_on
 from meterbridge.rules.records import BillCase, BillLine, Invoice, InvoiceLine, Key
 from meterbridge.rules.standing import GONE
 from meterbridge.rules.windows import inclusive_end
 
 SECOND = timedelta(seconds=1)
+
+Evidence = Callable[[InvoiceLine, Invoice, "_Search", "Target"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,27 @@ class Conflict:
     message: str
 
 
-def adopt(case: BillCase, targets: Sequence[Target]) -> tuple[list[Adopted], list[Conflict]]:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for, in which order of evidence; ``mark`` is that of the connection's references."""
+
+    case: BillCase
+    targets: Sequence[Target]
+    mark: str
+    evidence: Sequence[Evidence]
+
+
+def adopt(case: BillCase, targets: Sequence[Target], mark: str = "") -> tuple[list[Adopted], list[Conflict]]:
     """Find the targets of one portion among the invoice lines at Chargebee.
 
     A line is a target's by m3ter's mapping, by our reference at the end of its
     description, or by equal charge item price, dates and subscription. Lines
-    that the ledger gives to other bills are left alone.
+    that the ledger gives to other bills are left alone. Of a bill whose lines the ledger
+    is trusted to know only our reference tells, on an invoice that stands: one nobody owns was sent by no run of it.
     """
-    claims = [(invoice, line, _claimants(line, invoice, case, targets)) for invoice, line in _lines(case)]
+    evidence = (_is_referenced,) if case.known else (_is_mapped, _is_referenced, _is_equal)
+    search = _Search(case, targets, mark, evidence)
+    claims = [(invoice, line, _claimants(line, invoice, search)) for invoice, line in _lines(case)]
     living = [claim for claim in claims if claim[2] and claim[0].status not in GONE]
     adopted: list[Adopted] = []
     conflicts: list[Conflict] = []
@@ -63,6 +78,8 @@ def adopt(case: BillCase, targets: Sequence[Target]) -> tuple[list[Adopted], lis
         adopted += pairs
         conflicts += [conflict] if conflict else []
     taken = {one.target.key for one in adopted}
+    if case.known:
+        return adopted, conflicts
     voided = [
         (invoice, line)
         for invoice, line, claimants in claims
@@ -87,19 +104,19 @@ def _lines(case: BillCase) -> list[tuple[Invoice, InvoiceLine]]:
     return [(invoice, line) for invoice in case.invoices for line in invoice.lines if line.id not in taken]
 
 
-def _claimants(line: InvoiceLine, invoice: Invoice, case: BillCase, targets: Sequence[Target]) -> tuple[int, ...]:
+def _claimants(line: InvoiceLine, invoice: Invoice, search: _Search) -> tuple[int, ...]:
     """Indexes of the targets that this line could be, by the strongest evidence there is."""
-    if invoice.currency != case.bill.currency:
+    if invoice.currency != search.case.bill.currency:
         return ()
-    for evidence in (_is_mapped, _is_referenced, _is_equal):
-        found = tuple(index for index, target in enumerate(targets) if evidence(line, invoice, case, target))
+    for evidence in search.evidence:
+        found = tuple(index for index, target in enumerate(search.targets) if evidence(line, invoice, search, target))
         if found:
             return found
     return ()
 
 
-def _is_mapped(line: InvoiceLine, _: Invoice, case: BillCase, target: Target) -> bool:
-    return any(case.mapped_invoice_lines.get(bill_line.id) == line.id for bill_line in _own_lines(target))
+def _is_mapped(line: InvoiceLine, _: Invoice, search: _Search, target: Target) -> bool:
+    return any(search.case.mapped_invoice_lines.get(bill_line.id) == line.id for bill_line in _own_lines(target))
 
 
 def _own_lines(target: Target) -> Sequence[BillLine]:
@@ -107,11 +124,11 @@ def _own_lines(target: Target) -> Sequence[BillLine]:
     return () if is_correction(target.charge.identity) else target.charge.lines
 
 
-def _is_referenced(line: InvoiceLine, _: Invoice, __: BillCase, target: Target) -> bool:
-    return line.description.endswith(f"[{reference(target.key)}]")
+def _is_referenced(line: InvoiceLine, _: Invoice, search: _Search, target: Target) -> bool:
+    return reference_on(line.description, target.key, search.mark) is not None
 
 
-def _is_equal(line: InvoiceLine, invoice: Invoice, _: BillCase, target: Target) -> bool:
+def _is_equal(line: InvoiceLine, invoice: Invoice, _: _Search, target: Target) -> bool:
     charge = target.charge
     return (
         charge.item_price_id is not None

@@ -29,10 +29,11 @@ class BillPolicy:
     site's wait before it closes a pending invoice, None when people close them.
     ``on_void`` is for lines of ours that were voided, deleted or changed by hand,
     ``on_unapproved`` for those of a bill that is PENDING again, ``negative_delta``
-    for what a closed invoice has too much of.
+    for what a closed invoice has too much of. ``mark`` is the connection's, on every reference.
     """
 
     since: date
+    mark: str = ""
     settle_hours: float = 24
     rounding: Rounding = "half_up"
     three_decimal: int | None = None

@@ -6,7 +6,6 @@ syncs decide with; this module only reads their outcome the other way round.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +16,13 @@ from meterbridge.rules.adoption import booked_dates
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.bills import places_wanted
 from meterbridge.rules.booked import Wish, is_alike
-from meterbridge.rules.keys import reference
+from meterbridge.rules.keys import REFERENCE, reference
 from meterbridge.rules.reconcile import StandingCharge, WantedCharge, WantedPlan
 from meterbridge.rules.records import BillCase, Decision, Intent, Invoice, InvoiceLine, Key, KnownPlan, Quarantined
 from meterbridge.rules.standing import GONE
 
 UNKNOWN_BILL = "unknown"
 """The bill of a line that carries a reference of ours which no known bill makes."""
-
-REFERENCE = re.compile(r"\[(mb:[0-9a-f]{12})\]$")
 
 
 def desired_plans(known: Iterable[KnownPlan], decisions: Iterable[Decision]) -> list[WantedPlan]:

@@ -10,7 +10,7 @@ from meterbridge.rules.adoption import Adopted, booked_dates
 from meterbridge.rules.bill_lines import Charge, is_correction
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_text import describe, describe_correction, name_charge
-from meterbridge.rules.keys import fingerprint, reference
+from meterbridge.rules.keys import fingerprint, reference, reference_on
 from meterbridge.rules.money import major_text
 from meterbridge.rules.portions import Wanted
 from meterbridge.rules.records import Bill, Intent, Invoice, Key, Ref, StandingLine
@@ -37,7 +37,7 @@ def create_charge(
     subscription, for it is another customer's by now; the invoice is its own, so the line is.
     """
     facts = facts_of(bill, wanted.charge, wanted.amount)
-    mark = reference(wanted.key)
+    mark = reference(wanted.key, policy.mark)
     payload: dict[str, Any] = {"invoice_id": invoice.id, **facts, **_provenance(bill, wanted.charge), "reference": mark}
     if payload["method"] == "add_charge":
         payload["description"] = words_of(wanted.charge, policy, mark)
@@ -65,14 +65,17 @@ def create_charge(
     )
 
 
-def adopt_charge(bill: Bill, adopted: Adopted, exponent: int, *, carried: Sequence[Mapping[str, Any]] = ()) -> Intent:
+def adopt_charge(
+    bill: Bill, adopted: Adopted, exponent: int, *, carried: Sequence[Mapping[str, Any]] = (), mark: str = ""
+) -> Intent:
     """Take over a line that stands at Chargebee, at its own amount; nothing is written there.
 
-    ``carried`` is what it was lowered by for other bills.
+    ``carried`` is what it was lowered by for other bills; ``mark`` is that of the connection.
     """
     charge, line, invoice = adopted.target.charge, adopted.line, adopted.invoice
     facts = facts_of(bill, charge, line.amount)
-    mark = reference(adopted.target.key)
+    key = adopted.target.key
+    mark = reference_on(line.description, key, mark) or reference(key, mark)
     amount = f"{major_text(line.amount, exponent)} {bill.currency}"
     where = f"of bill {bill.id} for subscription {charge.subscription_id}"
     return Intent(
@@ -104,10 +107,12 @@ def adopt_charge(bill: Bill, adopted: Adopted, exponent: int, *, carried: Sequen
     )
 
 
-def adopt_netted(bill: Bill, key: Key, charge: Charge, *, carried: Sequence[Mapping[str, Any]]) -> Intent:
+def adopt_netted(
+    bill: Bill, key: Key, charge: Charge, *, carried: Sequence[Mapping[str, Any]], mark: str = ""
+) -> Intent:
     """Take over a charge that other bills' surplus had used up whole: it stands on no invoice."""
     facts = facts_of(bill, charge, 0)
-    mark = reference(key)
+    mark = reference(key, mark)
     bills = ", ".join(str(part["bill_id"]) for part in carried)
     where = f"of bill {bill.id} for subscription {charge.subscription_id}"
     return Intent(

@@ -73,7 +73,7 @@ def create_set(
 
 def _line(bill: Bill, wanted: Wanted, policy: BillPolicy) -> dict[str, Any]:
     facts = facts_of(bill, wanted.charge, wanted.amount)
-    mark = reference(wanted.key)
+    mark = reference(wanted.key, policy.mark)
     return {
         "key": list(wanted.key),
         **facts,

@@ -21,19 +21,20 @@ UNPAID = ("posted", "payment_due", "not_paid")
 
 
 def credit_of(
-    case: BillCase, portion: Portion, stand: Stand, amount: int, *, method: str, exponent: int
+    case: BillCase, portion: Portion, stand: Stand, amount: int, *, method: str, exponent: int, mark: str = ""
 ) -> Intent | None:
     """Intend a credit of ``amount`` (> 0, minor units); None where nobody, or no invoice, can be credited.
 
     Args:
         method: ``promotional_credit`` for the paying customer, ``credit_note`` on a closed invoice of the portion.
+        mark: The connection's, on the reference.
     """
     number = sum(one.line.key[2].startswith(CREDIT) for one in stand.stood)
     key: Key = (case.bill.id, portion.subscription_id, canonical(["credit", number]))
     subscription = case.subscriptions.get(portion.subscription_id)
     if subscription is None or subscription.currency != case.bill.currency:
         return None
-    mark = reference(key)
+    mark = reference(key, mark)
     facts: dict[str, Any] = {
         "method": method,
         "customer_id": subscription.invoice_owner_id or subscription.customer_id,

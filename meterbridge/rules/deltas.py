@@ -7,12 +7,13 @@ correction line; what it has too much lowers the portion's other lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from meterbridge.rules.adoption import Target
 from meterbridge.rules.bill_lines import CORRECTION, Charge, is_correction
-from meterbridge.rules.keys import canonical, reference
+from meterbridge.rules.keys import canonical, reference_on
 from meterbridge.rules.portions import Portion, Wanted
 from meterbridge.rules.records import BillCase, Key, StandingLine
 from meterbridge.rules.standing import Stand
@@ -54,18 +55,26 @@ def correction_of(source: Charge, number: int) -> Charge:
     return replace(source, identity=canonical([CORRECTION, number]), item_price_id=None)
 
 
-def corrections_that_stand(case: BillCase, portion: Portion) -> list[Target]:
-    """Corrections of a portion that show on invoices by their reference, for a ledger that has lost them."""
+def corrections_that_stand(
+    case: BillCase, portion: Portion, mark: str = "", known: Collection[Key] = ()
+) -> list[Target]:
+    """Corrections of a portion that show on invoices by their reference, for a ledger that does not know them.
+
+    ``known`` are those that it has: one that it lacks may come after them.
+    """
     if not portion.wanted:
         return []
     source = portion.wanted[0].charge
     found: list[Target] = []
     texts = [line.description for invoice in case.invoices for line in invoice.lines]
-    while True:
-        key = correction_key(case.bill.id, portion.subscription_id, len(found))
-        if not any(text.endswith(f"[{reference(key)}]") for text in texts):
-            return found
-        found.append(Target(key, correction_of(source, len(found)), 0))
+    for number in count():
+        key = correction_key(case.bill.id, portion.subscription_id, number)
+        if key in known:
+            continue
+        if not any(reference_on(text, key, mark) for text in texts):
+            break
+        found.append(Target(key, correction_of(source, number), 0))
+    return found
 
 
 def _plan(stand: Stand, lines: Sequence[Wanted], rest: int) -> Plan:

@@ -106,6 +106,17 @@ def connection_mark(connection: str, chargebee_site: str, m3ter_org: str) -> str
     return hashlib.sha256(canonical(["mark", connection, chargebee_site, m3ter_org]).encode()).hexdigest()[:4]
 
 
+def reference_on(text: str, key: Key, mark: str = "") -> str | None:
+    """The reference of this charge at the end of a text, as it stands there; None if it carries another one, or none.
+
+    One without a mark counts: lines were sent without it before. One with another connection's mark does not.
+    """
+    found = REFERENCE.search(text)
+    if found is None or found[1] != reference(key) or found[2] not in (None, mark):
+        return None
+    return found[0][1:-1]
+
+
 def bare(text: str) -> str:
     """A reference without the mark of its connection."""
     return text.partition("-")[0]

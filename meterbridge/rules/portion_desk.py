@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from meterbridge.rules.adoption import Target, adopt
 from meterbridge.rules.bill_lines import in_arrears, service_period
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import create_charge, remove_charge
 from meterbridge.rules.charge_sets import Method, create_set
 from meterbridge.rules.credits import credit_of
 from meterbridge.rules.deadlines import closing
-from meterbridge.rules.deltas import Plan, corrections_that_stand, replan
+from meterbridge.rules.deltas import Plan, replan
+from meterbridge.rules.found_again import find_again
 from meterbridge.rules.invoices import (
     DELETED,
     LIVING,
@@ -32,7 +32,7 @@ from meterbridge.rules.invoices import (
 from meterbridge.rules.money import major_text
 from meterbridge.rules.offsets import View
 from meterbridge.rules.portions import NOBODY, Portion, unproven_owners
-from meterbridge.rules.recall import Recalled, lowered_charge, recall
+from meterbridge.rules.recall import lowered_charge
 from meterbridge.rules.records import (
     BillCase,
     Decision,
@@ -41,7 +41,6 @@ from meterbridge.rules.records import (
     Key,
     Quarantined,
     Ref,
-    StandingLine,
     SubscriptionFacts,
     Unchanged,
     Waiting,
@@ -68,23 +67,17 @@ class Desk:
         owner = portion.subscription_id
         if owner in self.case.unproven_sets:
             return View(portion, self._stock(owner), undecided=True)
-        recalled: list[Recalled] = []
-        # Lines beside what a person settled by hand are that person's, and what was undone is not looked for.
-        charged = owner in {line.subscription_id for line in self.case.standing}
-        if not (self.case.known or charged or self.case.settled.get(owner) or owner in self.case.undone):
-            targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted]
-            targets += corrections_that_stand(self.case, portion)
-            adopted, conflicts = adopt(self.case, targets)
-            if conflicts:
-                messages = "; ".join(conflict.message for conflict in conflicts)
-                conflict = self._quarantine(portion, conflicts[0].code, messages, portion.total)
-                return View(portion, self._stock(owner), conflict=conflict)
-            recalled = recall(self.case, targets, adopted, self.exponent)
-        stand = self._stock(owner, [line for one in recalled for line in one.lines])
-        return View(portion, stand, tuple(one.intent for one in recalled))
+        found = find_again(self.case, portion, self.exponent, self.policy.mark)
+        if found.conflicts:
+            messages = "; ".join(conflict.message for conflict in found.conflicts)
+            conflict = self._quarantine(portion, found.conflicts[0].code, messages, portion.total)
+            return View(portion, self._stock(owner), conflict=conflict)
+        lines = [line for one in found.recalled for line in one.lines]
+        stand = in_currency(take_stock(found.case, owner, lines), self.case.bill.currency)
+        return View(portion, stand, tuple(one.intent for one in found.recalled))
 
-    def _stock(self, owner: str, adopted: Sequence[StandingLine] = ()) -> Stand:
-        return in_currency(take_stock(self.case, owner, adopted), self.case.bill.currency)
+    def _stock(self, owner: str) -> Stand:
+        return in_currency(take_stock(self.case, owner), self.case.bill.currency)
 
     def decide(self, view: View, booked: Counter[str]) -> list[Decision]:
         """Adoptions first, then what is to be done about the rest."""
@@ -96,7 +89,7 @@ class Desk:
             message = f"bill {self.case.bill.id}: {view.portion.why}"
             return [self._quarantine(view.portion, "MB-BILL-LINE", message, view.delta)]
         decided = self._rest(view.portion, view.stand, booked)
-        if self._is_overtaken(view.portion, decided):
+        if self._is_overtaken(view.portion, [*view.taken, *decided]):
             return [self.unproven(view.portion, view.stand)]
         return [*view.taken, *decided]
 
@@ -351,7 +344,10 @@ class Desk:
         if method is None or rest >= 0:
             return aside
         settling, _ = self._settling(portion, NoInvoice(), rest)
-        return settling or credit_of(self.case, portion, stand, -rest, method=method, exponent=self.exponent) or aside
+        credit = credit_of(
+            self.case, portion, stand, -rest, method=method, exponent=self.exponent, mark=self.policy.mark
+        )
+        return settling or credit or aside
 
     def _surplus(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What is left over; what stands too much for good may lower a later charge."""

@@ -51,7 +51,9 @@ class Recalled:
     lines: tuple[StandingLine, ...]
 
 
-def recall(case: BillCase, targets: Sequence[Target], adopted: Sequence[Adopted], exponent: int) -> list[Recalled]:
+def recall(
+    case: BillCase, targets: Sequence[Target], adopted: Sequence[Adopted], exponent: int, mark: str = ""
+) -> list[Recalled]:
     """Take over the lines that were found, each with what lowered it, and the charges that were lowered to nothing."""
     marks = parts_of(case)
     found = {one.target.key: one for one in adopted}
@@ -62,10 +64,10 @@ def recall(case: BillCase, targets: Sequence[Target], adopted: Sequence[Adopted]
         one = found.get(target.key)
         if one is not None:
             line = _line(case, target, one.invoice.id, one.line.id, one.line.amount)
-            intent = adopt_charge(case.bill, one, exponent, carried=parts)
+            intent = adopt_charge(case.bill, one, exponent, carried=parts, mark=mark)
             recalled.append(Recalled(intent, (replace(line, adopted=True), *_carried(line, parts))))
         elif parts := [part for part in parts if mark_of(target.key, part) not in case.marks_to_come]:
-            intent = adopt_netted(case.bill, target.key, target.charge, carried=parts)
+            intent = adopt_netted(case.bill, target.key, target.charge, carried=parts, mark=mark)
             line = _line(case, target, "", "", 0)
             recalled.append(Recalled(intent, (line, *_carried(line, parts))))
     return recalled

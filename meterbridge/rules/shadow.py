@@ -15,7 +15,7 @@ from typing import Literal
 from meterbridge.rules.adoption import booked_dates
 from meterbridge.rules.bill_lines import Charge
 from meterbridge.rules.charge_text import name_charge
-from meterbridge.rules.keys import reference
+from meterbridge.rules.keys import REFERENCE, reference
 from meterbridge.rules.portions import Portion, Wanted
 from meterbridge.rules.records import BillCase, Invoice, InvoiceLine
 from meterbridge.rules.standing import GONE
@@ -109,7 +109,8 @@ def _is_mapped(ask: _Ask, line: InvoiceLine) -> bool:
 
 
 def _is_referenced(ask: _Ask, line: InvoiceLine) -> bool:
-    return line.description.endswith(f"[{reference(ask.wanted.key)}]")
+    found = REFERENCE.search(line.description)
+    return found is not None and found[1] == reference(ask.wanted.key)
 
 
 def _has_item_and_dates(ask: _Ask, line: InvoiceLine) -> bool:

@@ -9,18 +9,16 @@ invoice and of which nothing stands: a person took its line off.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.keys import REFERENCE
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.recall import NETTED
 from meterbridge.rules.records import BillCase, Decision, Intent, Invoice, InvoiceLine, Key, Quarantined
 from meterbridge.rules.standing import GONE
-
-MARK = re.compile(r"\[mb:[0-9a-f]{12}\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,14 @@ def _ours(case: BillCase, policy: BillPolicy, owner: str) -> Iterator[tuple[Invo
         for line in invoice.lines:
             if line.id in known or (line.subscription_id or invoice.subscription_id) != owner:
                 continue
-            if MARK.search(line.description) or (invoice.id in case.marks and line.entity_id in items):
+            if _is_marked(line, policy.mark) or (invoice.id in case.marks and line.entity_id in items):
                 yield invoice, line
+
+
+def _is_marked(line: InvoiceLine, mark: str) -> bool:
+    """True if the line carries a reference of this connection, or an older one that tells of none."""
+    found = REFERENCE.search(line.description)
+    return found is not None and found[2] in (None, mark)
 
 
 def _same_days(line: InvoiceLine, charge: dict[str, Any]) -> bool:

@@ -79,9 +79,55 @@ def test_a_line_in_another_currency_is_not_adopted():
     assert told(decide(ONE, found, draft(1))) == [("create", "sub1", 500)]
 
 
-def test_a_known_bill_adopts_nothing():
-    found = draft(1, booked("li1", 500, mark()))
-    assert told(decide(ONE, found, known=True)) == [("create", "sub1", 500)]
+@pytest.mark.parametrize(
+    ("found", "rules", "expected"),
+    [
+        pytest.param(
+            booked("li1", 500, mark()), (), [("adopt", "sub1", 500), ("unchanged", "sub1")], id="our-reference"
+        ),
+        pytest.param(booked("li1", 500, item="usage-EUR"), ITEM, [("create", "sub1", 500)], id="looks-alone"),
+        pytest.param(booked("li1", 500, "typed by hand"), (), [("create", "sub1", 500)], id="mapped"),
+    ],
+)
+def test_where_the_ledger_is_trusted_only_our_reference_tells_of_a_line_that_nobody_owns(found, rules, expected):
+    world = draft(1, found)
+    assert told(decide(ONE, world, rules=rules, known=True, mapped_invoice_lines={"l1": "li1"})) == expected
+
+
+def test_a_trusted_ledger_does_not_look_at_voided_invoices_for_what_it_does_not_own():
+    voided = draft(1, booked("li1", 500, mark()), status="voided", id="INV-1")
+    assert told(decide(ONE, voided, draft(1), known=True)) == [("create", "sub1", 500)]
+
+
+def test_a_line_of_the_ledger_that_another_one_of_its_reference_has_replaced_counts_as_that_one():
+    [sent] = (one for one in decide_bill(case(ONE), policy()) if isinstance(one, Intent))
+    before = replace(stand(sent, 900), line_id="li-gone")
+    world = draft(1, booked("li2", 500, mark()), strong=True)
+    assert told(decide(ONE, world, standing=(before,), known=True)) == [("adopt", "sub1", 500), ("unchanged", "sub1")]
+    assert told(decide(ONE, draft(1, strong=True), standing=(before,), known=True)) == [
+        ("MB-LINE-CHANGED", "sub1", 500)
+    ]
+
+
+def test_a_correction_that_an_older_ledger_does_not_know_is_taken_over():
+    [sent] = (one for one in decide_bill(case(ONE), policy()) if isinstance(one, Intent))
+    closed = draft(1, booked(f"li-{sent.key[2]}", 500, mark()), id="draft1", status="paid")
+    more = bill(line("l1", "8"))
+    [correction] = (
+        one for one in decide(more, closed, draft(1, id="d2"), standing=(stand(sent),), known=True) if one.amount == 300
+    )
+    on_it = draft(1, booked("li9", 300, f"Correction [{reference(correction.key)}]"), id="d2")
+    for known in (True, False):
+        decisions = decide(more, closed, on_it, standing=(stand(sent),), known=known)
+        assert told(decisions) == [("adopt", "sub1", 300), ("unchanged", "sub1")]
+
+
+def test_another_connections_reference_is_none_of_ours():
+    theirs = mark().replace("]", "-beef]")
+    ours = mark().replace("]", "-cafe]")
+    for text, expected in ((theirs, "create"), (ours, "adopt"), (mark(), "adopt")):
+        decisions = decide_bill(case(ONE, invoices=(draft(1, booked("li1", 500, text)),)), policy(mark="cafe"))
+        assert told(decisions)[0][0] == expected
 
 
 def test_only_the_portions_delta_is_sent():
