@@ -12,7 +12,7 @@ from prefect.events import emit_event
 from pydantic import Field
 
 from meterbridge.errors import SetupError
-from meterbridge.ledger import approvals, intents, proposals
+from meterbridge.ledger import approvals, doubts, intents, proposals
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED
@@ -84,6 +84,7 @@ def approve(run: Run, change_set: str, by: str, note: str) -> Approved:
         if current:
             name = approvals.put_again(tx, change_set, "sync_bills", by, note or None)
             intents.approve(tx, (row.id for row in current), name)
+            doubts.clear(tx, {row.key[0] for row in _moving(current)})
         else:
             by, note = earlier[-1].approved_by, earlier[-1].note or ""
         open_rows = [row for row in proposals.members(tx, change_set) if row.state in ("ready", "sending", "unknown")]

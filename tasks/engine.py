@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TagsContext
 
-from meterbridge.errors import RetriableError
+from meterbridge.errors import OnHold, RetriableError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +48,8 @@ def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Whether the failed state's exception says that nothing was decided."""
     try:
         state.result()
+    except OnHold:
+        return False  # a person has to let it go on
     except RetriableError:
         return True
     except BaseException:  # noqa: BLE001 - any other failure is final here, whatever it is

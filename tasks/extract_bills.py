@@ -20,6 +20,7 @@ from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import land_subscriptions
+from tasks.ledger_trust import REBUILD
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.unbilled import land_unbilled
@@ -124,7 +125,7 @@ def _changed(work: Services, run: Run) -> tuple[str, ...]:
     if first is None:
         raise SetupError("MB-BILLS-SINCE", _would_charge(work, window))
     with work.ledger.read() as rx:
-        known = bills.by_id(rx)
+        known = {} if run.flow == REBUILD else bills.by_id(rx)
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
         again = _decided_again(rx)
     open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
 
-from meterbridge.ledger import facts, intents, proposals, quarantine, runs
+from meterbridge.ledger import doubts, facts, intents, proposals, quarantine, runs
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED, GatePolicy, Name, Past, propose
@@ -25,6 +25,7 @@ def hold_back(work: Services, file: Staging, tray: Tray) -> Proposed:
     with work.ledger.read() as rx:
         past = Past(
             older=_older(rx, file),
+            doubted={one.bill_id for one in doubts.all(rx)},
             approved=_approved(rx, tray.intents),
             verified=_verified(rx, aside),
         )

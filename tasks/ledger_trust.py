@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 MONEY_FLOWS = ("sync_bills", "approve_bills", "undo_run")
 """Flows that charge, or take charges back."""
 
+REBUILD = "rebuild_ledger"
+"""The flow that takes over what stands at the vendors: to it every bill is new."""
+
 State = Literal["proven", "another_host", "unproven", "behind", "copy"]
 
 
@@ -95,6 +98,8 @@ def require(settings: Settings, ledger: Ledger, flow: str) -> Trust:
         SetupError: MB-LEDGER-BEHIND, it lacks runs of the note; MB-LEDGER-COPY, its original is still in place.
     """
     trust = examine(settings, ledger)
+    if flow == REBUILD:
+        return Trust("unproven", trust.why or "the ledger is rebuilt")
     if flow in MONEY_FLOWS and trust.error is not None:
         raise trust.error
     if flow in MONEY_FLOWS and trust.doubt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meterbridge.errors import RetriableError, SetupError
-from meterbridge.ledger import bills, intents, quarantine
+from meterbridge.ledger import bills, doubts, intents, quarantine
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer, moment
 from meterbridge.rules.gate import GATED
@@ -42,6 +42,8 @@ def mark_invoiced(tx: Writer, bill_id: str, subscription_id: str | None, by: str
         raise SetupError("MB-USAGE-ERROR", _why_none(bill_id, subscription_id, portions), key=bill_id)
     rows = [row for row in intents.open_rows(tx) if row.kind in GATED and row.key[0] == bill_id]
     aside = [row for row in quarantine.list(tx) if row.kind in GATED and row.key[0] == bill_id]
+    if subscription_id is None:
+        doubts.clear(tx, [bill_id])
     return [_settle(tx, one, rows, aside, said=(by, note)) for one in chosen]
 
 

@@ -12,8 +12,21 @@ from typing import Annotated
 import typer
 
 from meterbridge import __version__
-from meterbridge.cli import approval, bills, both_sides, demo, inspection, quarantine, sandbox, serve, sync, webhooks
-from meterbridge.errors import MeterbridgeError, SetupError
+from meterbridge.cli import (
+    approval,
+    bills,
+    both_sides,
+    demo,
+    holding,
+    inspection,
+    ledger,
+    quarantine,
+    sandbox,
+    serve,
+    sync,
+    webhooks,
+)
+from meterbridge.errors import MeterbridgeError, OnHold, SetupError
 
 app = typer.Typer(
     name="meterbridge",
@@ -25,7 +38,10 @@ app = typer.Typer(
 app.add_typer(sync.app, name="sync")
 app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(bills.app, name="bills")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(webhooks.app, name="webhooks")
+app.command("hold")(holding.hold)
+app.command("release")(holding.release)
 app.command("demo")(demo.demo)
 app.command("sandbox")(sandbox.sandbox)
 app.command("serve")(serve.serve)
@@ -60,6 +76,9 @@ def main() -> None:
     except SetupError as failure:
         _tell(failure)
         sys.exit(2)
+    except OnHold as failure:
+        _tell(failure)
+        sys.exit(3)
     except MeterbridgeError as failure:
         _tell(failure)
         sys.exit(1)

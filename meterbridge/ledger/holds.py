@@ -1,16 +1,15 @@
 """The stop switch: who said that nothing is sent any more, for everybody or for one customer, and who let it go on.
 
-Every process asks right before it writes an attempt down (:func:`check`), in the same transaction.
+Every process asks right before it writes an attempt down, in the same transaction (``intent_customers``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
-from meterbridge.errors import OnHold
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema_safety import holds
 from meterbridge.ledger.transaction import AnyRow, Reader, Writer, insert_into
@@ -41,23 +40,6 @@ def active(rx: Reader) -> list[Hold]:
         holds.c.connection == rx.connection, holds.c.released_at.is_(None)
     )
     return [_hold(row) for row in rx.execute(query.order_by(holds.c.customer_id))]
-
-
-def held(rx: Reader, customers: Collection[str] | None) -> Hold | None:
-    """The hold that keeps a write of these customers from being sent; None where there is none.
-
-    Args:
-        customers: Every Chargebee customer whom the write concerns: whose subscription it is and who pays.
-            None where nobody knows: then any hold keeps it.
-    """
-    return next((one for one in active(rx) if customers is None or one.customer_id in (ALL, *customers)), None)
-
-
-def check(rx: Reader, customers: Collection[str] | None) -> None:
-    """Raise OnHold (MB-ON-HOLD) if a write of these customers must not be sent; as for :func:`held`."""
-    found = held(rx, customers)
-    if found is not None:
-        raise OnHold("MB-ON-HOLD", found.words, key=found.customer_id or None)
 
 
 def put(tx: Writer, customer_id: str, by: str, note: str) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, exists, false, literal_column, or_, select, update
 
+from meterbridge.ledger import holds
 from meterbridge.ledger.expressions import EpochNow
+from meterbridge.ledger.intent_customers import held_rows
 from meterbridge.ledger.intent_rows import IntentRow, decode, is_latest
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, intent_dependencies, intents
 from meterbridge.ledger.transaction import Writer, chunks
@@ -47,19 +49,24 @@ def claim(
     lease_seconds: float = LEASE_SECONDS,
     scopes: Collection[str] | None = None,
     exclusive_scope: bool = False,
+    despite_holds: bool = False,
 ) -> list[IntentRow]:
     """Lease ``ready`` rows to send, in the order in which they were recorded.
 
-    A row waits while the latest intent of anything it depends on is open or refused.
+    A row waits while the latest intent of anything it depends on is open or refused, and while a person has stopped
+    the sending for everybody or for its customer.
 
     Args:
         owner: Who takes them; every later call names the same owner.
         scopes: Only rows of these.
         exclusive_scope: At most one row of each scope, and none of a scope in which
             another row is leased, ``sending`` or ``unknown``.
+        despite_holds: Nothing will be sent, only written down.
     """
     wish = _Wish(tx.connection, ("ready",), kinds, change_set, scopes)
     conditions = [*_wanted(_CANDIDATE, wish), ~_waits(_CANDIDATE)]
+    if not despite_holds:
+        conditions += _not_held(tx, wish)
     if exclusive_scope:
         conditions += [~_scope_is_busy(_CANDIDATE), ~_scope_has_earlier(_CANDIDATE, wish)]
     return _lease(
@@ -81,7 +88,7 @@ def stale(
     They are ``unknown`` from then on: only who sent a request can say that it never left.
     """
     wish = _Wish(tx.connection, IN_FLIGHT_STATES, kinds, None, scopes)
-    found = _wanted(_CANDIDATE, wish)
+    found = [*_wanted(_CANDIDATE, wish), *_not_held(tx, wish)]
     return _lease(
         tx, _CANDIDATE, found, wish.states, owner=owner, limit=limit, lease_seconds=lease_seconds, state="unknown"
     )
@@ -148,6 +155,17 @@ def _wanted(table: FromClause, wish: _Wish) -> list[ColumnElement[bool]]:
     if wish.scopes is not None:
         conditions.append(table.c.scope.in_(wish.scopes))
     return conditions
+
+
+def _not_held(tx: Writer, wish: _Wish) -> list[ColumnElement[bool]]:
+    """What keeps rows from being claimed that a person has stopped; without a hold one look at an empty index."""
+    in_force = holds.active(tx)
+    if not in_force:
+        return []
+    if any(one.customer_id == holds.ALL for one in in_force):
+        return [false()]
+    stopped = [row.id for row in held_rows(tx, wish.kinds, wish.states, {one.customer_id for one in in_force})]
+    return [_CANDIDATE.c.id.not_in(some) for some in chunks(stopped)]
 
 
 def _is_free(table: FromClause) -> ColumnElement[bool]:

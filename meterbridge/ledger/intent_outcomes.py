@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, bindparam, case, func, literal, select, up
 
 from meterbridge.ledger import mappings
 from meterbridge.ledger.expressions import EpochNow
+from meterbridge.ledger.intent_customers import refuse_held
 from meterbridge.ledger.intent_rows import encode
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, intents
 from meterbridge.ledger.transaction import Writer, chunks
@@ -50,7 +51,11 @@ def mark_sending(
 
     Returns:
         False: the row is no longer ``ready``, or the lease ran out. Do not send.
+
+    Raises:
+        OnHold: MB-ON-HOLD, a person stopped the sending; nothing is changed.
     """
+    refuse_held(tx, [intent_id])
     stored = {"request": request, "baseline": encode(baseline or {})}
     return _set(tx, intent_id, owner, *_may_be_sent(), **stored, **_attempt(at))
 
@@ -64,6 +69,7 @@ def mark_sending_many(
     at: float | None = None,
 ) -> list[int]:
     """:func:`mark_sending` for many rows at once; returns the ids that may be sent, in order."""
+    refuse_held(tx, requests)
     marked = _ours(tx, requests, owner, *_may_be_sent())
     statement = (
         update(intents)
@@ -93,6 +99,7 @@ def reattempt(tx: Writer, intent_id: int, owner: str, *, at: float | None = None
     ``request`` replaces the stored one where the vendor has no keys and the old one
     names a version that is no longer the current one.
     """
+    refuse_held(tx, [intent_id])
     alive = (intents.c.state.in_(IN_FLIGHT_STATES), intents.c.request.is_not(None), intents.c.lease_until > EpochNow())
     renewed = {} if request is None else {"request": request}
     return _set(tx, intent_id, owner, *alive, **_attempt(at), **renewed)

@@ -80,7 +80,7 @@ class Proposal:
     ``follows``: it builds on one that waits, so an approval of its own counts only along with that one's.
     """
 
-    why: Literal["older", "approval", "max_per_bill", "max_total_per_run", "canary"]
+    why: Literal["older", "approval", "max_per_bill", "max_total_per_run", "canary", "rebuilt"]
     words: str
     follows: bool = False
 

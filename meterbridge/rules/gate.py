@@ -41,17 +41,18 @@ class GatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the ledger tells: bills older than may be charged freely, unsent writes that a person approved and that
-    are still the same, and bills that waited for a canary which has passed.
+    """What the ledger tells: bills older than may be charged freely, bills that a rebuilt ledger doubts, unsent writes
+    that a person approved and that are still the same, and bills that waited for a canary which has passed.
     """
 
     older: Collection[str] = ()
+    doubted: Collection[str] = ()
     approved: Collection[Name] = ()
     verified: Collection[str] = ()
 
 
 def propose(intents: Sequence[Intent], policy: GatePolicy, past: Past) -> Proposed:
-    """Find what awaits approval, in the order: older bills, approval required, the two caps, the canary.
+    """Find what awaits approval, in the order: older bills, doubted ones, approval required, the two caps, the canary.
 
     The total is that of what would be sent in this run, so a bill that is held back
     alone does not count. Its measure is what changes on invoices: a replaced line counts with its difference.
@@ -84,6 +85,9 @@ def _alone(bill_id: str, own: Sequence[Intent], policy: GatePolicy, past: Past) 
     """What holds this one bill back, whatever the others are."""
     if bill_id in past.older:
         return Proposal("older", "the bill is older than the first bill date that the ledger keeps")
+    if bill_id in past.doubted:
+        words = "the ledger was rebuilt: what a person decided of this bill since its backup is not known"
+        return Proposal("rebuilt", words)
     if policy.approval:
         return Proposal("approval", "bills_approval is required")
     for currency, amount in _net(own).items():
