@@ -41,9 +41,17 @@ class RestoredMonth(BilledMonth):
 
     def restore(self, name="backup"):
         """Put the copy in the ledger's place, as a person does who says so to nobody."""
+        self.lose()
+        self._copy(self.folder / name, self.folder / "shared.sqlite3")
+
+    def lose(self):
+        """The ledger's file is gone."""
         for file in self.folder.glob("shared.sqlite3*"):
             file.unlink()
-        self._copy(self.folder / name, self.folder / "shared.sqlite3")
+
+    def setting(self, name, value):
+        """Another value of a setting from now on."""
+        os.environ[name] = value
 
     def _copy(self, source, target):
         with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
