@@ -64,7 +64,7 @@ CODES: dict[str, Code] = {
     ),
     "MB-LEDGER-COPY": Code(
         "The ledger is a copy, and the one that it was copied from is still there.",
-        "Work with one of them only: remove the other, then run `meterbridge ledger rebuild` on the one that stays.",
+        "Work with one of them only, and remove the other; until then everything is looked up before it is charged.",
     ),
     "MB-SCHEMA": Code(
         "The ledger's schema does not fit this version.",

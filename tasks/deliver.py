@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meterbridge.clock import boottime
-from meterbridge.ledger import intents, quarantine
+from meterbridge.errors import OnHold
+from meterbridge.ledger import holds, intents, quarantine
 from meterbridge.ledger.transaction import Reader, Writer
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import key_from_text
@@ -111,10 +112,21 @@ def _deliver_wave(run: Run, wave: Wave, done: Delivered) -> None:
     if not _any_to_conclude(run, wave):
         return
     work = services(run.run_id)
+    if _is_all_held(run):
+        return
     if wave.kind in GATED:
         vouch(work, run.run_id)
     with done.pace.measured(work) if wave.target == "chargebee" and _has_work(run, wave) else nullcontext():
-        _deliver_batches(run, wave, done)
+        try:
+            _deliver_batches(run, wave, done)
+        except OnHold as held:  # said while this run was sending: what has not left stays, and is counted as held
+            logger.warning("sending was stopped", extra={"run_id": run.run_id, "reason": held.message})
+
+
+def _is_all_held(run: Run) -> bool:
+    """True while a person has stopped the sending for everybody: nothing is begun then, nor noted as begun."""
+    with services(run.run_id).ledger.read() as rx:
+        return any(one.customer_id == holds.ALL for one in holds.active(rx))
 
 
 def _any_to_conclude(run: Run, wave: Wave) -> bool:

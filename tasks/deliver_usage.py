@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from connectors.m3ter.auth import TokenAuth
 from connectors.m3ter.ingest import IngestClient
 from meterbridge.errors import OutcomeUnknown, RecordRefused
-from meterbridge.ledger import usage
+from meterbridge.ledger import holds, usage
 from meterbridge.rules.usage import Numbers, runs
 from meterbridge.staging.usage_file import UsageFile, usage_opened
 from tasks.engine import task
@@ -126,6 +126,7 @@ class _Delivery:
             return []
         name = self._given.mapping.name
         with self._work.ledger.write() as tx:
+            holds.refuse_all_held(tx)
             known = usage.known(tx, name, [batch.hash for batch in group])
             usage.record_batches(tx, [b.row(self._given, self._run.run_id) for b in group if b.hash not in known])
             tx.commit()

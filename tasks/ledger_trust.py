@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from meterbridge.errors import SetupError
-from meterbridge.ledger import identity, intents, money_runs
+from meterbridge.ledger import holds, identity, intents, money_runs, runs
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.ledger.note import Note, Noted, new_home
 from meterbridge.rules.gate import GATED
@@ -49,13 +49,12 @@ class Trust:
     @property
     def compares_all(self) -> bool:
         """True if nobody knows what the ledger lacks: then every bill is compared, not only those that changed."""
-        return self.state == "unproven"
+        return self.state in ("unproven", "copy")
 
     @property
-    def error(self) -> SetupError | None:
-        """What keeps everybody from charging by this ledger, if anything does."""
-        codes = {"behind": "MB-LEDGER-BEHIND", "copy": "MB-LEDGER-COPY"}
-        return SetupError(codes[self.state], self.why) if self.state in codes else None
+    def code(self) -> str:
+        """Under which code a person is told of it; empty where there is nothing to tell."""
+        return {"behind": "MB-LEDGER-BEHIND", "copy": "MB-LEDGER-COPY"}.get(self.state, "")
 
 
 def note_of(settings: Settings) -> Note:
@@ -70,10 +69,10 @@ def examine(settings: Settings, ledger: Ledger) -> Trust:
         missing = money_runs.missing(rx, noted.runs)
         original = identity.original(rx, ledger.path)
         here, newest = identity.of(rx, ledger.path), money_runs.newest(rx)
-    if original is not None:
-        return Trust("copy", f"the ledger {ledger.url_text} is a copy of {original}, which is still there")
     if missing:
         return _behind(ledger, noted, missing)
+    if original is not None:
+        return Trust("copy", f"the ledger {ledger.url_text} is a copy of {original}, which is still there")
     if not noted.home:
         return Trust("unproven", "this home has no note of its own of what was written by the ledger")
     if not noted.proven or noted.ledger != here:
@@ -95,16 +94,30 @@ def require(settings: Settings, ledger: Ledger, flow: str) -> Trust:
     """Find out how far the ledger can be trusted, before a flow that moves money reads anything.
 
     Raises:
-        SetupError: MB-LEDGER-BEHIND, it lacks runs of the note; MB-LEDGER-COPY, its original is still in place.
+        SetupError: MB-LEDGER-BEHIND, it lacks runs of the note.
     """
     trust = examine(settings, ledger)
     if flow == REBUILD:
         return Trust("unproven", trust.why or "the ledger is rebuilt")
-    if flow in MONEY_FLOWS and trust.error is not None:
-        raise trust.error
+    if flow in MONEY_FLOWS and trust.state == "behind":
+        raise SetupError(trust.code, trust.why)
     if flow in MONEY_FLOWS and trust.doubt:
         logger.warning("what stands is looked for at both vendors first", extra={"reason": trust.doubt})
     return trust
+
+
+def notices(settings: Settings, ledger: Ledger) -> list[dict[str, str]]:
+    """What everybody who looks at a run must know, as code and message: holds in force, a ledger that is no good."""
+    trust = examine(settings, ledger)
+    with ledger.read() as rx:
+        found = [{"code": "MB-ON-HOLD", "message": one.words} for one in holds.active(rx)]
+        is_empty = not runs.recent(rx, limit=1)
+    if trust.code:
+        found.append({"code": trust.code, "message": trust.why})
+    elif is_empty and (left := staging_files(settings)):
+        words = f"the ledger {ledger.url_text} is empty, although {len(left)} runs left staging files: was it lost?"
+        found.append({"code": "MB-LEDGER-BEHIND", "message": words})
+    return found
 
 
 def vouch(work: Services, run_id: str) -> None:

@@ -9,6 +9,7 @@ from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, landed_quarantine, record
 from tasks.decide_metered_usage import KINDS, decide_metered_usage, preview_metered_usage, subject
 from tasks.deliver import USAGE_WAVES, Delivered, deliver
+from tasks.ledger_trust import notices
 from tasks.receipts import as_shown
 from tasks.report_usage import UsageReport, accounts_of, publish_usage, quarantine_usage, set_aside
 from tasks.runs import Run
@@ -59,6 +60,7 @@ def _report(
         quarantined=[as_shown(one) for one in (*aside, *decided)] + (delivered.refused if delivered else []),
         requests=work.requests(),
         throttled=work.throttled(),
+        notices=notices(work.settings, work.ledger),
         seconds=round(work.clock.epoch() - run.started_at, 3),
         change_set=change_set.hash,
         staging=run.staging,

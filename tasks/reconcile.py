@@ -43,6 +43,7 @@ from tasks.case_rows import known_plan
 from tasks.change_set import refused_before
 from tasks.charges import wish_of
 from tasks.engine import task
+from tasks.ledger_trust import notices
 from tasks.report_differences import ReconcileReport
 from tasks.runs import Run
 from tasks.services import Services, services
@@ -148,6 +149,7 @@ def compare(run: Run) -> ReconcileReport:
         extracted=extracted,
         requests=work.requests(),
         throttled=work.throttled(),
+        notices=notices(work.settings, work.ledger),
         seconds=round(work.clock.epoch() - run.started_at, 3),
         staging=run.staging,
         differences=len(drift),

@@ -21,6 +21,7 @@ from tasks.change_set import ChangeSet
 from tasks.closing_soon import announce_closing, closing_soon
 from tasks.deliver import Delivered
 from tasks.engine import task
+from tasks.ledger_trust import notices
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.waits import in_words, waited
@@ -58,6 +59,7 @@ class RunReport(BaseModel):
     delivering: dict[str, float] = Field(default_factory=dict)
     change_set: str = ""
     staging: str = ""
+    notices: list[dict[str, str]] = Field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -108,6 +110,7 @@ def build(
         delivering=delivered.pace.shown(work) if delivered else {},
         change_set=change_set.hash,
         staging=run.staging,
+        notices=notices(work.settings, work.ledger),
     )
 
 
@@ -196,7 +199,9 @@ def _sums(run: Run) -> dict[str, str]:
 def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -> str:
     """The report as Markdown, without personal data: ids, counts and sums only."""
     word = "Dry run" if report.dry_run else "Run"
-    lines = [f"# {word} of {report.flow}", "", f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
+    lines = [f"# {word} of {report.flow}", ""]
+    lines += [line for one in report.notices for line in (f"**{one['code']}** {one['message']}", "")]
+    lines += [f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
     lines += [in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
     for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
         lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]

@@ -14,6 +14,7 @@ from pydantic import Field
 from meterbridge.ledger import runs
 from meterbridge.rules.money import amount_text
 from tasks.engine import task
+from tasks.ledger_trust import notices
 from tasks.rebuild import Rebuilt
 from tasks.report import RunReport
 from tasks.runs import Run
@@ -58,6 +59,7 @@ def report_rebuild(run: Run, accounts: Mapping[str, int], found: Rebuilt, *, dry
         quarantined=[{"kind": "charge", **row} for row in found.aside],
         requests=work.requests(),
         throttled=work.throttled(),
+        notices=notices(work.settings, work.ledger),
         seconds=round(work.clock.epoch() - run.started_at, 3),
         staging=run.staging,
     )

@@ -16,6 +16,7 @@ from meterbridge.rules.usage import REASONS
 from meterbridge.staging.usage_file import usage_opened
 from tasks.deliver_usage import UsageDelivered
 from tasks.engine import task
+from tasks.ledger_trust import notices
 from tasks.report import RunReport, summary
 from tasks.runs import Run
 from tasks.services import services
@@ -106,6 +107,7 @@ def report_usage(
         ],
         requests=work.requests() | ({"m3ter_ingest": delivered.requests} if delivered else {}),
         throttled=work.throttled() + (delivered.throttled if delivered else 0),
+        notices=notices(work.settings, work.ledger),
         seconds=round(work.clock.epoch() - run.started_at, 3),
         change_set=given.hash,
         staging=run.staging,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from connectors.m3ter.ingest import UploadJob, upload, upload_job, upload_url
 from meterbridge.errors import RetriableError
-from meterbridge.ledger import usage
+from meterbridge.ledger import holds, usage
 from meterbridge.rules.usage import runs
 from meterbridge.staging.usage_file import UsageFile, usage_opened
 from tasks.deliver_usage import UsageDelivered
@@ -129,6 +129,7 @@ def _uploaded(work: Services, given: UsageInput, file: UsageFile, batch: FileBat
     for last in (False, True):
         target = upload_url(work.m3ter, f"{name[:40]}-{batch.hash}.json", batch.path.stat().st_size)
         with work.ledger.write() as tx:
+            holds.refuse_all_held(tx)
             usage.note_job(tx, name, batch.hash, target.job_id)
             tx.commit()
         try:

@@ -10,10 +10,11 @@ from meterbridge.catalog import Catalog, load_catalog
 from meterbridge.cli.catalog_checks import catalog_at_vendors
 from meterbridge.cli.findings import Finding, failure, guarded, ok, warning
 from meterbridge.cli.vendor_checks import Clients, chargebee_checks, connected, m3ter_checks
-from meterbridge.errors import SetupError
+from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import connections, facts
 from meterbridge.ledger.schema import HEAD
 from meterbridge.settings import Settings, load_settings
+from tasks.ledger_trust import notices
 from tasks.services import open_ledger
 
 PYTHONS = ((3, 11), (3, 14))
@@ -90,6 +91,9 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     ledger = open_ledger(settings)
     try:
         yield ok("ledger", f"{ledger.url_text}, schema {HEAD}")
+        for told in notices(settings, ledger):
+            tell = failure if told["code"] == "MB-LEDGER-BEHIND" else warning
+            yield tell("ledger", f"{told['code']}: {told['message']}", CODES[told["code"]].remedy)
     finally:
         ledger.close()
 

@@ -37,7 +37,8 @@ def doctor(as_json: AsJson = False) -> None:
 def status(as_json: AsJson = False) -> None:
     """Where things stand: how far each sync has read, money waiting and set aside, open writes, recent runs.
 
-    Ends with 3 when records are set aside or money is overdue. Asks no vendor.
+    Ends with 3 when records are set aside, money is overdue, sending is on hold, or the ledger is older than the
+    world. Asks no vendor.
     """
     with ledger_here() as (settings, ledger):
         found = overview(settings, ledger)
@@ -45,7 +46,7 @@ def status(as_json: AsJson = False) -> None:
         write(found)
     else:
         show_status(found)
-    raise typer.Exit(3 if found["quarantined_records"] or found["overdue"] else 0)
+    raise typer.Exit(3 if found["quarantined_records"] or found["overdue"] or found["notices"] else 0)
 
 
 def trace(

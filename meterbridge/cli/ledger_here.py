@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
+
 from meterbridge import log
+from meterbridge.ledger import holds
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings, load_settings
 from tasks.services import open_ledger
@@ -20,6 +23,10 @@ def ledger_here() -> Iterator[tuple[Settings, Ledger]]:
         log.register_secret(secret)
     ledger = open_ledger(settings)
     try:
+        with ledger.read() as rx:
+            in_force = holds.active(rx)
+        for one in in_force:  # not on stdout: that is the command's own
+            typer.echo(f"MB-ON-HOLD: {one.words}", err=True)
         yield settings, ledger
     finally:
         ledger.close()

@@ -12,6 +12,7 @@ from meterbridge.ledger.ledger import Ledger, Reader
 from meterbridge.ledger.watermarks import Watermark
 from meterbridge.rules.gate import GATED
 from meterbridge.settings import Settings
+from tasks.ledger_trust import notices
 
 FLOWS = ("sync_subscriptions", "sync_bills")
 SHOWN_RUNS = 8
@@ -24,6 +25,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     Ages of money are counted on the vendors' clock as the last settled run knew it.
     """
     now = ledger.now()
+    told = notices(settings, ledger)
     with ledger.read() as rx:
         marks = {flow: watermarks.get(rx, flow) for flow in FLOWS}
         vendors_now = now + _offset(settings, marks.values())
@@ -31,6 +33,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         open_intents = Counter(row.state for row in intents.open_rows(rx))
         aside = quarantine.list(rx)
         return {
+            "notices": told,
             "connection": settings.connection,
             "chargebee_site": settings.chargebee_site,
             "m3ter_organization": settings.m3ter_org_id,

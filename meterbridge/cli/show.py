@@ -65,11 +65,18 @@ def _plain(cell: object) -> str:
     return str("" if cell is None else cell).replace("[", r"\[")
 
 
+def tell(notices: Iterable[Mapping[str, str]]) -> None:
+    """What everybody must know, before anything else."""
+    for one in notices:
+        console().print(f"{one['code']}: {one['message']}", markup=False)
+
+
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
     from tasks.report import money
     from tasks.waits import in_words
 
+    tell(report.notices)
     title = f"{'Dry run of ' if report.dry_run else ''}{report.flow}"
     rows: list[tuple[str, str, object]] = [("read", name, count) for name, count in report.extracted.items()]
     rows += [("intended", name, count) for name, count in report.intended.items()]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from meterbridge.cli import words
-from meterbridge.cli.show import console, table
+from meterbridge.cli.show import console, table, tell
 from meterbridge.rules.money import amount_text
 
 
 def show_status(found: dict[str, Any]) -> None:
     """Where things stand."""
+    tell(found["notices"])
     marks = [
         (
             one["flow"],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 
+from meterbridge.errors import OnHold
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema_safety import holds
 from meterbridge.ledger.transaction import AnyRow, Reader, Writer, insert_into
@@ -40,6 +41,13 @@ def active(rx: Reader) -> list[Hold]:
         holds.c.connection == rx.connection, holds.c.released_at.is_(None)
     )
     return [_hold(row) for row in rx.execute(query.order_by(holds.c.customer_id))]
+
+
+def refuse_all_held(rx: Reader) -> None:
+    """Raise OnHold (MB-ON-HOLD) while the sending is stopped for everybody."""
+    for one in active(rx):
+        if one.customer_id == ALL:
+            raise OnHold("MB-ON-HOLD", one.words)
 
 
 def put(tx: Writer, customer_id: str, by: str, note: str) -> bool:

@@ -58,11 +58,14 @@ def of(rx: Reader, path: Path | None) -> str:
 
 
 def settle(tx: Writer, path: Path | None) -> str:
-    """Give the ledger its name if it has none, and keep where it is from now on; returns its identity."""
+    """Give the ledger its name if it has none, and keep where it is; returns its identity.
+
+    A copy stays the copy of its original for as long as that one is there.
+    """
     if facts.get(tx, NAME) is None:
         facts.put(tx, NAME, uuid.uuid4().hex)
     here = place(tx, path)
-    if facts.get(tx, PLACE) != here.text:
+    if facts.get(tx, PLACE) != here.text and original(tx, path) is None:
         facts.put(tx, PLACE, here.text)
     return of(tx, path)
 

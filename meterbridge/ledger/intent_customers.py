@@ -76,9 +76,7 @@ def refuse_held(rx: Reader, ids: Iterable[int]) -> None:
     in_force = holds.active(rx)
     if not in_force:
         return
-    first = in_force[0]
-    if first.customer_id == holds.ALL:
-        raise OnHold("MB-ON-HOLD", first.words)
+    holds.refuse_all_held(rx)
     stopped = Stopped.of(rx, {one.customer_id for one in in_force})
     for some in chunks(ids):
         query = select(intents).where(intents.c.connection == rx.connection, intents.c.id.in_(some))

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.ledger import mappings, schema
+from meterbridge.ledger.note import FILE_NAME as NOTE
 from meterbridge.sandbox.chargebee.invoice_rows import close_draft, with_totals
 from meterbridge.sandbox.clock import rfc3339
 from meterbridge.sandbox.scenarios.month import use_and_bill
@@ -130,7 +131,9 @@ class BilledMonth:
 
 
 def lose_ledger():
-    for file in load_settings().home.glob("**/ledger.sqlite3*"):
+    """The ledger is gone, and the note beside it: as after the loss of the whole home."""
+    home = load_settings().home
+    for file in [*home.glob("**/ledger.sqlite3*"), *home.glob(f"**/{NOTE}")]:
         file.unlink()
 
 

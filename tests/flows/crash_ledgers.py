@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from meterbridge.ledger import inbox
+from meterbridge.ledger import facts, identity, inbox
 from meterbridge.ledger.ledger import Ledger
+from meterbridge.ledger.note import Note
 from meterbridge.sandbox import Sandbox
 from tests.flows.conftest import environment
 
@@ -92,7 +93,7 @@ class SqliteLedger(_Any):
         home = _new_home()
         for file in self.home.glob("ledger.sqlite3*"):
             shutil.copy(file, home)
-        return SqliteLedger(home)
+        return carried(self, SqliteLedger(home))
 
     def drop(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
@@ -100,6 +101,7 @@ class SqliteLedger(_Any):
     def delete(self) -> None:
         for file in self.home.glob("ledger.sqlite3*"):
             file.unlink()
+        _note(self).path.unlink(missing_ok=True)
 
     def restore(self) -> None:
         """Its lock went with the process that held it."""
@@ -126,7 +128,7 @@ class PostgresLedger(_Any):
     def copy(self) -> PostgresLedger:
         name = f"c{uuid.uuid4().hex}"
         self._do("CREATE DATABASE {} TEMPLATE {}", name, self.name)
-        return PostgresLedger(_new_home(), self.admin, name)
+        return carried(self, PostgresLedger(_new_home(), self.admin, name))
 
     def drop(self) -> None:
         self._do("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
@@ -135,6 +137,7 @@ class PostgresLedger(_Any):
     def delete(self) -> None:
         self._do("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
         self._do("CREATE DATABASE {}", self.name)
+        _note(self).path.unlink(missing_ok=True)
 
     def restore(self) -> None:
         self._do("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", self.name)
@@ -147,6 +150,25 @@ class PostgresLedger(_Any):
     def _do(self, statement: str, *names: str) -> None:
         with psycopg.connect(self.admin, autocommit=True) as admin:
             admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+
+
+Kind = TypeVar("Kind", bound=_Any)
+
+
+def carried(before: _Any, after: Kind) -> Kind:
+    """The copy, with the note of the original's home: the same host goes on with it, as if it were the original."""
+    noted = _note(before).read()
+    if noted.home:
+        with closing(after.open()) as ledger, ledger.write() as tx:
+            facts.put(tx, identity.PLACE, identity.place(tx, ledger.path).text)
+            here = identity.of(tx, ledger.path)
+            tx.commit()
+        _note(after).append("proven", "carried", here, home=noted.home, proven=noted.proven)
+    return after
+
+
+def _note(of: _Any) -> Note:
+    return Note(of.home, "default")
 
 
 def _new_home() -> Path:

@@ -5,8 +5,7 @@ import pytest
 from flows.reconcile import reconcile
 from meterbridge.errors import RetriableError
 from meterbridge.sandbox.scenarios.month import use_and_bill
-from meterbridge.settings import load_settings
-from tests.flows.billed_month import BilledMonth, asides
+from tests.flows.billed_month import BilledMonth, asides, lose_ledger
 
 
 def test_a_negative_portion_becomes_one_promotional_credit(open_sandbox):
@@ -22,10 +21,7 @@ def test_a_negative_portion_becomes_one_promotional_credit(open_sandbox):
     assert [(one["amount"], one["customer_id"]) for one in given] == [(150, "cust-single")]
     assert month.charge().writes == 0
     assert reconcile.fn().differences == 0
-    files = list(load_settings().home.glob("**/ledger.sqlite3*"))
-    assert files
-    for file in files:
-        file.unlink()
+    lose_ledger()
     month.charge()
     assert len(list(month.world.chargebee.promotional_credits.rows())) == 1
     month.recalculate("3", "-2.5")

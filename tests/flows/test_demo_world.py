@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from meterbridge.ledger.note import FILE_NAME as NOTE
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from tests.flows.conftest import OpenSandbox
@@ -194,7 +195,7 @@ def test_a_lost_ledger_adds_no_charge_and_no_twin(story: Story) -> None:
         for vendor, table in (("m3ter", "accounts"), ("m3ter", "account_plans"), ("m3ter", "mappings"))
     }
     lines = sum(len(i.get("line_items", [])) for i in story.rows("chargebee", "invoices"))
-    for path in story.home.glob("ledger.sqlite3*"):
+    for path in [*story.home.glob("ledger.sqlite3*"), *story.home.glob(f"**/{NOTE}")]:  # as after the loss of the home
         path.unlink()
     sync_subscriptions()
     report = sync_bills()

@@ -25,6 +25,7 @@ from flows.undo_run import undo_run
 from meterbridge.errors import BrokenInvariant, MeterbridgeError
 from meterbridge.ledger import inbox
 from meterbridge.ledger.ledger import Ledger
+from meterbridge.ledger.note import FILE_NAME as NOTE
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.exact_json import dumps
 from meterbridge.settings import use_environment
@@ -112,8 +113,9 @@ class Bridge:
         database.close()
 
     def lose_ledger(self) -> None:
-        """Everything that the bridge knew is gone: another, empty ledger."""
+        """Everything that the bridge knew is gone: another, empty ledger, and no note of what was written."""
         self._ledgers += 1
+        (self.home / "default" / NOTE).unlink(missing_ok=True)
         os.environ["METERBRIDGE_LEDGER_URL"] = f"sqlite:///{self.home}/ledger-{self._ledgers}.sqlite3"
 
     def hear(self, chooses: Callable[[Mapping[str, Any]], int]) -> int:

@@ -15,6 +15,7 @@ from meterbridge.errors import SetupError
 from meterbridge.ledger import engine, migrate, schema
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.ledger.schema import metadata
+from meterbridge.ledger.schema_safety import money_runs  # noqa: F401 - its tables are part of the metadata
 from tests import postgres
 
 MIGRATIONS = Path(migrate.__file__).parent / "migrations"
@@ -120,6 +121,7 @@ def test_only_times_are_floating_point_numbers() -> None:
     assert floats == {
         "attempt_started_at",
         "approved_at",
+        "begun_at",
         "bound_at",
         "created_at",
         "declared_at",
@@ -127,6 +129,7 @@ def test_only_times_are_floating_point_numbers() -> None:
         "ended_at",
         "first_seen",
         "first_sent_at",
+        "held_at",
         "last_seen",
         "lease_until",
         "next_slot",
@@ -134,6 +137,7 @@ def test_only_times_are_floating_point_numbers() -> None:
         "proposed_at",
         "position",
         "received_at",
+        "released_at",
         "since",
         "started_at",
         "try_after",
