@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.schema import approvals
+from meterbridge.ledger.schema_safety import approvals
 from meterbridge.ledger.transaction import AnyRow, Reader, Writer, insert_new
 
 

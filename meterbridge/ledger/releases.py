@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, insert, select
 
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.schema import releases
+from meterbridge.ledger.schema_safety import releases
 from meterbridge.ledger.transaction import Reader, Writer
 
 

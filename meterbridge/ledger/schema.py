@@ -373,31 +373,6 @@ usage_backfills = Table(
     Index("usage_backfills_by_input", "connection", "mapping", "input_hash"),
 )
 
-releases = Table(
-    "releases",
-    metadata,
-    _id(),
-    _text("connection"),
-    _text("bill_id"),
-    _whole("amount"),
-    _text("currency"),
-    _text("released_by"),
-    _text("note"),
-    _instant("released_at"),
-    Index("releases_by_bill", "connection", "bill_id"),
-)
-
-approvals = Table(
-    "approvals",
-    metadata,
-    _text("connection", key=True),
-    _text("change_set", key=True),
-    _text("flow"),
-    _text("approved_by"),
-    _text("note", null=True),
-    _instant("approved_at"),
-)
-
 allowances = Table(
     "allowances",
     metadata,

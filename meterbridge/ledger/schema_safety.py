@@ -1,4 +1,4 @@
-"""Tables that keep the ledger safe: runs that wrote money, stops of the sending, bills a rebuilt ledger must ask about.
+"""Tables of what people decide, and of what keeps the ledger safe: runs that wrote money, bills in doubt.
 
 They are part of the same schema as ``schema.py`` and under the same rules.
 """
@@ -50,4 +50,25 @@ doubts = Table(
     Column("bill_id", Text, primary_key=True),
     *_texts("why", "run_id"),
     Column("since", Double, nullable=False),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    *_texts("connection", "bill_id"),
+    Column("amount", BigInteger, nullable=False),
+    *_texts("currency", "released_by", "note"),
+    Column("released_at", Double, nullable=False),
+    Index("releases_by_bill", "connection", "bill_id"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("change_set", Text, primary_key=True),
+    *_texts("flow", "approved_by"),
+    Column("note", Text),
+    Column("approved_at", Double, nullable=False),
 )

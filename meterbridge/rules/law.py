@@ -55,11 +55,13 @@ class Account:
 
         That sum knows nothing of lines that vanished at Chargebee, so it may lie above what stands.
         """
-        noted = sum(line.amount for line in self.case.standing if not line.carried or line.amount > 0)
+        taken = [one for one in decisions if isinstance(one, Intent) and one.action == "adopt"]
+        replaced = {one.key for one in taken}
+        standing = (line for line in self.case.standing if line.key not in replaced)
+        noted = sum(line.amount for line in standing if not line.carried or line.amount > 0)
         noted += sum(self.case.settled.values()) + self.in_flight
-        for one in decisions:
-            if isinstance(one, Intent) and one.action == "adopt":
-                noted += (one.amount or 0) + sum(part["amount"] for part in one.state.get("carried", ()))
+        for one in taken:
+            noted += (one.amount or 0) + sum(part["amount"] for part in one.state.get("carried", ()))
         return noted + self.room
 
 
