@@ -21,6 +21,8 @@ class Fate(Enum):
     """The vendor says that it did nothing and wants us to come back (429, a typed 503)."""
     LOST = "lost"
     """The request left us and no usable answer came: a write may have landed."""
+    AT_WORK = "at work"
+    """The vendor may still be at work on an earlier try under the same key: a refusal of this one proves nothing."""
     REFUSED = "refused"
     """The vendor refuses this very request; sending it again changes nothing."""
     STOPPED = "stopped"
@@ -72,6 +74,6 @@ class RetryPolicy:
 
     @staticmethod
     def _may_repeat(fate: Fate, repeatable: bool) -> bool:
-        if fate in (Fate.NOT_SENT, Fate.NOT_EXECUTED):
+        if fate in (Fate.NOT_SENT, Fate.NOT_EXECUTED, Fate.AT_WORK):
             return True
         return fate is Fate.LOST and repeatable

@@ -125,6 +125,7 @@ class Transport:
         repeatable: bool,
         headers: Mapping[str, str] | None = None,
         resend_until: float | None = None,
+        in_doubt: bool = False,
     ) -> Answer:
         """Send, and try again where that is safe.
 
@@ -132,6 +133,7 @@ class Transport:
             repeatable: Whether executing it twice does no harm: a write under a live vendor key.
                 Any other is not repeated after a lost answer; reads always are.
             resend_until: On the ``monotonic`` clock; no try starts after it, back-off and pacing included.
+            in_doubt: Another try of this write may have landed or be at work, under the same key.
 
         Raises:
             RecordRefused: MB-REFUSED, the vendor refuses this request.
@@ -148,6 +150,8 @@ class Transport:
             verdict = self._try(request, headers)
             if verdict.answer is not None:
                 return verdict.answer
+            if headers and (lost or in_doubt):
+                verdict = verdict.in_doubt()
             lost = lost or (verdict.fate is Fate.LOST and not request.is_read)
             pause = self._pause(verdict, attempt, repeatable)
             if pause is None or (resend_until is not None and self._monotonic() + pause >= resend_until):

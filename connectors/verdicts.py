@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -33,6 +33,8 @@ from meterbridge.errors import (
 NOT_EXECUTED_503 = frozenset({"internal_temporary_error", "site_not_ready", "site_read_only_mode"})
 # 429s that concern one record or a third party; slowing every other request down would not help.
 LOCAL_429 = frozenset({"lock_timeout", "third_party_api_request_limit_exceeded"})
+IN_PROGRESS = 409
+LOCKED = "lock_timeout"
 # Raised by httpx before a byte of the request is on its way.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 _WORDS_LIMIT = 300
@@ -58,6 +60,16 @@ class Verdict:
     def slows_everyone(self) -> bool:
         """Whether the vendor wants all our requests to wait, not this one alone."""
         return self.vendor_code not in LOCAL_429 and (self.status == 429 or self.retry_after is not None)
+
+    def in_doubt(self) -> Verdict:
+        """The same answer to a write whose first try, under the same key, may still be at work.
+
+        A duplicate that comes meanwhile is answered by 409 or, as two writes to one resource are, by a lock's 429:
+        that says nothing about the write. A replayed answer is the first try's own.
+        """
+        overlaps = self.fate is Fate.REFUSED and self.status == IN_PROGRESS
+        locked = self.fate is Fate.NOT_EXECUTED and self.vendor_code == LOCKED
+        return replace(self, fate=Fate.AT_WORK) if (overlaps or locked) and not self.replayed else self
 
 
 def judge_response(
@@ -128,8 +140,8 @@ def failure(verdict: Verdict, vendor: str, request: Request, *, lost: bool) -> M
             it replays its first answer.
     """
     message = f"{request.label(vendor)}: {verdict.words}"
-    if lost and not (verdict.fate is Fate.REFUSED and verdict.replayed):
-        return OutcomeUnknown("MB-OUTCOME-UNKNOWN", message)
+    if verdict.fate is Fate.AT_WORK or (lost and not (verdict.fate is Fate.REFUSED and verdict.replayed)):
+        return OutcomeUnknown("MB-OUTCOME-UNKNOWN", message, status=verdict.status)
     if isinstance(verdict.cause, MeterbridgeError):
         return verdict.cause
     match verdict.fate:

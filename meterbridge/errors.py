@@ -356,7 +356,14 @@ class OnHold(RetriableError):
 
 
 class OutcomeUnknown(MeterbridgeError):
-    """A write left us and its answer never came: probe before any resend."""
+    """A write left us and its answer never came: probe before any resend.
+
+    ``status`` is what the vendor answered last, where it answered: 409 or 429 may mean that it is still at work on it.
+    """
+
+    def __init__(self, code: str, message: str, *, key: str | None = None, status: int | None = None) -> None:
+        super().__init__(code, message, key=key)
+        self.status = status
 
 
 class RecordRefused(MeterbridgeError):

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from meterbridge.rules.keys import fingerprint
+from meterbridge.rules.kinds import NETTED_SCOPE
 from meterbridge.rules.recall import mark_of
 from meterbridge.rules.records import Action, Intent, Key, Ref
 
@@ -67,10 +68,6 @@ def _sides(entity: str | None, m3ter_id: str, table: str | None, external_id: st
     if not (entity and table):
         return None
     return {"m3terEntity": entity, "m3terId": m3ter_id, "externalTable": table, "externalId": external_id}
-
-
-NETTED_SCOPE = "netted:"
-"""How the scope of every mark begins: those that charges wait for go out before these."""
 
 
 def netted_intents(

@@ -18,9 +18,6 @@ from meterbridge.staging.moments import instant
 
 logger = logging.getLogger(__name__)
 
-RESEND_SECONDS = 25 * 60
-"""So long the vendor surely knows our key (it promises 30 minutes): the same request is a replay, no second write."""
-
 
 def render(row: IntentRow) -> Request:
     """The exact request of a charge, stored before it is sent."""
@@ -40,6 +37,12 @@ def render(row: IntentRow) -> Request:
             payload["invoice_id"], amount=payload["amount"], description=payload["description"], **shared
         )
     raise BrokenInvariant("MB-INVARIANT", f"no Chargebee request for {payload['method']}")
+
+
+def item_price(row: IntentRow) -> str | None:
+    """The charge item price that the row books, if any."""
+    price: str | None = row.payload.get("item_price_id")
+    return price
 
 
 def wish(row: IntentRow) -> Wish:

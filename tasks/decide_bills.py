@@ -16,6 +16,7 @@ from meterbridge.rules.bills import BillPolicy
 from meterbridge.rules.carry import carry_over
 from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
 from meterbridge.rules.keys import connection_mark, key_from_text
+from meterbridge.rules.kinds import NETTED_SCOPE, kinds_of
 from meterbridge.rules.recall import agree, lowered_charge, mark_of
 from meterbridge.rules.records import (
     ChargeRule,
@@ -29,7 +30,7 @@ from meterbridge.rules.unclaimed import Suspect, hold_suspects, suspects
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import case_of, decide_case
 from tasks.change_set import ChangeSet, Tray, land, refused_before
-from tasks.charge_mappings import NETTED_SCOPE, Held, Moved, Names, after_marks, mapping_intents, netted_intents
+from tasks.charge_mappings import Held, Moved, Names, after_marks, mapping_intents, netted_intents
 from tasks.engine import task
 from tasks.extract_bills import since
 from tasks.gate import hold_back
@@ -38,7 +39,7 @@ from tasks.services import Services, services
 
 KNOWN_MARKS = "select key from ref_external_mappings where entity = 'Netted' order by key"
 MARKED = "select key, carried from ref_charges where carried <> ''"
-KINDS = ("charge_removal", "charge", "charge_set", "credit", "external_mapping")
+KINDS = kinds_of("bills")
 
 
 def subject(kind: str, key: Key) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from meterbridge.ledger import mappings
 from meterbridge.rules.keys import key_text
+from meterbridge.rules.kinds import kinds_of
 from meterbridge.rules.metered_usage import Calculation, UsageGroup, UsageRecord, decide
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
@@ -17,7 +18,7 @@ from tasks.runs import Run
 from tasks.services import services
 from tasks.usage_input import UsageInput
 
-KINDS = ("usage_removal", "usage")
+KINDS = kinds_of("usage")
 KEY_PARTS = 4
 """Mapping, subscription, item price, second: what a record's key has, and a removal's begins with."""
 

@@ -12,6 +12,7 @@ from meterbridge.rules.account_plans import PlanPolicy
 from meterbridge.rules.accounts import AccountPolicy
 from meterbridge.rules.histories import Moment, decide_through
 from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.kinds import kinds_of
 from meterbridge.rules.records import (
     Address,
     Customer,
@@ -37,7 +38,7 @@ from tasks.runs import Run
 from tasks.services import services
 from tasks.under_way import UnderWay
 
-KINDS = ("account", "account_plan", "external_mapping")
+KINDS = kinds_of("subscriptions")
 OWNERS = (
     "select distinct c.invoice_owner_id as id from stg_customers as c "
     "join stg_subscriptions as s on s.customer_id = c.id "

@@ -16,24 +16,24 @@ from meterbridge.ledger import holds, intents, quarantine
 from meterbridge.ledger.transaction import Reader, Writer
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.kinds import Wave, waves
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import opened
-from tasks import (
-    charge_corrections,
-    deliver_charge_sets,
-    deliver_charges,
-    deliver_credits,
-    deliver_m3ter,
-    deliver_metered_usage,
-)
 from tasks.change_set import waits_for
-from tasks.charge_mappings import NETTED_SCOPE
 from tasks.engine import task
 from tasks.ledger_trust import vouch
 from tasks.receipts import Receipt, as_shown
 from tasks.runs import Run
 from tasks.services import services
 from tasks.waits import Pace
+from tasks.write_charge_sets import ChargeSets
+from tasks.write_charges import Charges
+from tasks.write_credits import Credits
+from tasks.write_m3ter import M3terWrites
+from tasks.write_protocol import Open
+from tasks.write_removals import Removals
+from tasks.write_usage import UsageRecords, UsageRemovals
+from tasks.writes import send
 
 logger = logging.getLogger(__name__)
 
@@ -44,29 +44,22 @@ LOOK_SECONDS = 0.2
 """Between looks at what another run holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """Kinds that go out together; later waves build on earlier ones.
+WRITES: dict[str, Open] = {
+    "account": M3terWrites,
+    "account_plan": M3terWrites,
+    "external_mapping": M3terWrites,
+    "charge_removal": Removals,
+    "charge": Charges,
+    "charge_set": ChargeSets,
+    "credit": Credits,
+    "usage_removal": UsageRemovals,
+    "usage": UsageRecords,
+}
+"""Which class writes a kind of :data:`meterbridge.rules.kinds.KINDS_OF_WRITE`."""
 
-    ``scopes``: only rows whose scope begins so, before the rest of their kind.
-    """
-
-    target: str
-    kind: str
-    scopes: str = ""
-
-
-SUBSCRIPTION_WAVES = (Wave("m3ter", "account"), Wave("m3ter", "account_plan"), Wave("m3ter", "external_mapping"))
-BILL_WAVES = (
-    Wave("m3ter", "external_mapping", NETTED_SCOPE),
-    Wave("chargebee", "charge_removal"),
-    Wave("chargebee", "charge"),
-    Wave("chargebee", "charge_set"),
-    Wave("chargebee", "credit"),
-    Wave("m3ter", "external_mapping"),
-)
-
-USAGE_WAVES = (Wave("chargebee", "usage_removal"), Wave("chargebee", "usage"))
+SUBSCRIPTION_WAVES = waves("subscriptions")
+BILL_WAVES = waves("bills")
+USAGE_WAVES = waves("usage")
 
 
 @dataclass(slots=True)
@@ -75,6 +68,7 @@ class Delivered:
 
     applied: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     held: int = 0
     pace: Pace = field(default_factory=Pace)
     waited_for_others: float = 0.0
@@ -83,6 +77,7 @@ class Delivered:
         """Count one batch."""
         self.applied.update(receipt.applied)
         self.refused += receipt.refused
+        self.notes += receipt.notes
 
 
 def deliver(run: Run, waves: Sequence[Wave]) -> Delivered:
@@ -250,18 +245,7 @@ def _claim(tx: Writer, run: Run, wave: Wave, size: int, lease: float) -> list[in
 
 
 def _send(run: Run, wave: Wave, rows: Sequence[intents.IntentRow]) -> Receipt:
-    work = services(run.run_id)
-    if wave.kind == "charge_removal":
-        return charge_corrections.send(work, run, rows)
-    if wave.kind == "charge_set":
-        return deliver_charge_sets.send(work, run, rows)
-    if wave.kind in ("usage", "usage_removal"):
-        return deliver_metered_usage.send(work, run, rows)
-    if wave.kind == "credit":
-        return deliver_credits.send(work, run, rows)
-    if wave.target == "chargebee":
-        return deliver_charges.send(work, run, rows)
-    return deliver_m3ter.send(work, run, rows)
+    return send(services(run.run_id), run, WRITES[wave.kind], rows)
 
 
 def _batch_size(run: Run, wave: Wave) -> int:

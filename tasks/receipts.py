@@ -24,27 +24,33 @@ class Receipt:
     """Counts of one batch; ``refused`` has what the report shows of each record set aside.
 
     ``concluded`` counts rows that are done with: a batch that concludes none must not be tried again at once.
+    ``notes`` tell what stands otherwise than was asked for.
     """
 
     claimed: int = 0
     concluded: int = 0
     applied: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def took(self, row: IntentRow) -> None:
         """Count a write that stands."""
         self.applied[f"{row.kind}.{row.action}"] += 1
 
-    def set_aside(self, tx: Writer, run: Run, row: IntentRow, failure: MeterbridgeError) -> None:
-        """Close the intent as refused and put its record into quarantine, in the caller's transaction."""
+    def set_aside(self, tx: Writer, run: Run, row: IntentRow, failure: MeterbridgeError) -> bool:
+        """Close the intent as refused and put its record into quarantine, in the caller's transaction.
+
+        False if another run has taken the row over.
+        """
         if not intents.refused(tx, row.id, run.run_id, failure.code, failure.message):
-            return
+            return False
         self.concluded += 1
         aside = Quarantined(
             kind_of(row), row.key, failure.code, failure.message, row.amount, row.currency, row.source_version
         )
         quarantine.put(tx, run.flow, aside, run.run_id)
         self.refused.append(as_shown(aside))
+        return True
 
 
 def as_shown(aside: Quarantined) -> dict[str, Any]:

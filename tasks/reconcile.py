@@ -25,6 +25,7 @@ from meterbridge.rules.both_sides import (
 from meterbridge.rules.explained import NEWS, Explained, Reason, Why, split_charges, split_items
 from meterbridge.rules.foreign_edits import CODE as FOREIGN_EDIT
 from meterbridge.rules.keys import key_text
+from meterbridge.rules.kinds import MONEY
 from meterbridge.rules.reconcile import (
     Difference,
     StandingCharge,
@@ -52,7 +53,7 @@ from tasks.under_way import UnderWay
 logger = logging.getLogger(__name__)
 
 KINDS = ("account_plan", "charge", "charge_set")
-OPEN_KINDS = (*KINDS, "charge_set", "charge_removal", "credit")
+OPEN_KINDS = ("account_plan", *MONEY)
 """Of these a write that is recorded and not done explains a difference."""
 
 

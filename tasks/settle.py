@@ -13,6 +13,7 @@ from typing import Any
 from meterbridge.ledger import bills, intents, mappings, proposals, watermarks
 from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.kinds import MONEY
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.closing_soon import closings_of
@@ -24,7 +25,6 @@ from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-CHARGES = ("charge", "charge_set", "charge_removal", "credit")
 Standing = dict[tuple[str, str], tuple[int, str, str | None]]
 
 
@@ -117,7 +117,7 @@ def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any
 
 def _written(tx: Writer, run: Run, file: Staging) -> dict[Key, list[intents.IntentRow]]:
     """The intents of the run's change set as they are now, by portion (bill, subscription)."""
-    sent = [row for row in file.rows("select kind, key from out_intents") if row["kind"] in CHARGES]
+    sent = [row for row in file.rows("select kind, key from out_intents") if row["kind"] in MONEY]
     ours = {(row.kind, row.key): row for row in intents.of_run(tx, run.run_id)}
     rows: dict[Key, list[intents.IntentRow]] = defaultdict(list)
     for kind, key in [(row["kind"], key_from_text(row["key"])) for row in sent]:

@@ -22,6 +22,7 @@ from meterbridge.rules.charge_intents import removal_words
 from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import change_set_hash, fingerprint
+from meterbridge.rules.kinds import waves
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.records import Intent, Key, Quarantined
 from meterbridge.rules.standing import is_unbilled
@@ -29,7 +30,7 @@ from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, intent_row
 from tasks.charge_mappings import Held, Names, mapping_intents
 from tasks.decide_bills import KINDS
-from tasks.deliver import Delivered, Wave
+from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.report import RunReport, build
 from tasks.runs import Run
@@ -37,7 +38,7 @@ from tasks.services import Services, services
 
 logger = logging.getLogger(__name__)
 
-UNDO_WAVES = (Wave("chargebee", "charge_removal"), Wave("m3ter", "external_mapping"))
+UNDO_WAVES = waves("undo")
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,13 +140,14 @@ class ChargebeeClient:
         """One entry as in the list: ``{"event": {...}}``, read strongly."""
         return self._entry(path("events", event_id), "event")
 
-    def send(self, request: Request, *, idempotency_key: str, resend_until: float) -> Answer:
+    def send(self, request: Request, *, idempotency_key: str, resend_until: float, in_doubt: bool = False) -> Answer:
         """Send a write under its key; tries after a lost answer are replayed by Chargebee for 30 minutes.
 
         Args:
             request: As built by :mod:`connectors.chargebee.requests`, or read back from the ledger.
             idempotency_key: The intent's own, 1 to 100 ASCII characters.
             resend_until: On the monotonic clock, inside those 30 minutes.
+            in_doubt: An earlier try under the key may have landed, or be at work still.
         """
         if not (0 < len(idempotency_key) <= 100 and idempotency_key.isascii() and idempotency_key.isprintable()):
             raise BrokenInvariant("MB-INVARIANT", "an idempotency key has 1 to 100 printable ASCII characters")
@@ -155,6 +156,7 @@ class ChargebeeClient:
             repeatable=True,
             headers={IDEMPOTENCY_HEADER: idempotency_key},
             resend_until=resend_until,
+            in_doubt=in_doubt,
         )
 
     @staticmethod

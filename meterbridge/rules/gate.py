@@ -15,12 +15,13 @@ from decimal import Decimal
 from meterbridge.errors import RecordRefused
 from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.keys import change_set_hash
+from meterbridge.rules.kinds import MONEY
 from meterbridge.rules.money import amount_text, exponent
 from meterbridge.rules.recall import marks_of
 from meterbridge.rules.records import Intent, Key
 
-GATED = ("charge", "charge_set", "charge_removal", "credit")
-"""Kinds that move money at Chargebee."""
+GATED = MONEY
+"""Kinds that the gate asks about."""
 
 Name = tuple[str, Key]
 

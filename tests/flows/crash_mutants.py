@@ -13,32 +13,33 @@ from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules import bill_lines, portions
 from meterbridge.rules.keys import canonical
 from meterbridge.rules.records import BillLine
-from tasks import deliver_charges, deliver_m3ter
+from tasks import write_charges, write_m3ter
+from tasks.write_protocol import Send
 
 
 def _no_idempotency_key() -> None:
-    def send(self: ChargebeeClient, request: Request, *, idempotency_key: str, resend_until: float) -> Answer:
-        del idempotency_key
+    def send(
+        self: ChargebeeClient, request: Request, *, idempotency_key: str, resend_until: float, in_doubt: bool = False
+    ) -> Answer:
+        del idempotency_key, in_doubt
         return self.transport.send(request, repeatable=True, resend_until=resend_until)
 
     ChargebeeClient.send = send  # type: ignore[method-assign]
 
 
 def _resend_without_probing() -> None:
-    prepare = deliver_m3ter.prepare
+    prepare = write_m3ter.prepare
 
     def blind(m3ter: M3terClient, row: IntentRow, resolve: Any, *, look: bool) -> Any:
         del look
         return prepare(m3ter, row, resolve, look=row.action == "adopt")
 
-    def resend(desk: Any, row: IntentRow, invoice: Any, group: Any) -> Any:
-        del group
-        deliver_charges._again(desk, row, at=desk.work.clock.epoch())
-        request = deliver_charges.render(row)
-        return deliver_charges._transmit(desk, row, request, invoice, resend_for=deliver_charges.RESEND_SECONDS)
+    def resend(self: Any, row: IntentRow, invoice: Any) -> Send:
+        del self, invoice
+        return Send(write_charges.render(row))
 
-    deliver_m3ter.prepare = blind
-    deliver_charges._probe = resend
+    write_m3ter.prepare = blind
+    write_charges.Charges._probe = resend  # type: ignore[method-assign]
 
 
 def _each_line_rounded_by_itself() -> None:

@@ -1,33 +1,42 @@
-"""What became of a call that books several lines: read off its answer or the lists, and written down line by line."""
+"""Portions that go out in one call: an invoice of their own, or unbilled charges. Looked for before any second send.
+
+What the call makes has no id until it is answered. While Chargebee surely knows our
+key the same request is a replay; later two looks, apart from each other, must show
+nothing before it is sent again, under its own old key.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from connectors.chargebee import requests
 from connectors.chargebee.encoding import in_list
 from connectors.chargebee.models import Invoice, UnbilledCharge
 from connectors.records import read_record, read_written
-from connectors.transport import Answer
-from meterbridge.errors import OutcomeUnknown, RecordRefused
+from connectors.transport import Answer, Request
+from meterbridge.errors import BrokenInvariant, OutcomeUnknown, RecordRefused
 from meterbridge.ledger import facts, intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Reader, Writer
 from meterbridge.rules.booked import Wish
 from meterbridge.rules.charge_sets import Paired, is_named, pair
 from meterbridge.rules.standing import UNBILLED
-from tasks.charge_desk import Desk
+from tasks.batch import Batch, stored
 from tasks.charge_mappings import Held, Names, mapping_intents
-from tasks.charge_outcomes import take_off
 from tasks.charges import lines_of
 from tasks.services import Services
 from tasks.unbilled import in_place_of_invoices, living
+from tasks.write_charges import Stops
+from tasks.write_protocol import Done, Later, Send, Step, Write, Wrong
+from tasks.write_removals import removal_of, take_off
 
 LISTS_LAG_SECONDS = 86_400
 """How much earlier than the first send an invoice may be dated and still be what it made."""
+
+PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,95 @@ def wishes(payload: Mapping[str, Any]) -> list[Wish]:
         )
         for line in payload["lines"]
     ]
+
+
+class ChargeSets(Write):
+    """See the module."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._work = batch.work
+        self._stops = Stops(batch)
+
+    def look(self, row: IntentRow) -> Step:
+        """A call whose answer never came is found out about, and only then sent again."""
+        if row.state == "ready":
+            stopped = {line.get("item_price_id") for line in row.payload["lines"]} & self._stops.items
+            if stopped:
+                raise RecordRefused("MB-CHARGE-WRONG", f"{stopped.pop()} was booked wrongly before in this run")
+            return Send(render(row.payload), {"line_ids": waiting_ids(self._work, row)})
+        request = stored(row, render(row.payload))
+        if self._batch.knows_key(row):
+            return Send(request, again=True)
+        landed = look(self._work, row)
+        if landed is not None:
+            return self._booked(row, landed)
+        return Send(request) if self._batch.looked_before(row) else Later("not in sight; looked for again later")
+
+    def read(self, row: IntentRow, sent: Send, answer: Answer) -> Done | Wrong:
+        """The lines that the answer shows, each paired with what was asked for."""
+        del sent
+        return self._booked(row, answered(self._work, row, answer, row.baseline.get("line_ids", ())))
+
+    def _booked(self, row: IntentRow, landed: Landed) -> Done | Wrong:
+        """Write down what stands of the set, line by line, and take wrong lines off again.
+
+        A line that is missing although the call landed was taken off by a person: it is
+        written down as such, so that the next run asks about it instead of sending it.
+        """
+        invoice, at = landed.invoice, self._work.clock.epoch()
+        refusal = _refusal(row, landed)
+        if refusal is not None:
+            return Wrong(refusal, lambda: self._correct(row, landed, at))
+        ours = {"invoice_id": invoice.id, "written": True}
+
+        def close(tx: Writer) -> bool:
+            if not intents.applied(tx, row.id, self._batch.run.run_id, ours, mapping=None):
+                return False
+            for line in row.payload["lines"]:
+                if line.get("item_price_id"):
+                    facts.put(tx, f"canary:{line['item_price_id']}", "verified")
+            self._write_down(tx, row, landed, at)
+            return True
+
+        return Done(close, note=_note(row, invoice))
+
+    def _correct(self, row: IntentRow, landed: Landed, at: float) -> None:
+        """What is right stands in the ledger before a wrong line goes."""
+        with self._work.ledger.write() as tx:
+            self._write_down(tx, row, landed, at)
+            tx.commit()
+        invoice = landed.invoice
+        for index, wrong in landed.paired.wrong.items():
+            line = row.payload["lines"][index]
+            if invoice.status in (PENDING, UNBILLED):
+                self._stops.booked_wrongly(line.get("item_price_id"))
+                take_off(self._batch, removal_of(tuple(line["key"]), invoice.id, wrong.id, row.payload["bill_id"]))
+
+    def _write_down(self, tx: Writer, row: IntentRow, landed: Landed, at: float) -> None:
+        invoice, paired = landed.invoice, landed.paired
+        standing = [
+            _standing(row, line, invoice, paired.booked.get(index, f"missing:{line['reference']}"), at)
+            for index, line in enumerate(row.payload["lines"])
+            if index not in paired.wrong
+        ]
+        standing = [one for one in standing if not _known(tx, one)]
+        mappings.put(tx, *standing)
+        self._follow_up(tx, row, invoice, standing)
+
+    def _follow_up(self, tx: Writer, row: IntentRow, invoice: Invoice, standing: Sequence[mappings.Mapping]) -> None:
+        """Write down m3ter's mappings of the new invoice: only now has it an id. What is unbilled gets them later."""
+        if invoice.status == UNBILLED or not standing:
+            return
+        held = [Held(one.key, invoice.id, one.remote_id, tuple(one.state["bill_line_ids"])) for one in standing]
+        names = Names.of(json.loads(facts.get(tx, "m3ter_mapping_names") or "{}"))
+        wanted = [
+            one
+            for one in mapping_intents((), names, known=(), held=held, moved=(), bills=())
+            if (known := mappings.get(tx, one.kind, one.key)) is None or not known.active
+        ]
+        site = self._work.settings.chargebee_site
+        intents.record(tx, self._batch.run.run_id, row.change_set, wanted, site=site)
 
 
 def waiting_ids(work: Services, row: IntentRow) -> list[str]:
@@ -134,35 +232,6 @@ def _owned(work: Services, row: IntentRow) -> set[str]:
         return {one.remote_id for one in held if one.active and one.key not in ours}
 
 
-def book(desk: Desk, row: IntentRow, landed: Landed) -> None:
-    """Write down what stands of the set, line by line, and take wrong lines off again.
-
-    A line that is missing although the call landed was taken off by a person: it is
-    written down as such, so that the next run asks about it instead of sending it.
-
-    Raises:
-        RecordRefused: MB-CHARGE-WRONG or MB-DOUBLE-CHARGE; what is right stands in the ledger.
-    """
-    invoice, paired, at = landed.invoice, landed.paired, desk.work.clock.epoch()
-    refusal = _refusal(row, landed)
-    with desk.work.ledger.write() as tx:
-        standing = [
-            _standing(row, line, invoice, paired.booked.get(index, f"missing:{line['reference']}"), at)
-            for index, line in enumerate(row.payload["lines"])
-            if index not in paired.wrong
-        ]
-        standing = [one for one in standing if not _known(tx, one)]
-        if refusal is None:
-            _close(tx, desk, row, invoice)
-        mappings.put(tx, *standing)
-        _follow_up(tx, desk, row, invoice, standing)
-        tx.commit()
-    for index, line in paired.wrong.items():
-        _take_off(desk, row, invoice, row.payload["lines"][index], line.id)
-    if refusal is not None:
-        raise refusal
-
-
 def _refusal(row: IntentRow, landed: Landed) -> RecordRefused | None:
     invoice, paired = landed.invoice, landed.paired
     if paired.beyond:
@@ -180,15 +249,11 @@ def _refusal(row: IntentRow, landed: Landed) -> RecordRefused | None:
     return None
 
 
-def _close(tx: Writer, desk: Desk, row: IntentRow, invoice: Invoice) -> None:
-    outcome = {"invoice_id": invoice.id, "written": True}
-    if not intents.applied(tx, row.id, desk.run.run_id, outcome, mapping=None):
-        raise RecordRefused("MB-HELD", f"the lease on {row.kind} {row.key[:2]} ran out, another run has it")
-    desk.receipt.concluded += 1
-    for line in row.payload["lines"]:
-        if line.get("item_price_id"):
-            facts.put(tx, f"canary:{line['item_price_id']}", "verified")
-    desk.receipt.took(row)
+def _note(row: IntentRow, invoice: Invoice) -> str:
+    """What the report says of an invoice that was not left pending: a declined card, for one, leaves it unpaid."""
+    if row.payload["method"] != "create_invoice" or invoice.status == PENDING:
+        return ""
+    return f"invoice {invoice.id} of {row.key[:2]} is {invoice.status}, not pending: its charges stand"
 
 
 def _standing(row: IntentRow, line: Mapping[str, Any], invoice: Invoice, line_id: str, at: float) -> mappings.Mapping:
@@ -219,27 +284,32 @@ def _known(rx: Reader, one: mappings.Mapping) -> bool:
     return known is not None and known.active and known.remote_id == one.remote_id
 
 
-def _follow_up(tx: Writer, desk: Desk, row: IntentRow, invoice: Invoice, standing: Sequence[mappings.Mapping]) -> None:
-    """Write down m3ter's mappings of the new invoice: only now has it an id. What is unbilled gets them later."""
-    if invoice.status == UNBILLED or not standing:
-        return
-    held = [Held(one.key, invoice.id, one.remote_id, tuple(one.state["bill_line_ids"])) for one in standing]
-    names = Names.of(json.loads(facts.get(tx, "m3ter_mapping_names") or "{}"))
-    wanted = [
-        one
-        for one in mapping_intents((), names, known=(), held=held, moved=(), bills=())
-        if (known := mappings.get(tx, one.kind, one.key)) is None or not known.active
-    ]
-    intents.record(tx, desk.run.run_id, row.change_set, wanted, site=desk.work.settings.chargebee_site)
+def render(payload: Mapping[str, Any]) -> Request:
+    """The exact request of a set, stored before it is sent."""
+    method = payload["method"]
+    charges = [_charge(line) for line in payload["lines"] if line["method"] == "add_charge"]
+    items = [_item(line, method) for line in payload["lines"] if line["method"] == "add_charge_item"]
+    owner = {"subscription_id": payload["subscription_id"], "currency_code": payload["currency"]}
+    if method == "create_invoice":
+        return requests.create_for_charge_items_and_charges(
+            **owner, charges=charges, item_prices=items, create_pending_invoice=True
+        )
+    if method == "unbilled":
+        return requests.create_unbilled_charges(**owner, charges=charges, item_prices=items)
+    raise BrokenInvariant("MB-INVARIANT", f"no Chargebee request for {method}")
 
 
-def _take_off(desk: Desk, row: IntentRow, invoice: Invoice, line: Mapping[str, Any], line_id: str) -> None:
-    if invoice.status not in ("pending", UNBILLED):
-        return
-    desk.stopped_items |= {line.get("item_price_id") or ""} - {""}
-    unbilled = invoice.status == UNBILLED
-    request = (
-        requests.delete_unbilled_charge(line_id) if unbilled else requests.delete_line_items(invoice.id, [line_id])
-    )
-    one = {**row.payload, "invoice_id": invoice.id}
-    take_off(desk, replace(row, key=tuple(line["key"]), payload=one, scope=f"invoice:{invoice.id}"), line_id, request)
+def _charge(line: Mapping[str, Any]) -> requests.Charge:
+    return {name: line[name] for name in ("amount", "description", "date_from", "date_to")}  # type: ignore[return-value]
+
+
+def _item(line: Mapping[str, Any], method: str) -> requests.ChargeItem:
+    item: requests.ChargeItem = {
+        "item_price_id": line["item_price_id"],
+        "unit_price": line["amount"],
+        "quantity": 1,
+        "date_from": line["date_from"],
+        "date_to": line["date_to"],
+    }
+    # Unbilled charge items take no text of their own; they are known again by their looks.
+    return {**item, "description": line["description"]} if method == "create_invoice" else item
