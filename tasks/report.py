@@ -49,6 +49,7 @@ class RunReport(BaseModel):
     awaiting_approval: list[dict[str, Any]] = Field(default_factory=list)
     closing_soon: list[dict[str, Any]] = Field(default_factory=list)
     held: int = 0
+    notes: list[str] = Field(default_factory=list)
     quarantined: list[dict[str, Any]] = Field(default_factory=list)
     recovered: int = 0
     missing: int = 0
@@ -100,6 +101,7 @@ def build(
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
         held=delivered.held if delivered else 0,
+        notes=delivered.notes if delivered else [],
         quarantined=[*_quarantined(aside), *refused],
         recovered=recovered[0],
         missing=recovered[1],
@@ -214,6 +216,8 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
         f"| quarantined | {len(report.quarantined)} |",
         f"| held by another run | {report.held} |",
     ]
+    if report.notes:
+        lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
     if report.closing_soon:
         lines += [
             "",

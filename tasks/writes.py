@@ -34,6 +34,8 @@ BUSY = (409, 429)
 BUSY_SECONDS = 120
 """So long one run waits for that: longer than a vendor works on a write. The row stays open for the next run."""
 
+SHORTEST_PAUSE = 0.5
+
 TAKEN = "the lease on it ran out, another run has it"
 LATE = "the lease on it ran out before it was sent"
 
@@ -221,9 +223,9 @@ class _Lane:
 
     def _waited(self, row: IntentRow, failure: OutcomeUnknown, patience: float) -> bool:
         """Let the vendor end what it is at work on; False once that has taken too long or the key is not known."""
-        pause = min(2.0, self._batch.work.settings.lease_seconds / 4)
-        until = min(patience, self._batch.resend_until(row))
-        if boottime() + pause >= until:
+        waited = BUSY_SECONDS - (patience - boottime())
+        pause = max(SHORTEST_PAUSE, min(waited / 2, self._batch.work.settings.lease_seconds / 12))
+        if boottime() + pause >= min(patience, self._batch.resend_until(row)):
             return False
         words = {"key": str(row.key), "kind": row.kind, "seconds": pause, "reason": failure.message}
         logger.warning("a write is still at work at the vendor: asked again under the same key", extra=words)

@@ -87,6 +87,8 @@ def report_table(report: RunReport) -> None:
         rows.append(("held by another run", "", report.held))
     rows += [("requests", name, count) for name, count in report.requests.items()]
     table(title, ("what", "of", "count"), rows, right=("count",))
+    for note in report.notes:
+        console().print(note, markup=False)
     if report.closing_soon:
         soon = [(r["closes_at"], shown(r["key"]), money(r), f"{r['state']} {r['code']}") for r in report.closing_soon]
         columns = ("closes", "record", "amount", "held")

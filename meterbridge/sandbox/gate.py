@@ -72,9 +72,11 @@ class Gate:
         except Refusal as refused:
             self._send(turn, HttpReply(refused.status, exact_json.dumps(refused.body), extra=refused.extra))
             return
-        wait = self._latency + (turn.fault.seconds if turn.fault and turn.harm == "slow" else 0)
+        wait = self._latency + (turn.fault.seconds if turn.fault and _is_held_back(turn) else 0)
         if wait:
             self._hold(turn)
+            if turn.harm == "held":
+                turn.connection.drop()
             self._later(wait, lambda: self._execute(turn, held=True))
         else:
             self._execute(turn, held=False)
@@ -95,7 +97,7 @@ class Gate:
             reply = replace(reply, body=exact_json.dumps(body))
         if turn.fault and turn.harm == "slow_after_commit":
             self._later(turn.fault.seconds, lambda: self._send(turn, reply))
-        elif turn.harm in ("commit_then_drop", "error_after_commit", "html_503"):
+        elif turn.harm in ("commit_then_drop", "held", "error_after_commit", "html_503"):
             self._send(turn, _instead(turn))
         else:
             self._send(turn, reply)
@@ -137,6 +139,14 @@ class Gate:
             yield
         finally:
             switches.list_lag_seconds = before
+
+
+def _is_held_back(turn: _Turn) -> bool:
+    """Whether it is executed later; m3ter, which knows no keys, and reads are at once."""
+    keyed = (
+        turn.vendor == "chargebee" and turn.request.method == "POST" and bool(chargebee.idempotency_key(turn.request))
+    )
+    return turn.harm == "slow" or (turn.harm == "held" and keyed)
 
 
 def _is_signed(turn: _Turn) -> bool:

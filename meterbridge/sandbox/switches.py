@@ -22,6 +22,9 @@ class Switches:
     closed_invoice_write_status: int = 409  # add_* on a closed invoice: 409 or 400
     invoiced_charge_status: int = 404  # deleting an unbilled charge that was invoiced: 404, 409 or 400
     idempotency_stores_errors: bool = True  # 4xx answers are replayed; 429 and 5xx never
+    in_flight_duplicate_status: int = 409  # the same key while the first call still runs: 409 or 429
+    key_mismatch_status: int = 422  # the same key with another request: 422 or 400
+    card_declined: bool = False  # True: an invoice made by one call is left in payment_due, not pending
     price_override: bool = True  # add_charge_item takes unit_price; False: ignores it and uses the item price's own
     zero_price_charge_item: bool = True  # False: 400
     list_lag_seconds: int = 0

@@ -141,7 +141,9 @@ def test_overlapping_writes_on_one_invoice_are_refused_with_lock_timeout(sandbox
     assert http.post(path, data=body, headers=key).headers["chargebee-idempotency-replayed"] == "true"
 
 
-def test_second_use_of_a_key_in_flight_is_refused(sandbox: Sandbox, http: httpx.Client) -> None:
+@pytest.mark.parametrize(("status", "code"), [(409, "invalid_state_for_request"), (429, "lock_timeout")])
+def test_second_use_of_a_key_in_flight_is_refused(sandbox: Sandbox, http: httpx.Client, status: int, code: str) -> None:
+    sandbox.world.switches.update({"in_flight_duplicate_status": status})
     harm(sandbox, "slow", seconds=0.5)
     key = {"chargebee-idempotency-key": "k"}
     first: list[httpx.Response] = []
@@ -150,8 +152,22 @@ def test_second_use_of_a_key_in_flight_is_refused(sandbox: Sandbox, http: httpx.
     time.sleep(0.2)
     second = http.post("/customers", data={"id": "a"}, headers=key)
     running.join()
-    assert (second.status_code, second.json()["api_error_code"]) == (429, "lock_timeout")
+    assert (second.status_code, second.json()["api_error_code"]) == (status, code)
     assert first[0].status_code == 200
+
+
+def test_a_held_call_loses_its_client_at_once_and_is_executed_later(sandbox: Sandbox, http: httpx.Client) -> None:
+    harm(sandbox, "held", {"path": "/customers$"}, seconds=0.4)
+    key = {"chargebee-idempotency-key": "k"}
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.post("/customers", data={"id": "a"}, headers=key)
+    assert not exists(http, "a")
+    meanwhile = http.post("/customers", data={"id": "a"}, headers=key)
+    assert (meanwhile.status_code, "in progress" in meanwhile.json()["message"]) == (409, True)
+    time.sleep(0.5)
+    assert exists(http, "a")
+    late = http.post("/customers", data={"id": "a"}, headers=key)
+    assert (late.status_code, late.headers["chargebee-idempotency-replayed"]) == (200, "true")
 
 
 @pytest.mark.parametrize(

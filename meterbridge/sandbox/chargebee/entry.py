@@ -22,7 +22,7 @@ from meterbridge.sandbox.chargebee import (
     usages,
     webhook_endpoints,
 )
-from meterbridge.sandbox.chargebee.call import Call, canonical, refusal
+from meterbridge.sandbox.chargebee.call import Call, canonical, invalid_state, refusal
 from meterbridge.sandbox.chargebee.lists import answer_list
 from meterbridge.sandbox.chargebee.state import StoredAnswer
 from meterbridge.sandbox.credentials import CHARGEBEE_API_KEY, CHARGEBEE_READONLY_KEY
@@ -92,6 +92,8 @@ def admit(world: World, request: HttpRequest) -> None:
     key = idempotency_key(request)
     answer = world.chargebee.answers.get(key) if key else None
     in_flight = answer is not None and answer.body is None
+    if in_flight and world.switches.in_flight_duplicate_status == 409:
+        raise invalid_state("The previous request is still in progress. Please retry the request")
     if in_flight or (lock is not None and lock in world.chargebee.locked):
         message = "another request works on this resource; try again in a moment"
         raise refusal(429, "lock_timeout", message, kind="operation_failed", extra=(("Retry-After", "1"),))
@@ -116,7 +118,9 @@ def answer(world: World, request: HttpRequest) -> HttpReply:
     if stored is not None and stored.body is not None and stored.expires_ms > now_ms:
         if stored.fingerprint != fingerprint:
             message = "The idempotency key provided has already been used for a different request"
-            return _reply(refusal(422, "unable_to_process_request", message))
+            status = world.switches.key_mismatch_status
+            code = "unable_to_process_request" if status == 422 else "invalid_request"
+            return _reply(refusal(status, code, message))
         return HttpReply(stored.status, stored.body, extra=(("chargebee-idempotency-replayed", "true"),))
     reply = _execute(world, request)
     is_kept = reply.status < 400 or (reply.status < 429 and world.switches.idempotency_stores_errors)

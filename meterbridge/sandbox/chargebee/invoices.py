@@ -155,12 +155,17 @@ def create_for_charge_items_and_charges(call: Call) -> Row:
         currency_code=currency,
         date=call.integer("invoice_date") or call.world.clock.now(),
         lines=lines,
-        pending=bool(call.boolean("create_pending_invoice")) and call.world.switches.metered_billing,
+        pending=_stays_pending(call),
         subscription_id=subscription_id,
         recurring=False,
         po_number=call.text("po_number", longest=100),
     )
     return {"invoice": new_invoice(call.world, draft)}
+
+
+def _stays_pending(call: Call) -> bool:
+    switches = call.world.switches
+    return bool(call.boolean("create_pending_invoice")) and switches.metered_billing and not switches.card_declined
 
 
 def _owner(call: Call) -> tuple[Row | None, Row]:

@@ -83,6 +83,8 @@ def test_same_key_replays_the_first_answer_for_thirty_minutes(sandbox: Sandbox, 
     assert again.content == first.content
     other = http.post(path, data=CHARGE | {"amount": "1"}, headers=key)
     refused(other, 422, "unable_to_process_request")
+    sandbox.world.switches.update({"key_mismatch_status": 400})
+    refused(http.post(path, data=CHARGE | {"amount": "1"}, headers=key), 400, "invalid_request")
     sandbox.world.advance(61)
     late = http.post(path, data=CHARGE, headers=key)
     assert "chargebee-idempotency-replayed" not in late.headers
