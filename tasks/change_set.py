@@ -264,9 +264,10 @@ def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Cal
         )
         land_moved(file, {key[:2] for kind, key in recorded.left_out if kind in GATED})
         file.land_rows("run_facts", [{"name": LEFT_OUT, "value": str(len(recorded.left_out))}])
+        kept = {*again, *recorded.left_out}
         for found in quarantine.to_decide(tx):
             ours = found.kind in kinds and subject(found.kind, found.key) in decided
-            if ours and (found.kind, found.key) not in again and found.key[:2] not in moved:
+            if ours and (found.kind, found.key) not in kept and found.key[:2] not in moved:
                 quarantine.clear(tx, found.kind, found.key)
         for decision in aside:
             quarantine.put(tx, run.flow, decision, run.run_id)

@@ -16,6 +16,9 @@ from meterbridge.rules.keys import key_from_text, key_text
 from meterbridge.rules.records import Key, Ref
 
 CONCLUDED = ("applied", "dismissed")
+CLOSED_BY_ANOTHER = (*CONCLUDED, "refused")
+"""What a decision of before knows nothing of: to send what was refused since is a person's to say."""
+
 _LATER = intents.alias("later")
 
 IntentState = Literal["proposed", "ready", "sending", "unknown", "applied", "refused", "superseded", "dismissed"]
@@ -180,7 +183,7 @@ def horizon(rx: Reader) -> Horizon:
 
 
 def concluded_beyond(rx: Reader, seen: Horizon, names: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Which of these kinds and natural keys (text) somebody wrote, or a person closed, since the horizon was read.
+    """Which of these kinds and natural keys (text) were written, refused or closed since the horizon was read.
 
     Rows get their ids and are committed in one order, because recording takes turns: an id above the
     horizon's was not there, whatever the clocks say.
@@ -193,7 +196,7 @@ def concluded_beyond(rx: Reader, seen: Horizon, names: Collection[tuple[str, str
 
 
 def keys_concluded_beyond(rx: Reader, seen: Horizon, kinds: Collection[str]) -> set[Key]:
-    """The natural keys of these kinds that somebody wrote, or a person closed, since the horizon was read."""
+    """The natural keys of these kinds that were written, refused or closed since the horizon was read."""
     query = _concluded(rx).where(intents.c.kind.in_(kinds))
     ranges = [intents.c.id > seen.last, *(intents.c.id.in_(some) for some in chunks(seen.open))]
     return {key_from_text(row.natural_key) for one in ranges for row in rx.execute(query.where(one))}
@@ -201,7 +204,7 @@ def keys_concluded_beyond(rx: Reader, seen: Horizon, kinds: Collection[str]) -> 
 
 def _concluded(rx: Reader) -> Select[tuple[int, str, str]]:
     return select(intents.c.id, intents.c.kind, intents.c.natural_key).where(
-        intents.c.connection == rx.connection, intents.c.state.in_(CONCLUDED)
+        intents.c.connection == rx.connection, intents.c.state.in_(CLOSED_BY_ANOTHER)
     )
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import update
 from flows.approve_bills import approve_bills
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.ledger import quarantine
 from meterbridge.ledger.schema import mappings
 from meterbridge.settings import load_settings
 from tasks import decide_subscriptions
@@ -115,3 +116,36 @@ def test_two_runs_that_decided_the_same_customer_make_no_twin_mapping(open_sandb
         assert not settle(run, decide_subscriptions.KINDS)
     assert len(list(sandbox.world.m3ter.mappings.rows())) == 2
     assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def archive(month, status):
+    """All charge item prices of the site: an archived one is refused."""
+    state = month.world.chargebee
+    with month.world.lock:
+        for row in [row for row in state.item_prices.rows() if row["item_type"] == "charge"]:
+            state.save(state.item_prices, row | {"status": status})
+
+
+def test_what_another_run_was_refused_meanwhile_stays_set_aside(open_sandbox):
+    month = BilledMonth(open_sandbox, charge=False)
+    with month.world.lock:  # one line, of a charge item price: nothing else of the bill tells that somebody wrote
+        state, bill = month.world.m3ter, month.bill
+        line = max(bill["lineItems"], key=lambda line: line["convertedSubtotal"])
+        state.save(state.bills, bill | {"lineItems": [line], "billTotal": line["convertedSubtotal"]}, bill)
+    archive(month, "archived")
+    with between_deciding_and_recording():
+        [refused] = [row for row in sync_bills.fn().quarantined if row["kind"] == "charge"]
+        archive(month, "active")  # what was refused would pass by now: to try it again is a person's to say
+    for _ in range(2):
+        assert month.ours() == []
+        report = month.charge()
+        assert [row["key"] for row in report.quarantined if row["kind"] == "charge"] == [refused["key"]]
+        assert report.writes == 0
+    ledger = open_ledger(load_settings())
+    with ledger.write() as tx:
+        for row in quarantine.list(tx):
+            quarantine.retry(tx, row.kind, row.key)
+        tx.commit()
+    ledger.close()
+    assert month.charge().quarantined == []
+    assert sum(month.ours()) == month.total()
