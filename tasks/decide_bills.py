@@ -14,6 +14,7 @@ from meterbridge.ledger import facts, intents
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.bills import BillPolicy
 from meterbridge.rules.carry import carry_over
+from meterbridge.rules.charge_mappings import Held, Moved, Names, mapping_intents
 from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
 from meterbridge.rules.keys import connection_mark, key_from_text
 from meterbridge.rules.kinds import NETTED_SCOPE, kinds_of
@@ -30,10 +31,10 @@ from meterbridge.rules.unclaimed import Suspect, hold_suspects, suspects
 from meterbridge.staging.database import Staging, opened
 from tasks.bill_cases import case_of, decide_case
 from tasks.change_set import ChangeSet, Tray, land, refused_before
-from tasks.charge_mappings import Held, Moved, Names, after_marks, mapping_intents, netted_intents
 from tasks.engine import task
 from tasks.extract_bills import since
 from tasks.gate import hold_back
+from tasks.netted_marks import after_marks, netted_intents
 from tasks.runs import Run
 from tasks.services import Services, services
 

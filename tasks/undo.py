@@ -19,6 +19,7 @@ from meterbridge.ledger import bills, facts, intents, mappings, quarantine, runs
 from meterbridge.ledger.ledger import Reader, Writer, moment
 from meterbridge.ledger.mappings import Mapping
 from meterbridge.rules.charge_intents import removal_words
+from meterbridge.rules.charge_mappings import Held, Names, mapping_intents
 from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import change_set_hash, fingerprint
@@ -28,7 +29,6 @@ from meterbridge.rules.records import Intent, Key, Quarantined
 from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, intent_row
-from tasks.charge_mappings import Held, Names, mapping_intents
 from tasks.decide_bills import KINDS
 from tasks.deliver import Delivered
 from tasks.engine import task

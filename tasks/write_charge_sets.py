@@ -22,10 +22,10 @@ from meterbridge.ledger import facts, intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Reader, Writer
 from meterbridge.rules.booked import Wish
+from meterbridge.rules.charge_mappings import Held, Names, mapping_intents
 from meterbridge.rules.charge_sets import Paired, is_named, pair
 from meterbridge.rules.standing import UNBILLED
 from tasks.batch import Batch, stored
-from tasks.charge_mappings import Held, Names, mapping_intents
 from tasks.charges import lines_of
 from tasks.services import Services
 from tasks.unbilled import in_place_of_invoices, living

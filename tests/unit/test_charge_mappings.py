@@ -3,7 +3,7 @@
 import pytest
 
 from meterbridge.rules.bills import decide_bill
-from tasks.charge_mappings import Held, Moved, Names, mapping_intents
+from meterbridge.rules.charge_mappings import Held, Moved, Names, mapping_intents
 from tests.unit.bill_world import applied, bill, case, draft, line, policy
 
 NAMES = Names("Bill", "Invoice", "BillLineItem", "InvoiceLineItem")

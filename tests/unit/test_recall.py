@@ -7,11 +7,12 @@ import pytest
 from meterbridge.rules.bill_lines import is_correction
 from meterbridge.rules.bills import decide_bill
 from meterbridge.rules.carry import carry_over
+from meterbridge.rules.charge_mappings import Names, mapping_intents
 from meterbridge.rules.keys import reference
 from meterbridge.rules.recall import agree, carried_key, lowered_charge, mark_of, marks_of
 from meterbridge.rules.records import Intent, Quarantined, Ref, StandingLine
 from meterbridge.rules.standing import take_stock
-from tasks.charge_mappings import Names, after_marks, mapping_intents, netted_intents
+from tasks.netted_marks import after_marks, netted_intents
 from tests.unit.bill_world import bill, case, draft, line, policy, told
 from tests.unit.test_bills_adoption import booked
 

@@ -1,0 +1,69 @@
+"""Marks of netting in m3ter's mappings: a charge that another bill's surplus lowered is told by one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from meterbridge.rules.charge_mappings import Names, mapping
+from meterbridge.rules.kinds import NETTED_SCOPE
+from meterbridge.rules.recall import mark_of
+from meterbridge.rules.records import Action, Intent, Key, Ref
+
+
+def netted_intents(
+    decided: Iterable[Intent],
+    names: Names,
+    *,
+    known: Collection[Key],
+    held: Iterable[tuple[Key, str]],
+    kept: Collection[Key] = (),
+) -> list[Intent]:
+    """The marks of lowered charges that m3ter lacks, and those of charges that are lowered no more.
+
+    A charge is lowered once its mark is made, and marked anew once the bill's old marks are gone: whenever
+    the ledger is lost, the marks say no more than what is taken off. Only the mark of a charge that is taken over comes
+    after it: m3ter has it already, and a ledger that knows it must know the charge.
+
+    Args:
+        known: The marks that m3ter has, among keys of other mappings.
+        held: The marks that follow from the ledger, each with its charge's key.
+        kept: Marks of charges under way, which no other decision takes away.
+    """
+    charges = {one.key: one for one in decided if one.kind == "charge"}
+    wanted: dict[Key, Intent | None] = {key: one for one in charges.values() for key in _marks_on(one)}
+    wanted |= {("Netted", key[0], mark): None for key, mark in held if key not in charges}
+    gone = [key for key in known if key[0] == "Netted" and key not in wanted and key not in kept]
+    found = [one for key in gone for one in _mark(key, names, "delete", None, ())]
+    for key, charge in wanted.items():
+        if key in known:
+            continue
+        if charge is not None and charge.action != "adopt":
+            before = tuple(Ref(one.kind, one.key) for one in found if (one.action, one.key[1]) == ("delete", key[1]))
+            found += _mark(key, names, "create", charge, before)
+        else:
+            found += _mark(key, names, "adopt", charge, () if charge is None else (Ref(charge.kind, charge.key),))
+    return found
+
+
+def after_marks(decided: Iterable[Intent], names: Names) -> list[Intent]:
+    """The intents, those of lowered charges waiting for their marks; where none are permitted all are as they were."""
+    return [
+        replace(one, depends_on=(*one.depends_on, *marks))
+        if one.kind == "charge" and one.action != "adopt" and (marks := _needed_marks(one, names))
+        else one
+        for one in decided
+    ]
+
+
+def _marks_on(charge: Intent) -> list[Key]:
+    return [("Netted", charge.key[0], mark_of(charge.key, part)) for part in charge.state.get("carried", ())]
+
+
+def _needed_marks(charge: Intent, names: Names) -> list[Ref]:
+    return [Ref("external_mapping", key) for key in _marks_on(charge) if names.sides_of_netted(*key[1:])]
+
+
+def _mark(key: Key, names: Names, action: Action, charge: Intent | None, after: tuple[Ref, ...]) -> list[Intent]:
+    made = mapping(key, names.sides_of_netted(*key[1:]), action, charge)
+    return [replace(one, scope=f"{NETTED_SCOPE}{key[1]}", depends_on=after) for one in made]
