@@ -91,11 +91,6 @@ class Batch:
 
     # --- what is looked at before a write
 
-    def held(self, row: IntentRow) -> str | None:
-        """Why nothing of the row may leave now, whatever it is; None where it may."""
-        del row
-        return None
-
     def is_as_decided(self, row: IntentRow) -> bool:
         """True if the bill still is what the row was decided on, or still gone; read once per bill and batch."""
         payload = row.payload

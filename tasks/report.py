@@ -218,17 +218,7 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     ]
     if report.notes:
         lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
-    if report.closing_soon:
-        lines += [
-            "",
-            "## Drafts that close soon, without this money",
-            "",
-            "| closes | amount | record | what holds it |",
-        ]
-        lines += ["|---|---:|---|---|"]
-        for row in report.closing_soon[:SHOWN_ROWS]:
-            held = f"{row['state']} {row['code']}".strip()
-            lines.append(f"| {row['closes_at']} | {money(row)} | `{shown(row['key'])}` | {held} |")
+    lines += _closing(report)
     if report.quarantined:
         lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]
         for row in report.quarantined[:SHOWN_ROWS]:
@@ -243,6 +233,17 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
         for row in report.waiting[:SHOWN_ROWS]:
             lines.append(f"| {money(row)} | `{shown(row['key'])}` | {_cell(row['reason'])} |")
     return "\n".join(lines) + "\n"
+
+
+def _closing(report: RunReport) -> list[str]:
+    if not report.closing_soon:
+        return []
+    lines = ["", "## Drafts that close soon, without this money", "", "| closes | amount | record | what holds it |"]
+    lines += ["|---|---:|---|---|"]
+    for row in report.closing_soon[:SHOWN_ROWS]:
+        held = f"{row['state']} {row['code']}".strip()
+        lines.append(f"| {row['closes_at']} | {money(row)} | `{shown(row['key'])}` | {held} |")
+    return lines
 
 
 def money(row: Mapping[str, Any]) -> str:

@@ -16,8 +16,10 @@ from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.booked import Absent, Booked, TooMany, Wrong, judge
 from meterbridge.rules.records import InvoiceLine
 from meterbridge.rules.standing import is_unbilled
+from meterbridge.rules.strangers import Stranger
 from tasks.batch import Batch, in_flight, stored
 from tasks.charge_finals import on_final, taken_on_final
+from tasks.charge_strangers import line_to_take_over, strangers_on
 from tasks.charges import baseline, item_price, lines_of, render, wish
 from tasks.services import Services
 from tasks.unbilled import in_place_of_invoice
@@ -77,6 +79,7 @@ class Charges(Write):
         self._work = batch.work
         self._stops = Stops(batch)
         self._invoices: dict[str, Invoice | None] = {}
+        self._strangers: dict[str, list[Stranger]] = {}
         self._verified: set[str] = set()
 
     def lanes(self, rows: Sequence[IntentRow]) -> tuple[list[list[IntentRow]], list[list[IntentRow]]]:
@@ -114,6 +117,9 @@ class Charges(Write):
             raise RecordRefused(
                 "MB-CHARGE-WRONG", f"{item_price(row)} was booked wrongly on another invoice in this run"
             )
+        found = line_to_take_over(row, self._strangers_on(row, invoice))
+        if found is not None:
+            return self._stands(row, found.id, written=False)
         return Send(render(row), baseline(lines_of(invoice)))
 
     def read(self, row: IntentRow, sent: Send, answer: Answer) -> Done | Incorrect:
@@ -154,6 +160,12 @@ class Charges(Write):
         if row.scope not in self._invoices:
             self._invoices[row.scope] = as_it_is(self._work, row.payload["invoice_id"])
         return self._invoices[row.scope]
+
+    def _strangers_on(self, row: IntentRow, invoice: Invoice) -> list[Stranger]:
+        """Looked for once, before the first write to the invoice: what comes later is what this lane sends."""
+        if row.scope not in self._strangers:
+            self._strangers[row.scope] = strangers_on(self._work, invoice)
+        return self._strangers[row.scope]
 
     def _as_it_stands(self, row: IntentRow, answer: Answer) -> Invoice:
         chargebee = self._work.chargebee

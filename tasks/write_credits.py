@@ -10,6 +10,7 @@ from meterbridge.errors import RecordRefused
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.keys import bare
 from tasks.batch import Batch, stored
 from tasks.write_protocol import Done, Later, Send, Step, Write
 
@@ -51,8 +52,10 @@ class Credits(Write):
         text = "customer_notes" if is_note else "description"
         customer = {"customer_id[is]": row.payload["customer_id"]}
         entries = (entry[name] for entry in self._work.chargebee.rows(resource, customer))
-        mark = f"[{row.payload['reference']}]"
-        return [str(one["id"]) for one in entries if mark in str(one.get(text) or "") and not one.get("deleted")]
+        own = str(row.payload["reference"])
+        marks = {f"[{own}]", f"[{bare(own)}]"}  # one that an earlier version gave has no mark of the connection
+        texts = ((one, str(one.get(text) or "")) for one in entries if not one.get("deleted"))
+        return [str(one["id"]) for one, said in texts if any(mark in said for mark in marks)]
 
     def _given(self, row: IntentRow, credit_id: str, *, written: bool) -> Done:
         credit = mappings.Mapping("credit", row.key, credit_id, row.fingerprint, row.payload["bill_id"], row.wanted)

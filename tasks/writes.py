@@ -142,9 +142,6 @@ class _Lane:
 
     def _look(self, row: IntentRow) -> Send | Outcome:
         try:
-            held = self._batch.held(row)
-            if held is not None:
-                return Left(held)
             step = self._write.look(row)
             decides = isinstance(step, Send) or row.action == "net"
             if row.state == "ready" and decides and not self._batch.is_as_decided(row):

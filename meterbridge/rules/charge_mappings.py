@@ -68,6 +68,9 @@ def _sides(entity: str | None, m3ter_id: str, table: str | None, external_id: st
     return {"m3terEntity": entity, "m3terId": m3ter_id, "externalTable": table, "externalId": external_id}
 
 
+KINDS = ("Bill", "BillLine")
+"""What the keys of these mappings begin with, before the bill's id."""
+
 Wanted = tuple[str | Ref, Intent | None]
 """What a mapping points at, and the charge of this change set that makes it so."""
 
@@ -130,7 +133,7 @@ def mapping_intents(
     return [
         *_of_bills(stand, names, {key: points.get(key, key[2]) for key in known if key[0] == "Bill"}, moved),
         *_of_lines(stand, names, {key for key in known if key[0] == "BillLine"}, moved, points),
-        *_unwanted(stand, names, sorted(known), coming, bills),
+        *_unwanted(stand, names, sorted(key for key in known if key[0] in KINDS), coming, bills),
     ]
 
 

@@ -89,3 +89,32 @@ def test_a_bill_line_that_two_charges_claim_stays_mapped_as_it_is():
 
 def test_what_is_not_permitted_is_not_mapped():
     assert mapping_intents(decided(FIVE), Names.of({})) == []
+
+
+SECOND = Held(("bill1", "sub1", "second"), "draft1", "li-2", ("l2",))
+FOREIGN = ("Account", "cust-1")
+
+
+@pytest.mark.parametrize("made", range(8))
+def test_whichever_of_the_mappings_a_stopped_run_had_made_the_next_one_makes_the_rest(made):
+    wanted = [BILL, LINE, ("BillLine", "bill1", "l2")]
+    known = {FOREIGN, *(key for n, key in enumerate(wanted) if made >> n & 1)}
+    rest = mapping_intents([], NAMES, known=known, held=[held(), SECOND], bills={"bill1"})
+    assert told(rest) == sorted(("adopt", *key) for key in wanted if key not in known)
+    known |= {one.key for one in rest}
+    assert mapping_intents([], NAMES, known=known, held=[held(), SECOND], bills={"bill1"}) == []
+
+
+@pytest.mark.parametrize("left", range(8))
+def test_whichever_of_the_mappings_a_stopped_run_had_not_taken_away_the_next_one_does(left):
+    stale = [BILL, LINE, ("BillLine", "bill1", "l2")]
+    known = {FOREIGN, *(key for n, key in enumerate(stale) if left >> n & 1)}
+    rest = mapping_intents([], NAMES, known=known, bills={"bill1"})
+    assert told(rest) == sorted(("delete", *key) for key in known - {FOREIGN})
+
+
+def test_a_mapping_that_was_pointed_at_the_final_invoice_needs_no_twin():
+    after = Held(held().key, "4711", "li-1", ("l1",))
+    known = {BILL, LINE}
+    points = {BILL: "4711", LINE: "li-1"}
+    assert mapping_intents([], NAMES, known=known, held=[after], bills={"bill1"}, points=points) == []
