@@ -62,8 +62,10 @@ class Tray:
         match decision:
             case Intent():
                 self._put_intent(decision)
-            case Unchanged():
+            case Unchanged(reason=""):
                 self.counts["unchanged"] += 1
+            case Unchanged():
+                self._set_aside("unchanged", decision, message=decision.reason)
             case OutOfScope():
                 self._set_aside("out_of_scope", decision, message=decision.reason)
             case Quarantined():
@@ -89,7 +91,7 @@ class Tray:
         money = (intent.amount, intent.currency)
         self.put(Quarantined(intent.kind, intent.key, code, message, *money, intent.source_version))
 
-    def _set_aside(self, word: str, decision: OutOfScope | Quarantined | Waiting, **rest: Any) -> None:
+    def _set_aside(self, word: str, decision: OutOfScope | Quarantined | Unchanged | Waiting, **rest: Any) -> None:
         self.counts[word] += 1
         self.set_aside.append({"decision": word, "kind": decision.kind, "key": key_text(decision.key), **rest})
 

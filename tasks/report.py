@@ -85,7 +85,8 @@ def build(
     work = services(run.run_id)
     with opened(run.path) as file:
         extracted = _extracted(file)
-        aside = list(file.rows("select * from out_set_aside where decision <> 'out_of_scope' order by rowid"))
+        told = "select * from out_set_aside where decision in ('quarantined', 'waiting') order by rowid"
+        aside = list(file.rows(told))
         soon = list(closing_soon(work, run, file))
     refused = [] if delivered is None else delivered.refused
     return RunReport(

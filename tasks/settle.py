@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,12 @@ def settle_bills(run: Run) -> int:
         rows = {key: own for key, own in _written(tx, run, file).items() if key[0] not in moved}
         for portion in sorted(set(rows) - set(aside)):
             unsettled |= _settle_portion(tx, run, rows[portion], portion, standing)
-        decided = {*rows, *aside}
         staged = [row for row in file.rows("select * from stg_bills") if row["id"] not in moved]
+        elsewhere = _elsewhere(file, {row["id"]: row["currency"] for row in staged})
+        for portion, (currency, words) in elsewhere.items():
+            amount, currency, invoice = standing.get(portion, (0, currency or "", None))
+            _put(tx, bills.Portion(*portion, currency, amount, "sent", words, run.started_at, invoice))
+        decided = {*rows, *aside, *elsewhere}
         left_out = _left_out(file)
         for row in staged:
             _rest(tx, run, row["id"], decided, standing)
@@ -110,9 +114,16 @@ def settle_portions(run: Run) -> int:
 
 
 def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any]]:
-    rows = file.rows("select * from out_set_aside where kind = 'charge' and decision <> 'out_of_scope'")
+    rows = file.rows("select * from out_set_aside where kind = 'charge' and decision in ('quarantined', 'waiting')")
     found = {key_from_text(row["key"]): row for row in rows}
     return {key: row for key, row in found.items() if key[0] not in moved}
+
+
+def _elsewhere(file: Staging, currencies: Mapping[str, str | None]) -> dict[tuple[str, str], tuple[str | None, str]]:
+    """Portions whose money stands for another one of their bill, or whose lines do: currency, and where in words."""
+    rows = file.rows("select key, message from out_set_aside where kind = 'charge' and decision = 'unchanged'")
+    found = {key_from_text(row["key"]): row["message"] for row in rows}
+    return {(key[0], key[1]): (currencies[key[0]], why) for key, why in found.items() if key[0] in currencies}
 
 
 def _written(tx: Writer, run: Run, file: Staging) -> dict[Key, list[intents.IntentRow]]:

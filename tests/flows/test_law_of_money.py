@@ -61,6 +61,11 @@ def test_a_line_that_moved_to_another_subscription_is_charged_once(open_sandbox,
     assert month.charge().intended == {}
     assert month.writes() == []
     assert reconcile.fn().differences == 0
+    if closed:
+        traced = json.loads(run("trace", month.bill["id"], "--json").stdout)
+        said = {one["subscription_id"]: one["reason"] for one in traced["portions"]}
+        assert "stand for subscription sub-single (the line moved)" in said["sub-heir"]
+        assert "count for subscription sub-heir (the line moved)" in said["sub-single"]
 
 
 def test_of_a_moved_line_only_what_it_gained_is_charged(open_sandbox):

@@ -52,14 +52,10 @@ undone as (select bill_id, list(r) as undone from ref_undone as r group by all),
 unproven as (select bill_id, list(distinct r) as unproven from ref_unproven as r group by all),
 paying as (select bill_id, list(customer_id order by customer_id) as payers from int_payers group by all),
 releases as (select bill_id, list(r) as releases from ref_releases as r group by all),
-mapped as (
-    select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
-    from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all
-),
-marks as (
-    select m3terId as bill_id, list(distinct externalId order by externalId) as marks from raw_m3ter__external_mappings
-    where m3terEntity = 'Bill' group by all
-)
+mapped as (select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
+    from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all),
+marks as (select m3terId as bill_id, list(distinct externalId order by externalId) as marks
+    from raw_m3ter__external_mappings where m3terEntity = 'Bill' group by all)
 select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
