@@ -1,8 +1,8 @@
 """Each staging table against hand-made rows: tests/sql/<resource>/<table>/<case>/ has inputs and expect.csv.
 
 Inputs: ``<text table>.csv`` lands as text (empty = NULL), ``<chargebee resource>.json`` is one list page.
-Tables that the case's table reads are made first, in the order of ``before.txt``. Only the columns of
-expect.csv are compared, as text, in any order of rows.
+Tables that the case's table reads are made first, in the order of ``before.txt``, another resource's by
+its folder. Only the columns of expect.csv are compared, as text, in any order of rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def test_case(case: Path, tmp_path: Path) -> None:
     with opened(tmp_path / "run.duckdb") as file:
         land(file, case)
         for name in [*before, table]:
-            file.make(resource, name)
+            folder, _, own = name.rpartition("/")
+            file.make(folder or resource, own)
         columns = (case / "expect.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
         found = [
             {name: None if row[name] is None else str(row[name]) for name in columns}
