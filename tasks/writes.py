@@ -16,10 +16,11 @@ from typing import Any, assert_never
 from connectors.transport import Answer
 from meterbridge.clock import boottime
 from meterbridge.errors import MeterbridgeError, OutcomeUnknown, RecordRefused, RetriableError
-from meterbridge.ledger import intents
+from meterbridge.ledger import bill_accounts, intents
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
 from meterbridge.ledger.transaction import chunks
+from meterbridge.rules.money import amount_text
 from tasks.batch import Batch
 from tasks.receipts import Receipt
 from tasks.runs import Run
@@ -97,6 +98,7 @@ class _Lane:
         self._write = write
         self._unwritten: list[tuple[IntentRow, Outcome]] = []
         self._left: set[str] = set()
+        self._too_much: dict[int, RecordRefused] = {}
 
     def go(self, rows: Iterable[IntentRow]) -> None:
         """All rows of the lane; whatever goes wrong here stays here, unless the vendor itself is out of order."""
@@ -160,6 +162,8 @@ class _Lane:
         stood = {row.id: step.baseline for row, step in sending if row.state == "ready"}
         with batch.work.ledger.write() as tx:
             ends = self._close_all(tx)
+            self._too_much |= _above_ceilings(tx, [row for row, _ in sending if row.id in fresh])
+            fresh = {row_id: request for row_id, request in fresh.items() if row_id not in self._too_much}
             ready = set(intents.mark_sending_many(tx, fresh, owner, baselines=stood, at=now))
             for row, step in sending:
                 if row.id in ready or (
@@ -171,6 +175,8 @@ class _Lane:
         return marked
 
     def _send(self, row: IntentRow, step: Send, marked: Mapping[int, IntentRow]) -> tuple[IntentRow, Outcome]:
+        if row.id in self._too_much:
+            return row, Failed(self._too_much[row.id])
         if row.id not in marked:
             return row, Left(TAKEN)
         if not self._batch.may_send(row):
@@ -309,6 +315,17 @@ class _Lane:
                     batch.stop(error)
                 case Later(why) | Left(why):
                     logger.warning("left open", extra={"run_id": batch.run.run_id, "key": str(row.key), "reason": why})
+
+
+def _above_ceilings(tx: Writer, rows: Iterable[IntentRow]) -> dict[int, RecordRefused]:
+    """Charges for which their bill has no room any more, whatever has been booked for it since they were decided."""
+    found = {}
+    for row in rows:
+        if amount := bill_accounts.above(tx, row.id, row.amount, row.payload, row.wanted):
+            bill, money = row.payload["bill_id"], amount_text(amount, row.currency)
+            words = f"bill {bill} was charged since this was decided: it would exceed the bill's total by {money}"
+            found[row.id] = RecordRefused("MB-BILL-OVERDRAWN", words, key=str(row.key))
+    return found
 
 
 def _as_marked(row: IntentRow, step: Send, now: float) -> IntentRow:

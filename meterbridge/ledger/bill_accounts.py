@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select
 
 from meterbridge.ledger import bills
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, intents, mappings
-from meterbridge.ledger.transaction import Reader
+from meterbridge.ledger.transaction import Reader, Writer
 from meterbridge.rules.keys import key_text
 
 COUNTED = ("charge", "credit", "settled")
@@ -38,6 +38,25 @@ def noted(rx: Reader, bill_id: str, *, but: int | None = None) -> int:
         total += known["amount"] + (carried_by(known) if kind == "charge" else 0)
     total += sum(row.wanted for row in bills.portions(rx, bill_id=bill_id) if row.state == "settled")
     return total + _in_flight(rx, bill_id, but)
+
+
+def above(tx: Writer, intent_id: int, amount: int | None, payload: Mapping[str, Any], wanted: Mapping[str, Any]) -> int:
+    """Return by how much a charge would lift the ledger's sum for its bill above the ceiling it was decided under.
+
+    Zero where it stays below, and for charges of before there were ceilings. One transaction at a time asks
+    about a bill, so that two runs cannot both fill the same room.
+
+    Args:
+        intent_id: The charge's, or the charge set's, intent.
+        amount: Minor units.
+        payload: What is sent; holds ``bill_id`` and ``ceiling``.
+        wanted: What the ledger shall know of the charge.
+    """
+    if payload.get("ceiling") is None:
+        return 0
+    tx.take_turn(f"bill {payload['bill_id']}")
+    after = noted(tx, payload["bill_id"], but=intent_id) + (amount or 0) + carried_by(wanted)
+    return int(max(0, after - payload["ceiling"]))
 
 
 def carried_by(known: Mapping[str, Any]) -> int:

@@ -41,14 +41,14 @@ KINDS_OF_WRITE = (
     KindOfWrite("account", "m3ter", ("subscriptions",)),
     KindOfWrite("account_plan", "m3ter", ("subscriptions",)),
     KindOfWrite("charge_removal", "chargebee", ("bills", "undo"), moves_money=True),
+    KindOfWrite("credit", "chargebee", ("bills",), moves_money=True),
     KindOfWrite("charge", "chargebee", ("bills",), moves_money=True),
     KindOfWrite("charge_set", "chargebee", ("bills",), moves_money=True),
-    KindOfWrite("credit", "chargebee", ("bills",), moves_money=True),
     KindOfWrite("external_mapping", "m3ter", ("subscriptions", "bills", "undo"), early=NETTED_SCOPE),
     KindOfWrite("usage_removal", "chargebee", ("usage",)),
     KindOfWrite("usage", "chargebee", ("usage",)),
 )
-"""In the order in which they go out: later ones build on earlier ones."""
+"""In the order in which they go out: later ones build on earlier ones, and what needs room on what makes it."""
 
 MONEY: tuple[Kind, ...] = tuple(one.kind for one in KINDS_OF_WRITE if one.moves_money)
 """Kinds that move money at Chargebee."""

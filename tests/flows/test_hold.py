@@ -141,7 +141,9 @@ def test_a_backup_is_whole_while_somebody_writes_and_never_overwrites(open_sandb
         busy.execute("ROLLBACK")
     assert (copy.stat().st_mode & 0o077, [*copy.parent.iterdir()]) == (0, [copy])
     with closing(sqlite3.connect(copy)) as database:
-        [found] = database.execute("select count(*) from intents where kind = 'charge' and state = 'applied'").fetchone()
+        [found] = database.execute(
+            "select count(*) from intents where kind = 'charge' and state = 'applied'"
+        ).fetchone()
     assert found == len(month.charges())
     with pytest.raises(Exception, match="is there already"):
         call("ledger", "backup", str(copy))

@@ -6,12 +6,16 @@ from decimal import Decimal
 import pytest
 from typer.testing import CliRunner
 
+from flows.approve_bills import approve_bills
 from flows.reconcile import reconcile
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.cli.main import app
+from meterbridge.ledger import mappings
 from meterbridge.sandbox.chargebee.renewals import cancel_now
 from meterbridge.sandbox.clock import epoch
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
+from meterbridge.settings import load_settings
+from tasks.services import open_ledger
 from tests.flows.billed_month import BilledMonth, asides
 from tests.flows.test_shared_invoices import SECOND, by_subscription, two_subscriptions
 
@@ -174,6 +178,34 @@ def test_the_setting_cancels_them_within_the_bill(open_sandbox):
     assert month.charge().quarantined == []
     assert owned(month) == {"sub-single": month.total()}
     assert reconcile.fn().differences == 0
+
+
+def test_a_credit_of_ours_makes_the_room_in_the_same_run(open_sandbox):
+    month = overdrawn(open_sandbox, METERBRIDGE_NEGATIVE="promotional_credit")
+    total = month.total()
+    month.world.log.clear()
+    assert month.charge().quarantined == []
+    assert owned(month) == {"sub-single": total + 100}
+    assert "promotional_credits" in month.writes()[0].path, "the credit is proven before the charges leave"
+    month.world.log.clear()
+    assert month.charge().intended == {}
+    assert month.writes() == []
+
+
+def test_what_was_booked_since_a_charge_was_decided_keeps_it_from_leaving(open_sandbox):
+    """Whoever books for the bill in between, and however: the ceiling is compared right before the write."""
+    month = BilledMonth(open_sandbox, charge=False, METERBRIDGE_BILLS_APPROVAL="required")
+    proposed = month.charge().awaiting_approval
+    ledger = open_ledger(load_settings())
+    with ledger.write() as tx:
+        key = (month.bill["id"], "sub-other", "elsewhere")
+        state = {"bill_id": key[0], "subscription_id": key[1], "amount": 1, "currency": "EUR", "invoice_id": "inv-x"}
+        mappings.put(tx, mappings.Mapping("charge", key, "li-x", "", "inv-x", state))
+        tx.commit()
+    ledger.close()
+    report = approve_bills.fn(change_set=proposed[0]["change_set"], by="Ann")
+    assert sum(month.ours()) < month.total()
+    assert "MB-BILL-OVERDRAWN" in {row["code"] for row in report.quarantined}
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "1.005", "nan", "1e99", "ten", ""])
