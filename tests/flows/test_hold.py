@@ -10,6 +10,7 @@ from flows.reconcile import reconcile
 from flows.undo_run import undo_run
 from meterbridge.errors import SetupError
 from meterbridge.ledger import holds
+from meterbridge.sandbox.clock import epoch
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.settings import load_settings
 from tasks.services import open_ledger
@@ -30,7 +31,7 @@ def with_another_customer(open_sandbox):
         sandbox = open_sandbox(scenario, **given)
         with sandbox.world.lock:
             put_customer(sandbox.world, "cust-other", "Other Ltd", "EUR")
-            seed = SubscriptionSeed("sub-other", "cust-other", ("api-pro-EUR-Monthly",), sandbox.world.facts["start"])
+            seed = SubscriptionSeed("sub-other", "cust-other", ("api-pro-EUR-Monthly",), epoch(2026, 1, 1))
             put_subscription(sandbox.world, seed)
         return sandbox
 
