@@ -8,7 +8,6 @@ positive amount leaves what stands at both vendors is looked for.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,15 +127,14 @@ def vouch(work: Services, run_id: str) -> None:
         return
     home = noted.home or new_home()
     with work.ledger.write() as tx:
-        rows = [row for row in intents.of_run(tx, run_id) if row.kind in GATED]
-        sets = Counter(row.change_set for row in rows)
-        change_set = max(sets, key=lambda name: sets[name], default="")
+        sets = intents.change_sets(tx, run_id, GATED)
+        change_set, writes = max(sets, key=lambda name: sets[name], default=""), sum(sets.values())
         before = identity.of(tx, work.ledger.path)
-        money_runs.put(tx, run_id, home, change_set, len(rows))
+        money_runs.put(tx, run_id, home, change_set, writes)
         here = identity.settle(tx, work.ledger.path)
         tx.commit()
     proven = noted.proven and noted.ledger == before
-    note.append("money", run_id, here, home=home, proven=proven, change_set=change_set, writes=len(rows))
+    note.append("money", run_id, here, home=home, proven=proven, change_set=change_set, writes=writes)
 
 
 def prove(work: Services, run_id: str) -> None:

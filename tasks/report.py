@@ -202,9 +202,8 @@ def _sums(run: Run) -> dict[str, str]:
 def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -> str:
     """The report as Markdown, without personal data: ids, counts and sums only."""
     word = "Dry run" if report.dry_run else "Run"
-    lines = [f"# {word} of {report.flow}", ""]
-    lines += [line for one in report.notices for line in (f"**{one['code']}** {one['message']}", "")]
-    lines += [f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
+    told = [line for one in report.notices for line in (f"**{one['code']}** {one['message']}", "")]
+    lines = [f"# {word} of {report.flow}", "", *told, f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
     lines += [in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
     for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
         lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]

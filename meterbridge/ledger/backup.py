@@ -81,8 +81,8 @@ def _dump(url: URL, part: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(file)
     finally:
-        os.close(handle)
+        os.close(file)

@@ -46,6 +46,7 @@ class Stopped:
         named |= {rest.partition("~")[0]} if kind in ("account", "customer") else set()
         owners = {row.payload.get("subscription_id"), row.key[1] if row.kind in CHARGED else None}
         owners |= {rest} if kind == "subscription" else set()
+        owners |= {ref.key[1] for ref in row.depends_on if ref.kind in CHARGED}
         bill_id = row.payload.get("bill_id") or (rest if kind in ("bill", "netted") else None)
         state = bills.get(rx, bill_id) if isinstance(bill_id, str) else None
         if row.kind == "charge_removal":

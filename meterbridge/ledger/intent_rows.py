@@ -164,6 +164,16 @@ def of_run(rx: Reader, run_id: str) -> list[IntentRow]:
     return _rows(rx, intents.c.run_id == run_id)
 
 
+def change_sets(rx: Reader, run_id: str, kinds: Collection[str]) -> dict[str, int]:
+    """How many rows of these kinds a run recorded or took over, by change set."""
+    query = (
+        select(intents.c.change_set, func.count())
+        .where(intents.c.connection == rx.connection, intents.c.run_id == run_id, intents.c.kind.in_(kinds))
+        .group_by(intents.c.change_set)
+    )
+    return {row[0]: row[1] for row in rx.execute(query)}
+
+
 def counts(rx: Reader, change_set: str) -> dict[str, int]:
     """How many rows of a change set are in each state; states without rows are left out."""
     query = (

@@ -101,7 +101,8 @@ class Desk:
 
     def _rest(self, portion: Portion, stand: Stand, booked: Counter[str]) -> list[Decision]:
         delta = portion.total - stand.total
-        if delta == 0:
+        undone = self.case.undone.get(portion.subscription_id, frozenset())
+        if delta == 0 and not undone & {line.line_id for line in stand.open}:
             return [Unchanged("charge", self._key(portion))]
         if portion.subscription_id in self.case.undone:
             return self._undone(portion, stand, delta)

@@ -49,6 +49,11 @@ class RestoredMonth(BilledMonth):
         for file in self.folder.glob("shared.sqlite3*"):
             file.unlink()
 
+    def expire_leases(self):
+        """What minutes do to the leases of a run that is gone."""
+        with closing(sqlite3.connect(self.folder / "shared.sqlite3")) as database, database:
+            database.execute("UPDATE intents SET lease_until = 1 WHERE lease_until IS NOT NULL")
+
     def setting(self, name, value):
         """Another value of a setting from now on."""
         os.environ[name] = value
