@@ -110,6 +110,7 @@ def _accounts(known: Known) -> Iterator[dict[str, Any]]:
             "fingerprint": row.fingerprint,
             "currency": row.state.get("currency"),
             "parent": row.state.get("parent"),
+            "code": row.state.get("code"),
             "owner_id": row.state.get("customer_id") or row.key[0],
         }
 

@@ -79,6 +79,20 @@ def remote_ids(rx: Reader, wanted: Collection[tuple[str, Key]]) -> dict[tuple[st
     return found
 
 
+def standing(rx: Reader, kind: str, ids: Collection[str]) -> set[str]:
+    """Those of the remote ids that an active mapping has."""
+    found: set[str] = set()
+    for some in chunks(ids):
+        query = select(mappings.c.remote_id).where(
+            mappings.c.connection == rx.connection,
+            mappings.c.kind == kind,
+            mappings.c.remote_id.in_(some),
+            mappings.c.active.is_(True),
+        )
+        found |= set(rx.execute(query).scalars())
+    return found
+
+
 def by_remote(rx: Reader, kind: str, remote_id: str) -> Mapping | None:
     """The mapping of a remote id; an active one before an inactive one, the latest of equals."""
     query = _select().where(
