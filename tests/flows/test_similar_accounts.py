@@ -54,7 +54,7 @@ def newcomer(sandbox: Sandbox, customer_id: str, company: str, **more: Any) -> N
 
 
 def lose_ledger() -> None:
-    for file in load_settings().home.glob("ledger.sqlite*"):
+    for file in load_settings().home.glob("**/ledger.sqlite3*"):
         file.unlink()
 
 
@@ -66,9 +66,7 @@ def test_who_has_an_account_that_looks_alike_is_set_aside_also_later_and_in_dry_
     assert set(accounts(sandbox)) - before == {"stark", "wayne"}
     assert of_customer(sandbox) == {"stark": "stark", "wayne": "wayne", "cyberdyne": "cyberdyne"}
     codes = {row["id"]: code for code, row in accounts(sandbox).items()}
-    named = {
-        who: {code for account_id, code in codes.items() if account_id in words} for who, words in twins(first).items()
-    }
+    named = {who: {codes[one] for one in codes if one in words} for who, words in twins(first).items()}
     assert named["globex"] == {"G-100"}
     assert named["staedte"] == {"G-200"}
     assert named["umbrella"] == {"G-401", "G-402"}
@@ -190,8 +188,8 @@ def test_a_mapping_made_by_hand_counts_whatever_the_code(sandbox: Sandbox) -> No
     sync_subscriptions.fn()
     sandbox.world.advance(900)
     account = accounts(sandbox)["G-100"]
-    row = {"m3terEntity": "Account", "m3terId": account["id"], "externalSystem": "Chargebee"}
     m3ter = sandbox.world.m3ter
+    row = {"m3terEntity": "Account", "m3terId": account["id"], "externalSystem": "Chargebee"}
     mapping = (
         {"id": "00000000-0000-4000-8000-000000000001"} | row | {"externalTable": "Customer", "externalId": "globex"}
     )

@@ -1,4 +1,4 @@
-"""An account of nobody that looks like a customer's: set aside, adopted or passed over, by setting. Worked out by hand."""
+"""An account of nobody that looks like a customer's: set aside, adopted or passed over, by setting; by hand."""
 
 from dataclasses import replace
 
