@@ -135,6 +135,10 @@ CODES: dict[str, Code] = {
         "An m3ter account of nobody has this customer's e-mail or name; a second one would split its usage and bills.",
         "Link the two (`meterbridge link`), or dismiss the record to give the customer an account of its own.",
     ),
+    "MB-LINK": Code(
+        "A line of a link file contradicts what stands.",
+        "Correct or remove the line as its message says, then apply the file again; the other lines went through.",
+    ),
     "MB-ACCOUNT-CURRENCY": Code(
         "The customer's subscriptions have two currencies; an account has one.",
         "Set on_product_overlap to child_account, or split the customer.",

@@ -103,7 +103,7 @@ def _keep(work: Services, seen: Sequence[AccountDigest], *, whole: bool = False)
 def _land_holders(work: Services, file: Staging, candidates: Sequence[str], codes: Sequence[str]) -> None:
     """Which of the accounts are somebody's by the ledger, or have a customer's id as their code."""
     with work.ledger.read() as rx:
-        taken = mappings.standing(rx, "account", candidates)
+        taken = mappings.holders(rx, "account", candidates)
     file.land_rows("ref_taken_accounts", ({"id": one} for one in sorted(taken)))
     holders = {
         entry["customer"]["id"].casefold()

@@ -20,6 +20,9 @@ Evidence = Literal["e-mail", "name"]
 SHOWN_ACCOUNTS = 5
 """So many accounts are named in a message; an address of a reseller may stand on hundreds."""
 
+CROWD = 10_000
+"""A text on more pairs than this is a filler on both sides, and no evidence; ``int_alike`` has the same number."""
+
 _SKELETON = "-autocreated"
 _NOT_A_WORD = re.compile(r"[^\w]+")
 _LEGAL_FORM = re.compile(
