@@ -20,17 +20,22 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 FREE_TEXTS = ("customer_name", "customer_email", "account_name", "account_email")
 
 
+def refuse_to_overwrite(path: Path) -> None:
+    """Raise SetupError if the file is there: somebody may have worked on it."""
+    if path.exists():
+        message = f"{path} is there already; somebody may have worked on it"
+        raise SetupError("MB-USAGE-ERROR", message, remedy="Name another file with --out, or remove it.")
+
+
 def write_links(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a new file that only its owner may read: it holds names and addresses.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, the file is there (a person may have worked on it) or cannot be made.
+        SetupError: MB-USAGE-ERROR, the file is there or cannot be made.
     """
+    refuse_to_overwrite(path)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as failure:
-        message = f"{path} is there already; somebody may have worked on it"
-        raise SetupError("MB-USAGE-ERROR", message, remedy="Name another file with --out, or remove it.") from failure
     except OSError as failure:
         raise SetupError("MB-USAGE-ERROR", f"{path} cannot be written: {failure.strerror}") from failure
     with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

@@ -36,9 +36,10 @@ def suggest(
 ) -> None:
     """Write which account may be which customer's, with evidence and score; change nothing."""
     from tasks import link_suggest
-    from tasks.link_file import write_links
+    from tasks.link_file import refuse_to_overwrite, write_links
     from tasks.services import serving
 
+    refuse_to_overwrite(out)  # said before everything is read for it
     settings = load_settings()
     settings.require_vendors()
     log.configure(settings.log_level, settings.log_format)
@@ -92,11 +93,12 @@ def _show(report: LinkReport, *, remove: bool) -> None:
     done = report.unlinked if remove else report.linked
     columns = ("customer", "account", "code")
     names = ("customer_id", "account_id", "account_code")
-    would = "To be " if report.dry_run else ""
+    what = "taken apart" if remove else "linked"
     if done:
-        table(f"{would}{'Taken apart' if remove else 'Linked'}", columns, [[row[n] for n in names] for row in done])
+        title = f"To be {what}" if report.dry_run else what.capitalize()
+        table(title, columns, [[row[name] for name in names] for row in done])
     if report.refused:
         cells = [[row["line"], *(row[name] for name in names), row["message"]] for row in report.refused]
         table("Refused (MB-LINK)", ("line", *columns, "why"), cells, right=("line",))
-    said = f"{len(done)} {'taken apart' if remove else 'linked'}, {report.as_it_was} as they were"
+    said = f"{len(done)} {what}, {report.as_it_was} as they were"
     console().print(f"{said}, {len(report.refused)} refused", markup=False)
