@@ -35,10 +35,10 @@ def write_links(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """
     refuse_to_overwrite(path)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as failure:
         raise SetupError("MB-USAGE-ERROR", f"{path} cannot be written: {failure.strerror}") from failure
-    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(_shown(row) for row in rows)

@@ -10,8 +10,8 @@ from meterbridge.rules.plan_steps import Place, Standing, Step
 from meterbridge.rules.records import FoundPlan, Interval, Quarantined, Ref
 
 ATTACHED_BY_HAND = (
-    "; it was attached by hand: end it where ours shall begin or, if it is the catalog's plan, take its end away in m3ter: "
-    "then it is adopted"
+    "; it was attached by hand: end it where ours shall begin or, if it is the catalog's plan, take its end away, "
+    "so that it is adopted"
 )
 
 
