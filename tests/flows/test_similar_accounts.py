@@ -206,3 +206,39 @@ def test_a_mapping_made_by_hand_counts_whatever_the_code(sandbox: Sandbox) -> No
         kept = mappings.get(rx, "account", ("globex",))
     assert kept is not None
     assert (kept.remote_id, kept.state["code"]) == (account["id"], "G-100")
+
+
+def test_a_customer_without_subscriptions_is_asked_about_again_until_it_is_settled(
+    open_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = open_sandbox("single", METERBRIDGE_ALL_CUSTOMERS="true")
+    sync_subscriptions.fn()
+    put_account(sandbox.world, "P-1", "Prospect", "ap@prospect.example")
+    sandbox.world.advance(3_600)
+    put_customer(sandbox.world, "prospect", "PROSPECT", "EUR")
+    sandbox.world.advance(3_600)
+    assert list(twins(sync_subscriptions.fn())) == ["prospect"]
+    sandbox.world.advance(3_600)
+    assert list(twins(sync_subscriptions.fn())) == ["prospect"]
+    os.environ[SETTING] = "adopt"
+    sandbox.world.advance(900)
+    assert sync_subscriptions.fn().quarantined == []
+    assert of_customer(sandbox)["prospect"] == "P-1"
+
+
+def test_a_code_taken_meanwhile_by_somebody_elses_account_is_not_taken_for_ours(
+    open_sandbox: Callable[..., Sandbox],
+) -> None:
+    """m3ter refuses the code although no list showed it: what a look finds then is not what we made."""
+    world = open_sandbox("single").world
+    world.advance(3_600)
+    account = put_account(world, "cust-single", "Else", "else@x.example")
+    row = {"id": "00000000-0000-4000-8000-000000000001", "m3terEntity": "Account", "m3terId": account["id"]}
+    row |= {"externalSystem": "Chargebee", "externalTable": "Customer", "externalId": "somebody"}
+    world.m3ter.save(world.m3ter.mappings, row, None)
+    world.faults.add([{"match": {"path": "/accounts$", "method": "GET"}, "harm": "stale_list", "seconds": 1_800}])
+    report = sync_subscriptions.fn()
+    assert {row["code"] for row in report.quarantined} == {"MB-ACCOUNT-CLASH", "MB-DEPENDS"}
+    assert [row for row in world.m3ter.mappings.rows() if row["externalId"] == "cust-single"] == []
+    with closing(open_ledger(load_settings())) as ledger, ledger.read() as rx:
+        assert mappings.get(rx, "account", ("cust-single",)) is None
