@@ -46,7 +46,7 @@ def find_existing(run: Run) -> int:
         if run.full or len(unknown) > MANY_CUSTOMERS:
             find_similar(run, file, unknown, every=_land_all(work, file))
         elif unknown:
-            _land_some(work, file, unknown)
+            _land_some(work, file, unknown, told=set() if run.request.by_name else _set_aside_as_twins(work))
             find_similar(run, file, unknown)
         return file.count("raw_m3ter__accounts")
 
@@ -68,12 +68,14 @@ def _land_all(work: Services, file: Staging) -> list[AccountDigest]:
     return seen
 
 
-def _land_some(work: Services, file: Staging, customers: Sequence[str]) -> None:
-    """Accounts with the customers' ids as codes and accounts mapped to them, with their plans and mappings."""
+def _land_some(work: Services, file: Staging, customers: Sequence[str], *, told: set[str]) -> None:
+    """Accounts with the customers' ids as codes and accounts mapped to them, with their plans and mappings.
+
+    For those that were ``told`` to have a twin no mapping is looked for by their id, but by their twins'.
+    """
     land_accounts(file, work.m3ter.accounts(codes=customers))
     linked = _linked(file, customers)
-    looked_for = _set_aside_as_twins(work)
-    for customer in (one for one in customers if one not in looked_for):
+    for customer in (one for one in customers if one not in told):
         for mapping in work.m3ter.mappings_for("Chargebee", "Customer", customer):
             file.land_rows("raw_m3ter__external_mappings", [mapping.model_dump(by_alias=True)])
             linked.append(mapping.m3ter_id)

@@ -20,6 +20,7 @@ from tasks.deliver import Delivered, Wave
 from tasks.engine import task
 from tasks.link_facts import link_facts, plans_on
 from tasks.link_file import read_links
+from tasks.refer import note_slice
 from tasks.report import RunReport, build
 from tasks.runs import Run
 from tasks.services import services
@@ -63,6 +64,8 @@ def decide_links(run: Run, path: str, *, remove: bool) -> Linking:
     """Hold the file against both vendors and the ledger."""
     work = services(run.run_id)
     lines = read_links(Path(path))
+    with opened(run.path) as file, work.ledger.read() as rx:
+        note_slice(rx, file)  # a sync that writes for one of these customers meanwhile goes first
     facts = link_facts(work, lines)
     judged = judge(lines, facts, remove=remove)
     tray = Tray({})

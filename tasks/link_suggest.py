@@ -38,6 +38,7 @@ def suggest(work: Services, by: str | None) -> Suggested:
     Raises:
         SetupError: MB-USAGE-ERROR, no customer has such a field.
     """
+    by = by.casefold() if by and by.casefold() in WAYS else by
     taken = _taken(work)
     offered = [one for one in _offered(work) if one.id not in taken[1]]
     everybody = list(_seekers(work, by))

@@ -28,6 +28,14 @@ PLAIN = (
 """Customers for whom neither a code nor a mapping names an account."""
 
 
+ONLY_ONES = (
+    "select account_id from int_alike as a where not exists (select 1 from int_alike as above "
+    "where above.account_id = a.parent_id and above.customer_id = a.customer_id) "
+    "qualify count(*) over (partition by account_id) = 1 and count(*) over (partition by customer_id) = 1"
+)
+"""Accounts that may be adopted: alone for their customer, child accounts not counted, and that one's alone."""
+
+
 def find_similar(run: Run, file: Staging, unknown: Sequence[str], every: Sequence[AccountDigest] | None = None) -> None:
     """Land what tells whether an account of nobody is an unknown customer's.
 
@@ -133,5 +141,5 @@ def _to_adopt(work: Services, file: Staging) -> list[str]:
         "select m3terId as id from raw_m3ter__external_mappings where m3terEntity = 'Account' "
         "and externalTable = 'Customer' and externalId in (select id from ref_customer_digests)"
     )
-    alike = "select account_id from int_alike" if work.settings.on_similar_account == "adopt" else "select null"
+    alike = ONLY_ONES if work.settings.on_similar_account == "adopt" else "select null"
     return [row["id"] for row in file.rows(f"select id from ({mapped} union {alike}) where id is not null order by 1")]

@@ -140,6 +140,7 @@ def test_an_account_adopted_in_passing_brings_its_plans(open_sandbox: Callable[.
     sandbox = open_sandbox("single", **{SETTING: "adopt"})
     sync_subscriptions.fn()
     account = put_account(sandbox.world, "L-1", "Late Ltd", "ap@late.example")
+    put_account(sandbox.world, "L-1/eu", "LATE LTD", "eu@late.example", parentAccountId=account["id"])
     by_hand = put_plan(sandbox.world, account, "api-pro-eur", "2026-01-01T00:00:00Z")
     newcomer(sandbox, "late", "Late Ltd")
     report = sync_subscriptions.fn()
