@@ -15,6 +15,7 @@ from flows.reconcile import reconcile
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
 from flows.sync_usage import sync_usage
+from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import mappings
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
@@ -94,6 +95,19 @@ def test_linked_after_it_was_set_aside_it_is_adopted_by_the_next_run(sandbox: Sa
     assert len(account_plans(sandbox, "G-100")) == len(account_plans(sandbox, "G-200")) == 1
     sandbox.world.advance(900)
     assert sync_subscriptions.fn().writes == 0
+
+
+@pytest.mark.parametrize("harm", ["commit_then_drop", "drop_before", "error_after_commit"])
+def test_after_a_lost_answer_one_mapping_stands(sandbox: Sandbox, tmp_path: Path, harm: str) -> None:
+    fault = {"match": {"path": "/externalmappings$", "method": "POST"}, "harm": harm}
+    sandbox.world.faults.add([fault])
+    try:
+        link(tmp_path, GLOBEX)
+    except MeterbridgeError:
+        link(tmp_path, GLOBEX)
+    assert of_customer(sandbox) == GLOBEX
+    assert len(sandbox.world.m3ter.mappings) == 1
+    assert link(tmp_path, GLOBEX).as_it_was == 1
 
 
 @pytest.mark.parametrize("adopted", [False, True])
