@@ -22,10 +22,11 @@ TWIN = "MB-ACCOUNT-TWIN"
 
 PLAIN = (
     "select id, name, email from stg_customers where not deleted and list_contains($unknown, id) "
-    "and lower(id) not in (select lower(code) from raw_m3ter__accounts) and id not in ("
+    "and lower(id) not in (select lower(code) from raw_m3ter__accounts "
+    "where name is distinct from code || '-autocreated') and id not in ("
     "select externalId from raw_m3ter__external_mappings where m3terEntity = 'Account' and externalTable = 'Customer')"
 )
-"""Customers for whom neither a code nor a mapping names an account."""
+"""Customers for whom neither a code nor a mapping names an account, but perhaps a skeleton's code."""
 
 
 ONLY_ONES = (

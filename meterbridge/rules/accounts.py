@@ -23,7 +23,14 @@ from meterbridge.rules.records import (
     Subscription,
     Unchanged,
 )
-from meterbridge.rules.similar import OnSimilarAccount, SimilarAccount, the_one, twin_words, without_children
+from meterbridge.rules.similar import (
+    OnSimilarAccount,
+    SimilarAccount,
+    is_skeleton,
+    the_one,
+    twin_words,
+    without_children,
+)
 
 Hierarchy = Literal["invoice_owner", "all_with_child_billing", "off"]
 
@@ -98,9 +105,9 @@ def decide_account(case: CustomerCase, policy: AccountPolicy, *, in_scope: bool)
     clash, found = _adoptable(case)
     if clash is not None:
         return Quarantined("account", key, "MB-ACCOUNT-CLASH", clash, source_version=customer.resource_version)
-    similar = [] if found is not None else _unlinked(case, policy)
+    similar = _unlinked(case, policy, found)
     if similar:
-        return _similar(case, policy, similar)
+        return _similar(case, policy, similar, found)
     wanted, warnings = _wanted(case, policy)
     if found is None:
         return account_intent(
@@ -111,17 +118,21 @@ def decide_account(case: CustomerCase, policy: AccountPolicy, *, in_scope: bool)
     return account_intent(key, "adopt", {"id": found.id, **wanted}, reason, customer=customer, warnings=warnings)
 
 
-def _unlinked(case: CustomerCase, policy: AccountPolicy) -> list[SimilarAccount]:
-    return [] if policy.on_similar_account == "create" else without_children(case.similar)
+def _unlinked(case: CustomerCase, policy: AccountPolicy, own: FoundAccount | None) -> list[SimilarAccount]:
+    """Accounts of nobody that look like a customer's who has none, or only a skeleton that usage made."""
+    settled = own is not None and (own.mapped_customer_ids or not is_skeleton(own.code, own.name))
+    return [] if settled or policy.on_similar_account == "create" else without_children(case.similar)
 
 
-def _similar(case: CustomerCase, policy: AccountPolicy, found: list[SimilarAccount]) -> Decision:
+def _similar(
+    case: CustomerCase, policy: AccountPolicy, found: list[SimilarAccount], skeleton: FoundAccount | None
+) -> Decision:
     """Set aside a customer whom accounts of nobody look like; by setting adopt the one that can only be its own."""
     customer, key = case.customer, (case.customer.id,)
     currency = account_currency(case)
-    only = the_one(found, currency)
+    only = the_one(found, currency) if skeleton is None else None
     if only is None or policy.on_similar_account != "adopt":
-        words = twin_words(customer.id, found, currency)
+        words = twin_words(customer.id, found, currency, None if skeleton is None else skeleton.id)
         return Quarantined("account", key, "MB-ACCOUNT-TWIN", words, source_version=customer.resource_version)
     wanted, warnings = _wanted(case, policy)
     reason = f"account {only.id} has the same {' and '.join(only.evidence)} as customer {customer.id}, and no other has"

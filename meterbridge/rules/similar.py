@@ -101,7 +101,9 @@ def the_one(found: Sequence[SimilarAccount], currency: str | None) -> SimilarAcc
     return found[0]
 
 
-def twin_words(customer_id: str, found: Sequence[SimilarAccount], currency: str | None) -> str:
+def twin_words(
+    customer_id: str, found: Sequence[SimilarAccount], currency: str | None, skeleton: str | None = None
+) -> str:
     """The customer and the accounts, by id, with the evidence; no address and no name."""
     named = [
         f"account {one.id} (code {one.code!r}) has the same {' and '.join(one.evidence)}"
@@ -115,4 +117,5 @@ def twin_words(customer_id: str, found: Sequence[SimilarAccount], currency: str 
         named.append(f"so does customer {', '.join(others[:SHOWN_ACCOUNTS])}{more}")
     elif len(found) == 1 and found[0].currency not in (None, currency):
         named.append(f"its currency is {found[0].currency}, the customer's {currency}")
-    return f"customer {customer_id} has no account of its own, and {'; '.join(named)}"
+    has = "no account of its own" if skeleton is None else f"only account {skeleton}, a skeleton that usage made"
+    return f"customer {customer_id} has {has}, and {'; '.join(named)}"

@@ -13,6 +13,7 @@ from flows.reconcile import reconcile
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.ledger import mappings, quarantine
 from meterbridge.sandbox import Sandbox
+from meterbridge.sandbox.m3ter.accounts import auto_created
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.sandbox.scenarios.living import put_account, put_plan
 from meterbridge.settings import load_settings
@@ -243,3 +244,33 @@ def test_a_code_taken_meanwhile_by_somebody_elses_account_is_not_taken_for_ours(
     assert [row for row in world.m3ter.mappings.rows() if row["externalId"] == "cust-single"] == []
     with closing(open_ledger(load_settings())) as ledger, ledger.read() as rx:
         assert mappings.get(rx, "account", ("cust-single",)) is None
+
+
+def test_a_run_by_id_looks_too_and_knows_whose_an_account_is_by_the_ledger(sandbox: Sandbox) -> None:
+    """Somebody took the mapping away in m3ter: the account is still the customer's whom the ledger has there."""
+    m3ter = sandbox.world.m3ter
+    os.environ[SETTING] = "adopt"
+    sync_subscriptions.fn()
+    assert of_customer(sandbox)["globex"] == "G-100"
+    for row in [row for row in m3ter.mappings.rows() if row["externalId"] == "globex"]:
+        m3ter.mappings.remove(row["id"], sandbox.world.clock.now_ms())
+    newcomer(sandbox, "second", "Second", email="ap@globex.example")
+    newcomer(sandbox, "late", "Umbrella Corp")
+    assert twins(sync_subscriptions.fn(ids=["second"])) == {}
+    assert of_customer(sandbox)["second"] == "second"
+    assert list(twins(sync_subscriptions.fn(ids=["late"]))) == ["late"]
+
+
+def test_usage_that_came_before_the_customer_was_linked_does_not_settle_whose_account_it_is(
+    open_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    auto_created(sandbox.world.m3ter, "late")
+    put_account(sandbox.world, "L-1", "Late Ltd", "ap@late.example")
+    newcomer(sandbox, "late", "Late Ltd")
+    assert "skeleton" in twins(sync_subscriptions.fn())["late"]
+    auto_created(sandbox.world.m3ter, "plain")
+    newcomer(sandbox, "plain", "Plain Ltd")
+    assert list(twins(sync_subscriptions.fn())) == ["late"]
+    assert of_customer(sandbox)["plain"] == "plain"

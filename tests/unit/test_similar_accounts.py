@@ -34,11 +34,22 @@ def test_with_create_nobody_looks_and_a_mapping_or_a_code_decides_before_looks()
     created = decide(GLOBEX, policy=CREATE)
     assert isinstance(created, Intent)
     assert (created.action, created.payload["code"]) == ("create", "acme")
-    own = decide(GLOBEX, found_accounts=(found(),))
+    own = decide(GLOBEX, found_accounts=(found(name="Acme"),))
     assert isinstance(own, Intent)
     assert own.payload["id"] == "A1"
     known = KnownAccount("acme", "A1", created.fingerprint, "EUR")
     assert decide(GLOBEX, known_account=known) == Unchanged("account", ("acme",))
+
+
+@pytest.mark.parametrize("policy", [POLICY, ADOPT])
+def test_a_skeleton_that_usage_made_is_no_account_to_settle_with(policy):
+    skeleton = found(name="acme-autocreated")
+    decision = decide(GLOBEX, found_accounts=(skeleton,), policy=policy)
+    assert isinstance(decision, Quarantined)
+    assert "only account A1, a skeleton" in decision.message
+    for settled in (decide(found_accounts=(skeleton,)), decide(GLOBEX, found_accounts=(skeleton,), policy=CREATE)):
+        assert isinstance(settled, Intent)
+        assert settled.payload["id"] == "A1"
 
 
 def test_with_adopt_the_one_account_is_taken_over_under_its_own_code():
