@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import Field
 
-from meterbridge.ledger import intents, mappings
+from meterbridge.ledger import intents, mappings, quarantine
 from meterbridge.rules.links import Judged, judge, link_intents
-from meterbridge.rules.records import Key
+from meterbridge.rules.records import Quarantined
 from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, Tray, land, record
 from tasks.decide_subscriptions import KINDS, subject
@@ -24,6 +24,7 @@ from tasks.refer import note_slice
 from tasks.report import RunReport, build
 from tasks.runs import Run
 from tasks.services import services
+from tasks.similar import TWIN
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,10 @@ def decide_links(run: Run, path: str, *, remove: bool) -> Linking:
 
 def record_links(run: Run, linking: Linking) -> int:
     """Write the mappings down; who is taken off an account has none by the ledger from then on."""
-    if linking.remove:
-        _let_go(run, [one for one in linking.judged if not one.refusal])
-    return record(run, linking.change_set, ("external_mapping",), subject)
+    recorded = record(run, linking.change_set, ("external_mapping",), subject)
+    if linking.remove:  # after what is taken off was written down: a run stopped in between is repeated as a whole
+        _let_go(run, [one for one in linking.judged if not one.refusal and not one.standing])
+    return recorded
 
 
 @task(name="let accounts go")
@@ -89,16 +91,19 @@ def _let_go(run: Run, judged: Sequence[Judged]) -> None:
     """Make what the ledger knows of the customers' accounts and account plans history, and take back what is unsent."""
     work = services(run.run_id)
     with work.ledger.write() as tx:
-        unsent: list[Key] = []
         customers = {one.line.customer_id: one.account.id for one in judged if one.account is not None}
         for customer_id, account_id in customers.items():
             for key, _ in plans_on(tx, customer_id, account_id):
                 mappings.deactivate(tx, "account_plan", key)
+            message = f"customer {customer_id} was taken off account {account_id} by a person"
+            # The next run decides the customer anew, whether it changed or not.
+            quarantine.put(tx, run.flow, Quarantined("account", (customer_id,), TWIN, message), run.run_id)
             known = mappings.get(tx, "account", (customer_id,))
             if known is not None and known.remote_id == account_id:
                 mappings.deactivate(tx, "account", (customer_id,))
         scopes = {f"account:{one}" for one in customers}
-        unsent = [row.key for row in intents.open_rows(tx, KINDS) if row.scope in scopes]
+        others = (row for row in intents.open_rows(tx, KINDS) if row.run_id != run.run_id)
+        unsent = [row.key for row in others if row.scope in scopes]
         site = work.settings.chargebee_site
         intents.record(tx, run.run_id, "", [], site, kinds=KINDS, keys_decided=unsent)
         tx.commit()

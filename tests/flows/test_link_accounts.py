@@ -137,7 +137,7 @@ def test_taken_apart_is_set_aside_again_and_can_be_linked_anew(sandbox: Sandbox,
     assert account_plans(sandbox, "G-100") == [plan]
     assert link(tmp_path, GLOBEX, remove=True).as_it_was == 1
     sandbox.world.advance(900)
-    report = sync_subscriptions.fn(full=True)
+    report = sync_subscriptions.fn()
     assert "globex" in twins(report)
     assert account_plans(sandbox, "G-100") == [plan]
     link(tmp_path, GLOBEX)
@@ -146,6 +146,18 @@ def test_taken_apart_is_set_aside_again_and_can_be_linked_anew(sandbox: Sandbox,
     (kept,) = account_plans(sandbox, "G-100")
     assert (kept["id"], kept["startDate"], kept.get("endDate")) == (plan["id"], plan["startDate"], None)
     assert sync_subscriptions.fn(full=True).writes == 0
+
+
+def test_taken_apart_from_what_does_not_look_alike_it_gets_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
+    link(tmp_path, {"wayne": "G-600"})
+    sync_subscriptions.fn()
+    assert link(tmp_path, {"wayne": "G-600"}, remove=True).exit_code == 0
+    sandbox.world.advance(900)
+    sync_subscriptions.fn()
+    assert of_customer(sandbox)["wayne"] == "wayne"
+    sandbox.world.advance(900)
+    assert sync_subscriptions.fn().writes == 0
+    assert "linked to account" in link(tmp_path, {"wayne": "G-600"}).refused[0]["message"]
 
 
 def test_taken_apart_before_the_first_sync_leaves_no_trace(sandbox: Sandbox, tmp_path: Path) -> None:
