@@ -11,7 +11,7 @@ from meterbridge.ledger.account_digests import AccountDigest
 from meterbridge.rules.keys import key_text
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
-from tasks.land_accounts import land_accounts, land_belongings
+from tasks.land_accounts import land_accounts, land_belongings, mappings_of_customers
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.similar import TWIN, find_similar
@@ -75,10 +75,9 @@ def _land_some(work: Services, file: Staging, customers: Sequence[str], *, told:
     """
     land_accounts(file, work.m3ter.accounts(codes=customers))
     linked = _linked(file, customers)
-    for customer in (one for one in customers if one not in told):
-        for mapping in work.m3ter.mappings_for("Chargebee", "Customer", customer):
-            file.land_rows("raw_m3ter__external_mappings", [mapping.model_dump(by_alias=True)])
-            linked.append(mapping.m3ter_id)
+    mapped = mappings_of_customers(work, [one for one in customers if one not in told])
+    file.land_rows("raw_m3ter__external_mappings", (one.model_dump(by_alias=True) for one in mapped))
+    linked += [one.m3ter_id for one in mapped]
     there = {row["id"] for row in file.rows("select id from raw_m3ter__accounts")}
     absent = sorted({one for one in linked if one not in there})
     if absent:

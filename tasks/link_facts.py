@@ -15,10 +15,8 @@ from meterbridge.rules.intervals import ENDED
 from meterbridge.rules.links import AccountFacts, CustomerFacts, LinkFacts, LinkLine
 from meterbridge.rules.records import Key
 from tasks.decide_subscriptions import KINDS
+from tasks.land_accounts import mappings_of_customers
 from tasks.services import Services
-
-FEW = 20
-"""Up to so many customers' mappings are looked up one by one; beyond, the whole list is read."""
 
 
 def link_facts(work: Services, lines: Sequence[LinkLine]) -> LinkFacts:
@@ -79,12 +77,7 @@ def _accounts(work: Services, lines: Sequence[LinkLine], customers: Sequence[str
 
 def _pairs(work: Services, customers: Sequence[str], account_ids: Sequence[str]) -> set[tuple[str, str]]:
     """(customer, account) as m3ter's mappings of either have them."""
-    if len(customers) > FEW:
-        found = list(work.m3ter.external_mappings())
-    else:
-        found = list(work.m3ter.external_mappings(m3ter_ids=account_ids))
-        for customer in customers:
-            found += work.m3ter.mappings_for("Chargebee", "Customer", customer)
+    found = [*work.m3ter.external_mappings(m3ter_ids=account_ids), *mappings_of_customers(work, customers)]
     return {
         (one.external_id, one.m3ter_id)
         for one in found

@@ -137,6 +137,27 @@ def test_a_newcomer_is_held_against_all_accounts_in_few_requests(
     assert (quiet.writes, quiet.requests["m3ter"] < 25) == (0, True)
 
 
+def test_a_hundred_newcomers_are_few_requests_at_first_and_later(open_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = open_sandbox("empty")
+    world = sandbox.world
+    with world.lock:
+        for number in range(300):
+            put_account(world, f"A-{number}", f"Company {number}", f"ap@company{number}.example")
+    sync_subscriptions.fn()
+    world.advance(3_600)
+    for number in range(100):
+        put_customer(world, f"c-{number}", f"COMPANY {number}", "EUR")
+        seed = SubscriptionSeed(f"c-{number}-sub", f"c-{number}", (API,), world.clock.now())
+        put_subscription(world, seed, invoice=False)
+    world.advance(3_600)
+    first = sync_subscriptions.fn()
+    world.advance(900)
+    later = sync_subscriptions.fn()
+    assert len(twins(first)) == len(twins(later)) == 100
+    assert max(sum(first.requests.values()), sum(later.requests.values())) < 40
+    assert later.writes == 0
+
+
 def test_an_account_adopted_in_passing_brings_its_plans(open_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = open_sandbox("single", **{SETTING: "adopt"})
     sync_subscriptions.fn()
