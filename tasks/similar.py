@@ -6,7 +6,8 @@ them up to date with the newest page of m3ter's list (newest first), and reads a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from connectors.chargebee.encoding import id_filters
 from meterbridge.ledger import account_digests, mappings
@@ -47,15 +48,17 @@ def find_similar(run: Run, file: Staging, unknown: Sequence[str], every: Sequenc
     work = services(run.run_id)
     if work.settings.on_similar_account == "create":
         return
-    if every is not None:
+    if every is not None and not run.request.dry_run:
+        _keep(work, every, whole=True)
+    if run.full:
         _land_customers(file, file.rows("select id, name, email from stg_customers where not deleted"))
-        if not run.request.dry_run:
-            _keep(work, every, whole=True)
         return
     plain = [row for row in file.rows(PLAIN, {"unknown": list(unknown)}) if excluded(row["id"], work.settings) is None]
     _land_customers(file, plain)
-    if plain:
+    if plain and every is None:
         _find_some(work, run, file)
+    elif plain and every is not None and (fitting := sorted(_fitting(file, every))):
+        _know_others(work, file, list(work.m3ter.accounts(ids=fitting)))
 
 
 def _land_customers(file: Staging, rows: Iterable[dict[str, str | None]]) -> None:
@@ -64,29 +67,43 @@ def _land_customers(file: Staging, rows: Iterable[dict[str, str | None]]) -> Non
 
 
 def _find_some(work: Services, run: Run, file: Staging) -> None:
-    """Read the accounts that look like the landed customers, and what speaks for somebody else."""
-    marks = list(file.rows("select email, name from ref_customer_digests"))
-    emails = {row["email"] for row in marks if row["email"]}
-    names = {row["name"] for row in marks if row["name"]}
+    """Read the accounts that look like the landed customers, and what hangs on those that may be adopted."""
+    emails, names = _marks(file)
     with work.ledger.read() as rx:
         fitting = account_digests.like(rx, emails, names)
     fresh = _newest(work)
-    fitting |= {one.id for one in fresh if one.email in emails or one.name in names}
+    fitting |= _fitting(file, fresh)
     if fresh and not run.request.dry_run:
         _keep(work, fresh)
     there = {row["id"] for row in file.rows("select id from raw_m3ter__accounts")}
     candidates = sorted(fitting - there)
-    if not candidates:
-        return
-    accounts = list(work.m3ter.accounts(ids=candidates))
-    land_accounts(file, accounts)
-    land_mappings(work, file, candidates)
-    _land_holders(work, file, candidates, [str(one["code"]) for one in accounts])
+    if candidates:
+        accounts = list(work.m3ter.accounts(ids=candidates))
+        land_accounts(file, accounts)
+        land_mappings(work, file, candidates)
+        _know_others(work, file, accounts)
+        file.make("subscriptions", "int_alike")
+        land_belongings(work, file, _to_adopt(work, file))
+
+
+def _marks(file: Staging) -> tuple[set[str], set[str]]:
+    """Hashes of the landed customers' e-mails, and of their names."""
+    marks = list(file.rows("select email, name from ref_customer_digests"))
+    return {row["email"] for row in marks if row["email"]}, {row["name"] for row in marks if row["name"]}
+
+
+def _fitting(file: Staging, accounts: Iterable[AccountDigest]) -> set[str]:
+    """Those of the accounts that look like a landed customer."""
+    emails, names = _marks(file)
+    return {one.id for one in accounts if one.email in emails or one.name in names}
+
+
+def _know_others(work: Services, file: Staging, accounts: Sequence[Mapping[str, Any]]) -> None:
+    """What speaks for somebody else, where not every customer has been read."""
+    _land_holders(work, file, [str(one["id"]) for one in accounts], [str(one["code"]) for one in accounts])
     if work.settings.on_similar_account == "adopt":
         emails_there = {str(one["emailAddress"]) for one in accounts if one.get("emailAddress")}
         _land_others(work, file, sorted(emails_there), sorted({str(one["name"]) for one in accounts}))
-    file.make("subscriptions", "int_alike")
-    land_belongings(work, file, _to_adopt(work, file))
 
 
 def _newest(work: Services) -> list[AccountDigest]:

@@ -172,10 +172,12 @@ def test_an_account_adopted_in_passing_brings_its_plans(open_sandbox: Callable[.
     assert kept["startDate"] == by_hand["startDate"]
 
 
+@pytest.mark.parametrize("many", [0, 200])
 def test_an_account_that_looks_like_somebody_else_too_is_not_adopted_in_passing(
-    open_sandbox: Callable[..., Sandbox],
+    open_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    """The other has an account of its own; whose the second one is, nobody knows."""
+    """The other has an account of its own; whose the second one is, nobody knows, however accounts are read."""
+    monkeypatch.setattr("tasks.existing.MANY_CUSTOMERS", many)
     sandbox = open_sandbox("single", **{SETTING: "adopt"})
     newcomer(sandbox, "first", "First", email="ap@agency.example")
     sync_subscriptions.fn()
@@ -184,7 +186,11 @@ def test_an_account_that_looks_like_somebody_else_too_is_not_adopted_in_passing(
     assert "first" in twins(sync_subscriptions.fn())["second"]
 
 
-def test_an_account_whose_code_is_another_customers_id_is_that_ones(open_sandbox: Callable[..., Sandbox]) -> None:
+@pytest.mark.parametrize("many", [0, 200])
+def test_an_account_whose_code_is_another_customers_id_is_that_ones(
+    open_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("tasks.existing.MANY_CUSTOMERS", many)
     sandbox = open_sandbox("single")
     put_customer(sandbox.world, "prospect", "Prospect", "EUR", email="ap@agency.example")
     put_account(sandbox.world, "prospect", "Prospect", "ap@agency.example")
