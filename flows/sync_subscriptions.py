@@ -7,7 +7,8 @@ from prefect import flow
 from tasks.change_set import record
 from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
 from tasks.deliver import SUBSCRIPTION_WAVES, deliver
-from tasks.extract import extract_customers, extract_owners, extract_plans, find_existing
+from tasks.existing import find_existing
+from tasks.extract import extract_customers, extract_owners, extract_plans
 from tasks.extract_hinted import extract_asked
 from tasks.foreign_edits import find_edited
 from tasks.recover import recover_missed
@@ -51,8 +52,7 @@ def sync(request: Request) -> RunReport:
         find_existing(run)
         find_edited(run)
         stage(run, CUSTOMER_CASES)
-        change_set = decide_subscriptions(run)
-        delivered = None
+        change_set, delivered = decide_subscriptions(run), None
         if not request.dry_run:
             record(run, change_set, KINDS, subject)
             delivered = deliver(run, SUBSCRIPTION_WAVES)

@@ -131,6 +131,14 @@ CODES: dict[str, Code] = {
         "An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere.",
         "Rename one, or correct the external mapping in m3ter, then retry.",
     ),
+    "MB-ACCOUNT-TWIN": Code(
+        "An m3ter account of nobody has this customer's e-mail or name; a second one would split its usage and bills.",
+        "Link the two (`meterbridge link`), or dismiss the record to give the customer an account of its own.",
+    ),
+    "MB-LINK": Code(
+        "A line of a link file contradicts what stands.",
+        "Correct or remove the line as its message says, then apply the file again; the other lines went through.",
+    ),
     "MB-ACCOUNT-CURRENCY": Code(
         "The customer's subscriptions have two currencies; an account has one.",
         "Set on_product_overlap to child_account, or split the customer.",

@@ -71,7 +71,7 @@ def _unapproved(run: Run, change_set: str) -> set[Name] | None:
 
 
 def _lines(file: Staging, waiting: set[Name] | None) -> list[Line]:
-    customers = {row["id"]: row["account_code"] or "" for row in file.rows("select id, account_code from stg_bills")}
+    customers = {row["id"]: row["customer_id"] for row in file.rows("select id, customer_id from stg_bills")}
     rows = file.rows("select * from out_intents where proposed is not null order by rowid")
     return [
         Line(

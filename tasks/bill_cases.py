@@ -61,7 +61,7 @@ def _bill(row: Mapping[str, Any]) -> Bill:
         id=row["id"],
         version=row["version"],
         account_id=row["account_id"],
-        account_code=row["account_code"],
+        customer_id=row["customer_id"],
         status=row["status"],
         locked=row["locked"],
         currency=row["currency"],

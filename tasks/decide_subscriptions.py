@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from meterbridge.ledger import facts
+from meterbridge.ledger import facts, quarantine
+from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.account_plans import PlanPolicy
 from meterbridge.rules.accounts import AccountPolicy
 from meterbridge.rules.histories import Moment, decide_through
@@ -27,6 +28,7 @@ from meterbridge.rules.records import (
     Subscription,
     SubscriptionItem,
 )
+from meterbridge.rules.similar import Evidence, SimilarAccount
 from meterbridge.settings import Settings
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import instant, moment, required
@@ -36,6 +38,7 @@ from tasks.engine import task
 from tasks.foreign_edits import Edits
 from tasks.runs import Run
 from tasks.services import services
+from tasks.similar import TWIN
 from tasks.under_way import UnderWay
 
 KINDS = kinds_of("subscriptions")
@@ -60,6 +63,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     work = services(run.run_id)
     with work.ledger.read() as rx:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
+        no_twins = apart(rx)
         overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
     accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
     tray = Tray(refused)
@@ -83,6 +87,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         for row in file.rows("select * from int_customers order by id"):
             case = _case(row, targets, under_way)
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
+            policy = replace(policy, on_similar_account="create") if row["id"] in no_twins else policy
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
             decided = decide_through(case, list(_moments(row["earlier"])), policy, plans)
             for decision in edits.of_account(case, decided, policy):
@@ -93,6 +98,11 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     return change_set
 
 
+def apart(rx: Reader) -> set[str]:
+    """Customers of whom a person has said that the accounts which look like theirs are somebody else's."""
+    return {row.key[0] for row in quarantine.list(rx, "dismissed") if row.code == TWIN}
+
+
 def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[AccountPolicy, PlanPolicy]:
     """The settings as the rules take them."""
     accounts = AccountPolicy(
@@ -101,6 +111,7 @@ def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[Acco
         all_customers=settings.all_customers,
         accounts_only=settings.accounts_only,
         accounts_except=settings.accounts_except,
+        on_similar_account=settings.on_similar_account,
     )
     plans = PlanPolicy(
         trial=settings.trial,
@@ -142,7 +153,12 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: 
     known = None
     if row["account_id"]:
         known = KnownAccount(
-            row["id"], row["account_id"], row["account_fingerprint"], row["account_currency"], row["account_parent"]
+            row["id"],
+            row["account_id"],
+            row["account_fingerprint"],
+            row["account_currency"],
+            row["account_parent"],
+            row["account_code"],
         )
     return CustomerCase(
         customer=Customer(
@@ -169,6 +185,19 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: 
             KnownAccount(c["customer_id"], c["account_id"], c["fingerprint"], c["currency"]) for c in row["children"]
         ),
         known_mappings=frozenset(key_from_text(text) for text in row["known_mappings"]),
+        similar=tuple(_similar(one) for one in row["similar"]),
+    )
+
+
+def _similar(row: Mapping[str, Any]) -> SimilarAccount:
+    evidence: tuple[tuple[Evidence, bool], ...] = (("e-mail", row["same_email"]), ("name", row["same_name"]))
+    return SimilarAccount(
+        id=row["account_id"],
+        code=row["code"],
+        currency=row["currency"],
+        parent_id=row["parent_id"],
+        evidence=tuple(name for name, same in evidence if same),
+        customers=tuple(row["customers"]),
     )
 
 

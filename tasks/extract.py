@@ -6,17 +6,22 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from connectors.chargebee.encoding import IDS_PER_LIST, between, id_filters
-from connectors.transport import path
+from connectors.chargebee.encoding import between, id_filters
 from meterbridge.errors import SetupError
-from meterbridge.ledger import intents, quarantine
+from meterbridge.ledger import intents, mappings, quarantine
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract_whole import whole
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.similar import TWIN
 
 logger = logging.getLogger(__name__)
+
+SEEN_CUSTOMERS = (
+    "select entry.customer.id as id from raw_chargebee__customers union "
+    "select entry.customer.id from raw_chargebee__subscriptions"
+)
 
 
 @task(name="extract customers")
@@ -46,6 +51,7 @@ def extract_subscriptions(run: Run) -> int:
                 subscriptions, customers = _set_aside(work)
                 landed += land_subscriptions(work, file, subscriptions, origin="retry")
                 landed += land_subscriptions(work, file, customers, origin="retry", by="customer_id")
+                _land_unseen(work, file, customers)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "subscriptions", "count": landed})
     return landed
 
@@ -82,68 +88,6 @@ def extract_owners(run: Run) -> int:
         return file.make("subscriptions", "stg_customers") if missing else 0
 
 
-@task(name="find what m3ter has already")
-def find_existing(run: Run) -> int:
-    """Accounts, account plans and mappings in m3ter of customers that the ledger does not know.
-
-    With many unknown customers (a first run, a lost ledger) whole lists are cheaper
-    than look-ups; whole lists also show codes that are equal only after case folding.
-    """
-    work = services(run.run_id)
-    with opened(run.path) as file:
-        file.clear("raw_m3ter__accounts", "raw_m3ter__account_plans", "raw_m3ter__external_mappings")
-        unknown = [
-            row["id"]
-            for row in file.rows(
-                "select distinct s.customer_id as id from stg_subscriptions as s "
-                "join stg_subscription_items as i on i.subscription_id = s.id "
-                "join ref_catalog_plans as p on p.item_price = i.item_price_id "
-                "where s.customer_id is not null "
-                "and s.customer_id not in (select customer_id from ref_accounts) order by 1"
-            )
-        ]
-        if run.full or len(unknown) > IDS_PER_LIST * 4:
-            return _land_all_existing(work, file)
-        return _land_existing(work, file, unknown)
-
-
-def _land_all_existing(work: Services, file: Staging) -> int:
-    found = file.land_rows("raw_m3ter__accounts", work.m3ter.accounts())
-    file.land_rows(
-        "raw_m3ter__external_mappings", (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
-    )
-    plans = list(
-        file.rows(
-            "select distinct p.id from raw_m3ter__plans as p join ref_catalog_plans as c on c.plan = p.code order by 1"
-        )
-    )
-    for plan in plans:
-        params = [("plan", plan["id"]), ("includeall", "true")]
-        for page in work.m3ter.list("/accountplans", params):
-            file.land_rows("raw_m3ter__account_plans", page)
-    return found
-
-
-def _land_existing(work: Services, file: Staging, codes: list[str]) -> int:
-    found = file.land_rows("raw_m3ter__accounts", work.m3ter.accounts(codes=codes)) if codes else 0
-    if work.settings.on_product_overlap == "child_account":
-        for row in list(file.rows("select id from raw_m3ter__accounts order by 1")):
-            for page in work.m3ter.list(path("accounts", row["id"], "children"), page_size=200):
-                file.land_rows("raw_m3ter__accounts", page)
-    for row in list(file.rows("select distinct id from raw_m3ter__accounts order by 1")):
-        plans = list(work.m3ter.account_plans(row["id"]))
-        file.land_rows("raw_m3ter__account_plans", plans)
-        owned = [("Account", row["id"]), *(("AccountPlan", plan["id"]) for plan in plans)]
-        for entity, m3ter_id in owned:
-            mappings = work.m3ter.mappings_of(entity, m3ter_id)
-            ours = (m.model_dump(by_alias=True) for m in mappings if m.external_system == "Chargebee")
-            file.land_rows("raw_m3ter__external_mappings", ours)
-    for code in codes:
-        for mapping in work.m3ter.mappings_for("Chargebee", "Customer", code):
-            file.land_rows("raw_m3ter__external_mappings", [mapping.model_dump(by_alias=True)])
-    return found
-
-
 def _changed(work: Services, run: Run, resource: str) -> Iterator[bytes]:
     if run.window.since is None:
         yield from whole(work, resource)
@@ -153,11 +97,22 @@ def _changed(work: Services, run: Run, resource: str) -> Iterator[bytes]:
         yield page.body
 
 
+def _land_unseen(work: Services, file: Staging, customers: set[str]) -> None:
+    """Customers set aside who have no subscription that would bring them along."""
+    seen = {row["id"] for row in file.rows(SEEN_CUSTOMERS)}
+    for some in id_filters("id", sorted(customers - seen)):
+        pages = work.chargebee.pages("customers", {**some, "include_deleted": "true"}, sort_by="created_at")
+        file.land_pages("customers", (page.body for page in pages), origin="retry")
+
+
 def _set_aside(work: Services) -> tuple[set[str], set[str]]:
     """Subscriptions, and customers, with a record in quarantine."""
     subscriptions: set[str] = set()
     customers: set[str] = set()
     with work.ledger.read() as rx:
+        unlinked = [row for row in quarantine.list(rx, "dismissed") if row.code == TWIN]
+        made = mappings.remote_ids(rx, [(row.kind, row.key) for row in unlinked])
+        customers |= {row.key[0] for row in unlinked if (row.kind, row.key) not in made}
         for row in quarantine.to_decide(rx):
             if row.kind == "account_plan":
                 subscriptions.add(row.key[0])

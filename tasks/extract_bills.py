@@ -250,9 +250,10 @@ def _land_payers(work: Services, file: Staging) -> int:
     file.make("subscriptions", "stg_customers")
     strangers = _column(
         file,
-        "select distinct coalesce(a.owner_id, b.account_code) from stg_bills as b "
+        "select distinct coalesce(a.owner_id, m.externalId, b.account_code) as owner from stg_bills as b "
         "left join ref_accounts as a on a.account_id = b.account_id "
-        "where coalesce(a.owner_id, b.account_code) not in (select id from stg_customers) order by 1",
+        "left join raw_m3ter__external_mappings as m on m.m3terId = b.account_id and m.m3terEntity = 'Account' "
+        "and m.externalTable = 'Customer' where owner not in (select id from stg_customers) order by 1",
     )
     landed = 0
     for some in id_filters("id", strangers):

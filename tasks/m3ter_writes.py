@@ -62,7 +62,7 @@ def prepare(m3ter: M3terClient, row: IntentRow, resolve: Resolve, *, look: bool)
     payload = resolved(row.payload, resolve)
     match row.kind, row.action:
         case "account", "create":
-            return _create_account(m3ter, payload, look=look)
+            return _create_account(m3ter, row, payload, look=look)
         case "account", "update" | "adopt":
             current = m3ter.account(payload["id"])
             return _overlay(
@@ -99,12 +99,27 @@ def remote_id_of(row: IntentRow, answer: Answer) -> str:
     return str(made["id"])
 
 
-def _create_account(m3ter: M3terClient, payload: Mapping[str, Any], *, look: bool) -> Send | AlreadyTrue:
+def _create_account(
+    m3ter: M3terClient, row: IntentRow, payload: Mapping[str, Any], *, look: bool
+) -> Send | AlreadyTrue:
     if look:
         for account in m3ter.accounts(codes=[payload["code"]]):
             if account["code"] == payload["code"]:
+                _refuse_strangers(m3ter, row, account["id"])
                 return AlreadyTrue(account["id"])
     return Send(requests.create_account(m3ter.organization_id, payload))
+
+
+def _refuse_strangers(m3ter: M3terClient, row: IntentRow, account_id: str) -> None:
+    """An account that is mapped to somebody else is not what an earlier try of ours made: it had the code before."""
+    mapped = {
+        one.external_id
+        for one in m3ter.mappings_of("Account", account_id)
+        if (one.external_system, one.external_table) == ("Chargebee", "Customer")
+    }
+    if mapped and row.key[0] not in mapped:
+        message = f"customer {row.key[0]}: account {account_id} is mapped to customer {', '.join(sorted(mapped))}"
+        raise RecordRefused("MB-ACCOUNT-CLASH", message, key=row.key[0])
 
 
 def _start_account_plan(

@@ -69,10 +69,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
     work = services(run.run_id)
     catalog = load_catalog(work.settings.catalog_path)
     with opened(run.path) as file, work.ledger.read() as rx:
-        # Before the first row is read: what changes from here on may not be in the slice.
-        file.land_rows("run_facts", [{"name": SLICE_AT, "value": str(moment(rx))}])
-        seen = intents.horizon(rx)
-        file.land_rows("run_facts", [{"name": HORIZON, "value": canonical([seen.last, sorted(seen.open)])}])
+        note_slice(rx, file)
         file.land_rows("run_facts", [{"name": DOUBT, "value": run.doubt}] if run.doubt else [])
         file.clear(*TABLES, *BILL_TABLES)
         known = Known(rx, _named(file) if own_slice and run.request.ids else None)
@@ -90,6 +87,13 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
             copied += file.land_rows("ref_unproven", _unproven(rx))
             copied += file.land_rows("ref_releases", _releases(rx))
         return copied
+
+
+def note_slice(rx: Reader, file: Staging) -> None:
+    """Note when the ledger is read, before the first row is: what changes from here on may not be in what is read."""
+    file.land_rows("run_facts", [{"name": SLICE_AT, "value": str(moment(rx))}])
+    seen = intents.horizon(rx)
+    file.land_rows("run_facts", [{"name": HORIZON, "value": canonical([seen.last, sorted(seen.open)])}])
 
 
 def _named(file: Staging) -> tuple[frozenset[str], frozenset[str]]:
@@ -110,6 +114,7 @@ def _accounts(known: Known) -> Iterator[dict[str, Any]]:
             "fingerprint": row.fingerprint,
             "currency": row.state.get("currency"),
             "parent": row.state.get("parent"),
+            "code": row.state.get("code"),
             "owner_id": row.state.get("customer_id") or row.key[0],
         }
 

@@ -83,7 +83,7 @@ def _bill(case: BillCase, rows: Sequence[Compared]) -> dict[str, Any]:
     wanted, found = sum(row.wanted or 0 for row in rows), sum(row.found or 0 for row in rows)
     return {
         "bill_id": case.bill.id,
-        "customer_id": case.bill.account_code,
+        "customer_id": case.bill.customer_id,
         "currency": case.bill.currency,
         "wanted": wanted,
         "found": found,

@@ -39,7 +39,16 @@ SUBSCRIPTIONS = Stage(
 )
 CUSTOMER_CASES = Stage(
     "subscriptions",
-    ("ref_plan_targets", "int_subscriptions", "int_earlier", "int_families", "int_customers", "chk_foreign_edits"),
+    (
+        "ref_plan_targets",
+        "int_subscriptions",
+        "int_earlier",
+        "int_alike",
+        "int_similar",
+        "int_families",
+        "int_customers",
+        "chk_foreign_edits",
+    ),
     "customers",
 )
 BILLS = Stage("bills", ("chk_bills", "stg_bills", "stg_bill_lines", "int_new_bills"), "bills")

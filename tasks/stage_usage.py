@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from meterbridge.errors import SetupError
-from meterbridge.ledger import backfills, mappings
+from meterbridge.ledger import backfills
 from meterbridge.rules.usage import REASONS, UID_DAYS
 from meterbridge.staging.usage_file import UsageFile, usage_opened
 from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.usage_accounts import UsageAccounts, usage_accounts
 from tasks.usage_input import UsageInput, UsageRequest, open_files, open_mapping, shape_of
 from tasks.usage_query import open_query
 
 logger = logging.getLogger(__name__)
-
-LOOKED_UP = 500
-"""Up to so many codes are looked up at m3ter one by one; beyond, the whole list is read."""
 
 CSV_ROWS = 100_000
 """More rejected rows than this are written as Parquet, not as CSV."""
@@ -69,9 +66,11 @@ def stage_usage(run: Run, given: UsageInput, request: UsageRequest) -> Preflight
         for path in given.spooled:
             path.unlink(missing_ok=True)
         file.refer("ref_usage_meters", _meter_troubles(work, given, file))
-        file.refer("ref_usage_accounts", _account_troubles(work, given, file))
-        file.refer("ref_usage_closed", _closed_days(work, given) if request.allow_old else [])
+        accounts = usage_accounts(work, list(file.accounts()), customers=given.mapping.account.names == "customer")
+        file.refer("ref_usage_accounts", accounts.troubles)
+        file.refer("ref_usage_closed", _closed_days(work, given, accounts) if request.allow_old else [])
         file.judge()
+        file.name_accounts(accounts.codes)
         preflight = judgement(run, file, rows, measurements)
     refuse_if_strict(preflight, request)
     return preflight
@@ -112,9 +111,10 @@ def _rejects_path(run: Run, rejected: int) -> Path:
     return run.path.with_name(f"{run.run_id}-rejects.{'parquet' if rejected > CSV_ROWS else 'csv'}")
 
 
-def _closed_days(work: Services, given: UsageInput) -> list[tuple[str, str, str, str]]:
+def _closed_days(work: Services, given: UsageInput, accounts: UsageAccounts) -> list[tuple[str, str, str, str]]:
     with work.ledger.read() as rx:
-        return [(*day, "backfilled") for day, _ in backfills.closed(rx, given.mapping.name, given.hash)]
+        days = [day for day, _ in backfills.closed(rx, given.mapping.name, given.hash)]
+    return [(day.meter, accounts.as_named(day.account), day.day, "backfilled") for day in days]
 
 
 def _meter_troubles(work: Services, given: UsageInput, file: UsageFile) -> list[tuple[str, str, str]]:
@@ -141,35 +141,3 @@ def _meter_troubles(work: Services, given: UsageInput, file: UsageFile) -> list[
 def _fields(meter: dict[str, object]) -> set[tuple[str, str]]:
     rows = meter.get("dataFields")
     return {(str(row["category"]).lower(), str(row["code"])) for row in rows} if isinstance(rows, list) else set()
-
-
-def _account_troubles(work: Services, given: UsageInput, file: UsageFile) -> Iterator[tuple[str, str, str | None]]:
-    """Accounts that the input names and that must get no usage: m3ter would make a skeleton of an unknown one."""
-    named = list(file.accounts())
-    if not named:
-        return
-    known = {str(row["code"]) for row in work.m3ter.accounts(codes=named if len(named) <= LOOKED_UP else None)}
-    if len(named) <= LOOKED_UP and not known.issuperset(named):
-        known = {str(row["code"]) for row in work.m3ter.accounts()}
-    near = {code.casefold().strip(): code for code in known}
-    with work.ledger.read() as rx:
-        mapped = {mapping.key[0] for mapping in mappings.all(rx, "account", active_only=True)}
-        plans = {(mapping.key[0], mapping.scope) for mapping in mappings.all(rx, "account_plan", active_only=True)}
-        accounts = {mapping.key[0]: mapping.remote_id for mapping in mappings.all(rx, "account", active_only=True)}
-    with_plans = {scope for _, scope in plans}
-    parents = {code.partition("~")[0] for code in mapped if "~" in code}
-    settings = work.settings
-    customers = given.mapping.account.names == "customer"
-    for code in named:
-        customer = code.partition("~")[0]
-        if code not in known:
-            twin = near.get(code.casefold().strip())
-            yield (code, "account_near" if twin else "account_unknown", f"{code} (there is {twin})" if twin else code)
-        elif customers and code not in mapped:
-            yield code, "account_unknown", f"{code} (no customer that meterbridge has mapped)"
-        elif (
-            settings.accounts_only and customer not in settings.accounts_only
-        ) or customer in settings.accounts_except:
-            yield code, "account_excluded", code
-        elif code in parents and not {code, accounts.get(code, code)} & with_plans:
-            yield code, "account_has_children", code

@@ -169,10 +169,14 @@ class M3terClient:
         """One account plan."""
         return self.get(path("accountplans", account_plan_id))
 
-    def external_mappings(self, system: str = "Chargebee") -> Iterator[ExternalMapping]:
-        """All mappings of one foreign system."""
-        for raw in self._each("/externalmappings", [("externalSystemId", system)], page_size=200):
-            yield read_record(ExternalMapping, raw, resource="external mapping")
+    def external_mappings(
+        self, system: str = "Chargebee", *, m3ter_ids: Sequence[str] | None = None
+    ) -> Iterator[ExternalMapping]:
+        """All mappings of one foreign system, or those of these m3ter records alone."""
+        chunks = [()] if m3ter_ids is None else _chunks([("m3terIds", one) for one in m3ter_ids])
+        for chunk in chunks:
+            for raw in self._each("/externalmappings", [("externalSystemId", system), *chunk], page_size=200):
+                yield read_record(ExternalMapping, raw, resource="external mapping")
 
     def mappings_of(self, entity: str, m3ter_id: str) -> Sequence[ExternalMapping]:
         """All mappings of one m3ter record, of any system."""

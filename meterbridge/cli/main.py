@@ -20,6 +20,7 @@ from meterbridge.cli import (
     holding,
     inspection,
     ledger,
+    link,
     quarantine,
     sandbox,
     serve,
@@ -39,6 +40,7 @@ app.add_typer(sync.app, name="sync")
 app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(bills.app, name="bills")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(link.app, name="link")
 app.add_typer(webhooks.app, name="webhooks")
 app.command("hold")(holding.hold)
 app.command("release")(holding.release)

@@ -11,7 +11,7 @@ from meterbridge.errors import RetriableError, SetupError
 
 def sandbox(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-    scenario: Annotated[str, typer.Option(help="Which world: demo, single, empty or large.")] = "demo",
+    scenario: Annotated[str, typer.Option(help="Which world: demo, single, empty, large or living.")] = "demo",
     seed: Annotated[int, typer.Option(help="The same scenario and seed give the same world.")] = 7,
     subscriptions: Annotated[
         int | None, typer.Option(min=0, help="How many subscriptions the scenario large has; default 20,000.")

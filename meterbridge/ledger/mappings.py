@@ -79,6 +79,20 @@ def remote_ids(rx: Reader, wanted: Collection[tuple[str, Key]]) -> dict[tuple[st
     return found
 
 
+def holders(rx: Reader, kind: str, ids: Collection[str]) -> dict[str, Key]:
+    """Natural keys of active mappings by remote id; ids that none has are left out."""
+    found: dict[str, Key] = {}
+    for some in chunks(ids):
+        query = select(mappings.c.remote_id, mappings.c.natural_key).where(
+            mappings.c.connection == rx.connection,
+            mappings.c.kind == kind,
+            mappings.c.remote_id.in_(some),
+            mappings.c.active.is_(True),
+        )
+        found |= {remote_id: key_from_text(key) for remote_id, key in rx.execute(query)}
+    return found
+
+
 def by_remote(rx: Reader, kind: str, remote_id: str) -> Mapping | None:
     """The mapping of a remote id; an active one before an inactive one, the latest of equals."""
     query = _select().where(

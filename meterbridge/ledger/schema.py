@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0006"
+HEAD = "0005_account_digests"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -350,9 +350,7 @@ usage_batches = Table(
 usage_members = Table(
     "usage_members",
     metadata,
-    _text("connection", key=True),
-    _text("mapping", key=True),
-    _text("batch_hash", key=True),
+    *(_text(name, key=True) for name in ("connection", "mapping", "batch_hash")),
     _text("input_hash"),
     _text("members"),
     Index("usage_members_by_input", "connection", "mapping", "input_hash"),
@@ -373,11 +371,19 @@ usage_backfills = Table(
     Index("usage_backfills_by_input", "connection", "mapping", "input_hash"),
 )
 
+account_digests = Table(
+    "account_digests",
+    metadata,
+    *(_text(name, key=True) for name in ("connection", "account_id")),
+    *(_text(name, null=True) for name in ("email", "name")),
+    Index("account_digests_by_email", "connection", "email"),
+    Index("account_digests_by_name", "connection", "name"),
+)
+
 allowances = Table(
     "allowances",
     metadata,
-    _text("connection", key=True),
-    _text("vendor", key=True),
+    *(_text(name, key=True) for name in ("connection", "vendor")),
     _instant("next_slot"),
 )
 

@@ -12,6 +12,7 @@ from meterbridge.rules.accounts import (
     excluded,
     mapped_subscriptions,
 )
+from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_intents import (
     account_mapping_key,
     in_order,
@@ -176,7 +177,7 @@ def _adoption(standing: Standing, subscription: Subscription) -> Step:
         product_id=plan.product_id,
         interval=standing.interval,
         terms=plan.terms,
-        reason=f"account plan {plan.account_plan_id} stands for {named} already",
+        reason=f"account plan {plan.account_plan_id} stands for {named} already, from {instant_text(plan.start)}",
         before=standing,
         items=plan.items,
     )

@@ -23,6 +23,14 @@ from meterbridge.rules.records import (
     Subscription,
     Unchanged,
 )
+from meterbridge.rules.similar import (
+    OnSimilarAccount,
+    SimilarAccount,
+    is_skeleton,
+    the_one,
+    twin_words,
+    without_children,
+)
 
 Hierarchy = Literal["invoice_owner", "all_with_child_billing", "off"]
 
@@ -48,6 +56,7 @@ class AccountPolicy:
     all_customers: bool
     accounts_only: frozenset[str]
     accounts_except: frozenset[str]
+    on_similar_account: OnSimilarAccount = "quarantine"
 
 
 class Scope(Protocol):
@@ -90,18 +99,45 @@ def decide_account(case: CustomerCase, policy: AccountPolicy, *, in_scope: bool)
         return OutOfScope("account", key, f"customer {customer.id} is deleted")
     if case.known_account is None and not (in_scope or policy.all_customers):
         return OutOfScope("account", key, f"customer {customer.id} has no subscription item in the catalog")
-    wanted, warnings = _wanted(case, policy)
     if case.known_account is not None:
+        wanted, warnings = _wanted(case, policy)
         return _kept(case, case.known_account.account_id, wanted, warnings)
     clash, found = _adoptable(case)
     if clash is not None:
         return Quarantined("account", key, "MB-ACCOUNT-CLASH", clash, source_version=customer.resource_version)
+    similar = _unlinked(case, policy, found)
+    if similar:
+        return _similar(case, policy, similar, found)
+    wanted, warnings = _wanted(case, policy)
     if found is None:
         return account_intent(
             key, "create", wanted, f"customer {customer.id} has no account yet", customer=customer, warnings=warnings
         )
-    reason = f"account {found.id} carries the code of customer {customer.id} already"
+    why = "carries the code of" if found.code == customer.id else "is mapped to"
+    reason = f"account {found.id} {why} customer {customer.id} already"
     return account_intent(key, "adopt", {"id": found.id, **wanted}, reason, customer=customer, warnings=warnings)
+
+
+def _unlinked(case: CustomerCase, policy: AccountPolicy, own: FoundAccount | None) -> list[SimilarAccount]:
+    """Accounts of nobody that look like a customer's who has none, or only a skeleton that usage made."""
+    settled = own is not None and (own.mapped_customer_ids or not is_skeleton(own.code, own.name))
+    return [] if settled or policy.on_similar_account == "create" else without_children(case.similar)
+
+
+def _similar(
+    case: CustomerCase, policy: AccountPolicy, found: list[SimilarAccount], skeleton: FoundAccount | None
+) -> Decision:
+    """Set aside a customer whom accounts of nobody look like; by setting adopt the one that can only be its own."""
+    customer, key = case.customer, (case.customer.id,)
+    currency = account_currency(case)
+    only = the_one(found, currency) if skeleton is None else None
+    if only is None or policy.on_similar_account != "adopt":
+        words = twin_words(customer.id, found, currency, None if skeleton is None else skeleton.id)
+        return Quarantined("account", key, "MB-ACCOUNT-TWIN", words, source_version=customer.resource_version)
+    wanted, warnings = _wanted(case, policy)
+    reason = f"account {only.id} has the same {' and '.join(only.evidence)} as customer {customer.id}, and no other has"
+    payload = {"id": only.id, **wanted, "code": only.code}
+    return account_intent(key, "adopt", payload, reason, customer=customer, warnings=warnings)
 
 
 def _kept(case: CustomerCase, account_id: str, wanted: Mapping[str, Any], warnings: tuple[str, ...]) -> Decision:
@@ -138,6 +174,7 @@ def account_intent(
         scope=f"account:{customer.id}",
         depends_on=(parent,) if isinstance(parent, Ref) else (),
         state={
+            "code": wanted["code"],
             "currency": wanted.get("currency"),
             "customer_id": customer.id,
             "parent": parent.key[0] if isinstance(parent, Ref) else None,
@@ -148,24 +185,35 @@ def account_intent(
 
 
 def _adoptable(case: CustomerCase) -> tuple[str | None, FoundAccount | None]:
-    """What speaks against going on, and the account to adopt; both None where none was found."""
+    """What speaks against going on, and the account to adopt; both None where none was found.
+
+    A mapping says whose an account is, whatever its code; without one its code has to be the customer's id.
+    """
     customer_id = case.customer.id
     ours = [found for found in case.found_accounts if customer_id in found.mapped_customer_ids]
     alike = [found for found in case.found_accounts if found.code.casefold() == customer_id.casefold()]
     alike += [found for found in ours if found not in alike]
-    exact = [found for found in alike if found.code == customer_id]
     if not alike:
         return None, None
-    if len(exact) == 1 and all(found.id == exact[0].id for found in ours):
-        strangers = sorted(set(exact[0].mapped_customer_ids) - {customer_id})
-        if not strangers:
-            return None, exact[0]
-        return f"customer {customer_id}: account {exact[0].id} is mapped to customer {', '.join(strangers)}", None
-    named = ", ".join(f"{found.id} (code {found.code!r})" for found in alike)
-    why = "differs in case" if not ours else "is mapped to the customer under another code"
-    if len(exact) > 1 or (exact and ours):
-        why = "is one of several that could be the customer's"
-    return f"customer {customer_id}: account {named} {why}", None
+    exact = [found for found in alike if found.code == customer_id]
+    own = ours + [found for found in exact if not found.mapped_customer_ids]
+    if len(own) > 1 or not (own or exact):
+        named = ", ".join(f"{found.id} (code {found.code!r})" for found in alike)
+        why = "is one of several that could be the customer's" if own else "differs in case"
+        return f"customer {customer_id}: account {named} {why}", None
+    (found,) = own or exact
+    strangers = sorted(set(found.mapped_customer_ids) - {customer_id})
+    if strangers:
+        return f"customer {customer_id}: account {found.id} is mapped to customer {', '.join(strangers)}", None
+    return None, found
+
+
+def account_code(case: CustomerCase) -> str:
+    """The code of the customer's account: its own where it was there before us, else the customer's id."""
+    if case.known_account is not None:
+        return case.known_account.code or case.customer.id
+    _, found = _adoptable(case)
+    return case.customer.id if found is None else found.code
 
 
 def account_currency(case: CustomerCase) -> str | None:
@@ -210,6 +258,7 @@ def _wanted(case: CustomerCase, policy: AccountPolicy) -> tuple[dict[str, Any], 
     owner = customer.invoice_owner_id
     if policy.hierarchy != "off" and owner and owner != customer.id:
         wanted["parentAccountId"] = Ref("account", (owner,))
+    wanted["code"] = account_code(case)
     return wanted, warnings
 
 

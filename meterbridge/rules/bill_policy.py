@@ -24,7 +24,7 @@ class BillPolicy:
 
     ``since`` is the first bill date that may be charged. ``main_subscription``
     gives the subscription for bill lines without a plan, by m3ter account id
-    or by account code (the Chargebee customer id); ``bill_level_lines`` tells
+    or by Chargebee customer id; ``bill_level_lines`` tells
     whether it takes them all. ``auto_close_days`` is the
     site's wait before it closes a pending invoice, None when people close them.
     ``on_void`` is for lines of ours that were voided, deleted or changed by hand,

@@ -53,12 +53,12 @@ class BillLine:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """An m3ter bill with its lines; ``total`` is billTotal in major units, None where m3ter gave none."""
+    """An m3ter bill; ``total`` is in major units, or None; ``customer_id`` falls back to the account's code."""
 
     id: str
     version: int
     account_id: str
-    account_code: str | None
+    customer_id: str
     status: str
     locked: bool
     currency: str

@@ -64,7 +64,7 @@ def _sum(bill: Bill, charged: int, settled: int, total: int | None, why: str) ->
     equal = difference == 0
     return BillSum(
         bill.id,
-        bill.account_code or bill.account_id,
+        bill.customer_id or bill.account_id,
         bill.status,
         bill.currency,
         total,

@@ -93,10 +93,10 @@ def _left_out(case: BillCase, policy: BillPolicy) -> OutOfScope | None:
 
 
 def customer_of(case: BillCase) -> str:
-    """The Chargebee customer whose account is billed: a child account's code is not the customer's id."""
+    """The Chargebee customer whose account is billed, by its subscriptions: an account's code need not be its id."""
     own = (plan.subscription_id for plan in case.plans if plan.account_id == case.bill.account_id)
     known = (case.subscriptions[name].customer_id for name in own if name in case.subscriptions)
-    return next(known, case.bill.account_code or "")
+    return next(known, case.bill.customer_id)
 
 
 def _too_early(case: BillCase, policy: BillPolicy) -> str:

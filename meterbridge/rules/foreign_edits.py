@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Literal
 
-from meterbridge.rules.accounts import account_currency
+from meterbridge.rules.accounts import account_code, account_currency
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.keys import account_plan_code, external_id, fingerprint
 from meterbridge.rules.plan_intents import plan_mapping_key
@@ -140,7 +140,7 @@ def account_edited(case: CustomerCase, decision: Decision, wanted_name: str) -> 
     if found is None:
         return None
     fields = (
-        ("code", case.customer.id, found.code),
+        ("code", account_code(case), found.code),
         ("name", wanted_name, found.name),
         ("currency", account_currency(case), found.currency),
     )

@@ -168,7 +168,8 @@ class Tale:
         key = (customer,)
         made = self.made[key]
         account_id = made.payload.get("id") or self._name(Ref("account", key))
-        return KnownAccount(customer, account_id, "", made.state.get("currency") or account_currency(self.case))
+        currency = made.state.get("currency") or account_currency(self.case)
+        return KnownAccount(customer, account_id, "", currency, code=made.payload["code"])
 
     def _name(self, ref: Ref) -> str:
         name = f"~{ref.kind} {key_text(ref.key)}"

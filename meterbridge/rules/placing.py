@@ -225,7 +225,7 @@ def _by_plan(line: BillLine, period: Period, case: BillCase) -> list[str]:
 
 def _main(line: BillLine, case: BillCase, policy: BillPolicy) -> str | None:
     """The subscription that the settings name for the line's account, or for its bill's."""
-    names = (line.child_account_id or case.bill.account_id, case.bill.account_id, case.bill.account_code or "")
+    names = (line.child_account_id or case.bill.account_id, case.bill.account_id, case.bill.customer_id)
     return next((policy.main_subscription[name] for name in names if name in policy.main_subscription), None)
 
 

@@ -41,7 +41,7 @@ def claim_mapped(stock: Stock, case: CustomerCase) -> None:
     """Give found account plans to their items: those with our external id, or with the code that only we give."""
     claims: dict[Pair, list[FoundPlan]] = defaultdict(list)
     for found in list(stock.foreign):
-        pair = _recognised(found, case.subscriptions)
+        pair = _recognised(found, case.subscriptions) or _by_subscription(found, case)
         if pair is not None and pair not in stock.standing:
             claims[pair].append(found)
             stock.foreign.remove(found)
@@ -84,6 +84,16 @@ def _recognised(found: FoundPlan, subscriptions: Iterable[Subscription]) -> Pair
             rest = external.removeprefix(f"{subscription.id}-")
             if rest and rest != external:
                 return subscription.id, rest
+    return None
+
+
+def _by_subscription(found: FoundPlan, case: CustomerCase) -> Pair | None:
+    """The item of a plan that somebody else mapped to its subscription alone: the one whose m3ter plan it has."""
+    for subscription in case.subscriptions:
+        if subscription.id in found.external_ids:
+            prices = [item.item_price_id for item in subscription.items]
+            fitting = [one for one in prices if one in case.targets and case.targets[one].plan_id == found.plan_id]
+            return (subscription.id, fitting[0]) if len(fitting) == 1 else None
     return None
 
 

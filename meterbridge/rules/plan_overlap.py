@@ -9,6 +9,11 @@ from meterbridge.rules.intervals import instant_text, overlap
 from meterbridge.rules.plan_steps import Place, Standing, Step
 from meterbridge.rules.records import FoundPlan, Interval, Quarantined, Ref
 
+ATTACHED_BY_HAND = (
+    "; it was attached by hand: end it where ours shall begin or, if it is the catalog's plan, take its end away, "
+    "so that it is adopted"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
@@ -21,6 +26,7 @@ class Occupant:
     interval: Interval | None
     before: Interval | None = None
     freed_by: Ref | None = None
+    advice: str = ""
 
 
 @dataclass(slots=True)
@@ -38,7 +44,8 @@ class Occupancy:
         for found in foreign:
             interval = Interval(found.start, found.end)
             name = f"account plan {found.id}, which no subscription item claims,"
-            self._enter(Occupant(found.id, name, found.account_id, found.product_id, interval))
+            occupant = Occupant(found.id, name, found.account_id, found.product_id, interval)
+            self._enter(replace(occupant, advice="" if found.external_ids else ATTACHED_BY_HAND))
 
     def free(self, step: Step) -> None:
         """Enter what a step leaves of the account plan it shortens, ends, replaces or deletes."""
@@ -127,7 +134,7 @@ def refused(step: Step, rival: Occupant) -> Quarantined:
     when = instant_text(interval.start) if interval is not None else ""
     message = (
         f"subscription {step.key[0]}, {step.key[1]} from {when} would overlap {rival.name} "
-        f"on product {step.product_id} of one account"
+        f"on product {step.product_id} of one account{rival.advice}"
     )
     version = step.subscription.resource_version
     return Quarantined("account_plan", step.key, "MB-PLAN-OVERLAP", message, source_version=version)

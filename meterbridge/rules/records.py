@@ -1,9 +1,7 @@
 """The values that rules take and give: frozen, plain, aware UTC, exact money.
 
-Read by staging and ledger too; nothing here does anything.
-Instants are aware UTC datetimes; amounts in minor units are Chargebee's
-integers (whole units for zero-decimal currencies, else hundredths); amounts in
-major units are :class:`~decimal.Decimal`.
+Instants are aware UTC datetimes; amounts in minor units are Chargebee's integers (whole units for zero-decimal
+currencies, else hundredths); amounts in major units are :class:`~decimal.Decimal`.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from meterbridge.rules import bill_records, decisions
+from meterbridge.rules.similar import SimilarAccount
 
 Action = decisions.Action
 Decision = decisions.Decision
@@ -128,18 +127,19 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class KnownAccount:
-    """An account the ledger knows: its mapping row; ``parent`` is the customer under whose account we put it."""
+    """An account the ledger knows, with its own ``code``; ``parent`` is the customer under whose account we put it."""
 
     customer_id: str
     account_id: str
     fingerprint: str
     currency: str | None
     parent: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """An account read from m3ter before anything is created: equal code, or equal after case folding."""
+    """An account read from m3ter before anything is created, by its code (equal but for case) or its mapping."""
 
     id: str
     code: str
@@ -190,12 +190,11 @@ class FoundPlan:
 class CustomerCase:
     """All a rule needs to decide one customer: desired, known, found.
 
-    ``subscriptions`` are those read in this run (changed ones, or all in a full
-    read); ``known_plans`` are all of the customer's and of these subscriptions',
-    changed or not, ended ones included. ``changed_at`` gives a subscription's change
-    instant from the events, where one is known. ``known_mappings`` are the
-    external_mapping keys that the ledger knows; ``known_children`` the accounts
-    under the customer's that hold single subscriptions (customer_id is their key).
+    ``subscriptions`` are those read in this run (changed ones, or all in a full read); ``known_plans`` are all of the
+    customer's and of these subscriptions', changed or not, ended ones included. ``changed_at`` gives a subscription's
+    change instant from the events, where one is known. ``known_mappings`` are the external_mapping keys that the ledger
+    knows; ``known_children`` the accounts under the customer's that hold single subscriptions (customer_id is their
+    key); ``similar`` the accounts of nobody that look like the customer's.
     """
 
     customer: Customer
@@ -208,3 +207,4 @@ class CustomerCase:
     changed_at: Mapping[str, datetime]
     known_mappings: frozenset[Key] = frozenset()
     known_children: tuple[KnownAccount, ...] = ()
+    similar: tuple[SimilarAccount, ...] = ()

@@ -26,6 +26,11 @@ class SubscriptionSettings(BaseSettings):
     on_foreign_edit: Literal["report", "repair"] = own(
         "on_foreign_edit", "report", about="An account plan or account of ours that somebody changed in m3ter by hand."
     )
+    on_similar_account: Literal["quarantine", "adopt", "create"] = own(
+        "on_similar_account",
+        "quarantine",
+        about="An account of nobody that has a new customer's e-mail or name.",
+    )
     placeholder_email_domain: str = own(
         "placeholder_email_domain",
         "invalid.example",

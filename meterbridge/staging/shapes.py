@@ -114,7 +114,10 @@ TEXT: dict[str, tuple[str, ...]] = {
         "servicePeriodEndDate",
     ),
     "ref_catalog_plans": ("item_price", "plan"),
-    "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent", "owner_id"),
+    "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent", "code", "owner_id"),
+    "ref_account_digests": ("id", "email", "name"),
+    "ref_customer_digests": ("id", "email", "name"),
+    "ref_taken_accounts": ("id",),
     "ref_account_plans": (
         "subscription_id",
         "item_price_id",

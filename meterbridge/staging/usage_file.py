@@ -6,7 +6,7 @@ parts, and measurements leave in slots of a fixed number of source rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +143,17 @@ class UsageFile:
         for table in ("int_usage_twins", "chk_usage_rejects"):
             self._connection.execute(statement("usage", table))
         return int(self.one("select count(*) from chk_usage_rejects")[0])
+
+    def name_accounts(self, codes: Mapping[str, str]) -> None:
+        """Say accounts by their codes where the input called them otherwise; uids stay those of the input's names."""
+        if codes:
+            self._connection.execute("create or replace temp table named (account VARCHAR, code VARCHAR)")
+            given = [list(codes), list(codes.values())]
+            self._connection.execute("insert into named select unnest(?::VARCHAR[]), unnest(?::VARCHAR[])", given)
+            self._connection.execute(
+                "update stg_usage set account = named.code from named where named.account = stg_usage.account "
+                "and number not in (select number from chk_usage_rejects)"
+            )
 
     def summarise(self) -> None:
         """Count by meter and account into ``out_usage_summary``."""

@@ -259,6 +259,8 @@ def test_an_account_its_plan_and_its_mapping_live_and_end(m3ter: M3terClient) ->
     assert [each.id for each in m3ter.mappings_of("Account", account.id)] == [mapping.id]
     assert [each.id for each in m3ter.mappings_for("Chargebee", "Customer", code)] == [mapping.id]
     assert mapping.id in {each.id for each in m3ter.external_mappings()}
+    assert [each.id for each in m3ter.external_mappings(m3ter_ids=[account.id])] == [mapping.id]
+    assert list(m3ter.external_mappings(m3ter_ids=[])) == []
     m3ter.send(m3ter_requests.delete_mapping(ORG, mapping.id))
     assert list(m3ter.mappings_for("Chargebee", "Customer", code)) == []
 

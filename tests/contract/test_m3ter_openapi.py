@@ -76,6 +76,7 @@ def judge(request: httpx.Request) -> list[str]:
         pytest.param(lambda client: list(client.account_plans(ID)), id="account-plans"),
         pytest.param(lambda client: client.account_plan(ID), id="account-plan"),
         pytest.param(lambda client: list(client.external_mappings()), id="mappings"),
+        pytest.param(lambda client: list(client.external_mappings(m3ter_ids=[ID])), id="mappings-of-several"),
         pytest.param(lambda client: client.mappings_of("Account", ID), id="mappings-of"),
         pytest.param(lambda client: client.mappings_for("Chargebee", "Customer", "a b/é"), id="mappings-for"),
         pytest.param(lambda client: client.mapping_configuration(), id="mapping-configuration"),

@@ -14,7 +14,8 @@ from tasks import decide_subscriptions
 from tasks.change_set import record
 from tasks.decide_bills import KINDS, decide_bills, subject
 from tasks.deliver import BILL_WAVES, SUBSCRIPTION_WAVES, deliver
-from tasks.extract import extract_customers, extract_plans, find_existing
+from tasks.existing import find_existing
+from tasks.extract import extract_customers, extract_plans
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements, keep_since
 from tasks.extract_hinted import extract_asked
 from tasks.follow_invoices import follow_invoices, repoint

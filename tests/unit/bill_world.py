@@ -65,7 +65,7 @@ def bill(*lines, **changes):
         "id": "bill1",
         "version": 3,
         "account_id": "acc",
-        "account_code": "cust",
+        "customer_id": "cust",
         "status": "APPROVED",
         "locked": False,
         "currency": "EUR",

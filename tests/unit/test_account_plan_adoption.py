@@ -42,6 +42,20 @@ def found(plan="F1", start=JAN, end=None, external=(), plan_id="PLAN-API", code=
             [],
             id="an-item-of-the-past-too",
         ),
+        pytest.param(
+            sub(),
+            [found(start=DEC, external=["s1"])],
+            [("adopt", "s1.api.1", DEC, None)],
+            [],
+            id="mapped-to-the-subscription-alone",
+        ),
+        pytest.param(
+            sub(),
+            [found(external=["s1"], plan_id="PLAN-BY-HAND")],
+            [],
+            [("MB-PLAN-OVERLAP", "s1.api.1")],
+            id="mapped-to-the-subscription-alone-with-another-plan",
+        ),
         pytest.param(sub(), [found(code="s1-api.1")], [("adopt", "s1.api.1", JAN, None)], [], id="our-code-unmapped"),
         pytest.param(sub(), [found(start=DEC)], [("adopt", "s1.api.1", DEC, None)], [], id="unmapped-keeps-its-start"),
         pytest.param(

@@ -104,6 +104,11 @@ def test_equal_fingerprint_is_unchanged_and_another_one_updates():
         pytest.param((found(mapped=("acme",)),), "adopt", "A1", id="mapped-to-this-very-customer"),
         pytest.param((found(), found("A2", "Acme")), "adopt", "A1", id="exact-beside-another-case"),
         pytest.param((found("A9", "acme~sub"),), "create", None, id="an-account-of-one-subscription-is-not-it"),
+        pytest.param((found("A3", "cb_acme", mapped=("acme",)),), "adopt", "A3", id="mapped-under-a-code-of-its-own"),
+        pytest.param((found("A3", "Acme", mapped=("acme",)),), "adopt", "A3", id="mapped-under-another-case"),
+        pytest.param(
+            (found(mapped=("b",)), found("A3", "x", mapped=("acme",))), "adopt", "A3", id="code-of-a-stranger"
+        ),
     ],
 )
 def test_an_account_with_the_code_is_adopted(accounts, action, account_id):
@@ -119,8 +124,9 @@ def test_an_account_with_the_code_is_adopted(accounts, action, account_id):
         pytest.param((found("A2", "Acme"),), "A2", id="only-case-differs"),
         pytest.param((found(mapped=("other",)),), "other", id="mapped-to-another-customer"),
         pytest.param((found(mapped=("acme", "other")),), "other", id="mapped-to-two"),
-        pytest.param((found("A3", "cb_acme", mapped=("acme",)),), "A3", id="mapped-under-another-code"),
         pytest.param((found(), found("A3", "cb_acme", mapped=("acme",))), "A3", id="two-accounts-could-be-it"),
+        pytest.param((found("A3", "x", mapped=("acme", "b")),), "b", id="mapped-to-somebody-else-as-well"),
+        pytest.param((found("A3", "x", mapped=("acme",)), found("A4", "y", mapped=("acme",))), "A4", id="two-mapped"),
     ],
 )
 def test_a_doubtful_account_is_quarantined_with_both_ids(accounts, named):

@@ -8,6 +8,7 @@ from meterbridge.sandbox.clock import epoch
 from meterbridge.sandbox.scenarios.catalogue import put_catalogue
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.sandbox.scenarios.demo import START, put_demo
+from meterbridge.sandbox.scenarios.living import put_living
 from meterbridge.sandbox.world import World
 
 _SEEDED_AT = epoch(2026, 3, 16, 12)
@@ -42,6 +43,7 @@ _PUT: dict[str, Callable[[World, int], None]] = {
     "single": _put_single,
     "empty": lambda _world, _subscriptions: None,
     "large": _put_large,
+    "living": lambda world, _subscriptions: put_living(world),
 }
 NAMES = tuple(_PUT)
 

@@ -1,6 +1,6 @@
 -- grain: one row per customer to decide: itself, its subscriptions of this run, what is known and what was found
 -- reads: stg_customers, int_subscriptions, int_earlier, ref_accounts, ref_account_plans, ref_external_mappings,
---        int_families, raw_m3ter__accounts, raw_m3ter__account_plans, raw_m3ter__external_mappings
+--        int_families, int_similar, raw_m3ter__account_plans, raw_m3ter__external_mappings
 -- why: overlap, currency and hierarchy are decisions on a whole customer
 create or replace table int_customers as
 with subscriptions as (
@@ -54,18 +54,11 @@ children as (
     group by all
 ),
 mappings as (select customer_id, list(key) as keys from ref_external_mappings group by all),
-mapped_elsewhere as (
-    select m.externalId as customer_id, list(distinct {
-        'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': [m.externalId]
-    }) as found
-    from raw_m3ter__external_mappings as m join raw_m3ter__accounts as a on a.id = m.m3terId
-    where m.m3terEntity = 'Account' and m.externalTable = 'Customer' and lower(a.code) <> lower(m.externalId)
-    group by all
-)
+looks as (select customer_id, list(s order by s.account_id) as similar from int_similar as s group by all)
 select
     c.*, coalesce(s.subscriptions, []) as subscriptions, coalesce(l.earlier, []) as earlier, coalesce(k.known_plans, []) as known_plans,
     r.account_id, r.fingerprint as account_fingerprint, r.currency as account_currency, r.parent as account_parent,
-    coalesce(a.found, []) || coalesce(e.found, []) as found_accounts,
+    r.code as account_code, coalesce(a.found, []) as found_accounts, coalesce(o.similar, []) as similar,
     coalesce(m.keys, []) as known_mappings,
     coalesce(p.found, []) as found_plans, coalesce(h.children, []) as children
 from stg_customers as c
@@ -76,5 +69,5 @@ left join ref_accounts as r on r.customer_id = c.id
 left join accounts as a on a.folded = lower(c.id)
 left join plans as p on p.folded = lower(c.id)
 left join children as h on h.customer_id = c.id
-left join mapped_elsewhere as e on e.customer_id = c.id
+left join looks as o on o.customer_id = c.id
 left join mappings as m on m.customer_id = c.id
