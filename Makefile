@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test slow test-all drills matrix histories demo bench lock clean runtime development
+.PHONY: help setup check test slow test-all drills matrix histories demo bench contracts lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -52,6 +52,12 @@ bench: development ## the benchmarks, one after the other; figures are for a qui
 	@for file in benchmarks/bench_*.py; do \
 		name=$$(basename "$$file" .py); echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; \
 	done
+
+DESCRIPTION ?=
+
+contracts: development ## write the contracts anew: make contracts DESCRIPTION=/path/to/m3ter-openapi.json
+	@test -n "$(DESCRIPTION)" || { echo "name m3ter's OpenAPI description: see contracts/README.md" >&2; exit 2; }
+	$(BIN)/python -m contracts.make "$(DESCRIPTION)"
 
 LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build $(UPGRADE)
