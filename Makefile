@@ -67,6 +67,7 @@ lock: ## compile the locks from pyproject.toml; UPGRADE=--upgrade takes newer ve
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --group bench --constraint requirements.lock --output-file requirements-bench.lock
+	printf 'prefect==3.8.8\nfastapi<0.151\n' | $(LOCK) --constraint - --output-file requirements-prefect-3.8.lock
 
 clean: ## remove .venv, caches and build results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
