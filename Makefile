@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test slow test-all drills matrix histories demo bench contracts lock clean runtime development
+.PHONY: help setup check test slow test-all drills matrix histories demo bench coverage contracts lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -55,6 +55,9 @@ bench: development ## the benchmarks, one after the other; figures are for a qui
 
 DESCRIPTION ?=
 
+coverage: development ## which lines and branches `make test` runs, module by module; page by page in htmlcov/
+	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile --cov --cov-report=term --cov-report=html
+
 contracts: development ## write the contracts anew: make contracts DESCRIPTION=/path/to/m3ter-openapi.json
 	@test -n "$(DESCRIPTION)" || { echo "name m3ter's OpenAPI description: see contracts/README.md" >&2; exit 2; }
 	$(BIN)/python -m contracts.make "$(DESCRIPTION)"
@@ -70,7 +73,7 @@ lock: ## compile the locks from pyproject.toml; UPGRADE=--upgrade takes newer ve
 	printf 'prefect==3.8.8\nfastapi<0.151\n' | $(LOCK) --constraint - --output-file requirements-prefect-3.8.lock
 
 clean: ## remove .venv, caches and build results
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime:
