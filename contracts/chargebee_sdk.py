@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -17,7 +18,8 @@ from typing import Any, NotRequired, Required, get_args, get_origin, get_type_hi
 import chargebee.models
 from chargebee.models import enums
 
-Json = dict[str, Any]
+from contracts.schemas import Json, closed
+
 PLAIN: dict[Any, Json] = {
     str: {"type": "string"},
     int: {"type": "integer"},
@@ -124,7 +126,7 @@ class Sdk:
         return {"$ref": f"#/types/{name}"}
 
     def _snapshots(self) -> Json:
-        """An event's resources: one record under its name, several under the plural; filled in by :meth:`close`."""
+        """An event's resources: one record under its name, several under the plural; :meth:`close` fills it in."""
         return {"$ref": "#/types/Event.Content"}
 
     def close(self) -> Json:
@@ -175,12 +177,6 @@ def _operations_of(module: ModuleType) -> Iterator[tuple[str, Operation]]:
 def _path(address: ast.expr) -> str:
     assert isinstance(address, ast.Call)
     return "".join(f"/{part.value}" if isinstance(part, ast.Constant) else "/{id}" for part in address.args)
-
-
-def closed(fields: Json, needed: list[str] | None = None) -> Json:
-    """An object of these fields and no others."""
-    made: Json = {"type": "object", "additionalProperties": False}
-    return made | ({"required": needed} if needed else {}) | {"properties": fields}
 
 
 @functools.cache

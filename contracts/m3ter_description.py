@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
-Json = dict[str, Any]
+from contracts.schemas import Json, closed
 
 # Two patterns of the description are Java's and mean nothing elsewhere; said again in a way that every engine reads.
 PATTERNS = {
@@ -112,9 +111,3 @@ class Description:
             steps = node["$ref"].removeprefix("#/").split("/")
             node = functools.reduce(lambda at, step: at[step], steps, self._document)
         return node
-
-
-def closed(fields: Json, needed: list[str]) -> Json:
-    """An object of these fields and no others."""
-    made: Json = {"type": "object", "additionalProperties": False}
-    return made | ({"required": needed} if needed else {}) | {"properties": fields}

@@ -19,9 +19,9 @@ import yaml
 
 from contracts.chargebee_sdk import Sdk
 from contracts.m3ter_description import Description
+from contracts.schemas import Json
 
 HERE = Path(__file__).resolve().parent
-Json = dict[str, Any]
 # A fact's words that are no words of the schema.
 ABOUT = {"source", "optional"}
 WIDTH = 120

@@ -16,7 +16,8 @@ import m3ter.resources
 from m3ter import BaseModel
 from typing_extensions import is_typeddict
 
-Json = dict[str, Any]
+from contracts.schemas import Json, closed
+
 SENDS = {"_get": "GET", "_post": "POST", "_put": "PUT", "_delete": "DELETE", "_get_api_list": "GET"}
 PLAIN: dict[Any, Json] = {
     str: {"type": "string"},
@@ -75,12 +76,12 @@ def _call(sent: ast.Call, names: dict[str, Any]) -> Json:
     listed = sent.func.attr == "_get_api_list"  # type: ignore[attr-defined]
     answer = schema(_named(given["model" if listed else "cast_to"], names))
     if listed:
-        answer = _closed({"data": {"type": "array", "items": answer}, "nextToken": {"type": "string"}}, ["data"])
+        answer = closed({"data": {"type": "array", "items": answer}, "nextToken": {"type": "string"}}, ["data"])
     found = {"answer": answer}
     parameters = [_named(each.args[1], names) for each in ast.walk(sent) if _is_transform(each)]
     if parameters:
         # A path's parameters stand among the others; naming too many here forbids nothing.
-        found["query"] = schema(parameters[0]) | {"required": []}
+        found["query"] = {**schema(parameters[0]), "required": []}
     if "body" in given:
         found["body"] = schema(parameters[0])
     return found
@@ -112,7 +113,7 @@ def schema(hint: Any) -> Json:
         return _parameters(hint)
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         fields = {each.alias or name: schema(each.annotation) for name, each in hint.model_fields.items()}
-        return _closed(fields, [each.alias or name for name, each in hint.model_fields.items() if each.is_required()])
+        return closed(fields, [each.alias or name for name, each in hint.model_fields.items() if each.is_required()])
     return PLAIN[hint]
 
 
@@ -120,14 +121,10 @@ def _parameters(kind: Any) -> Json:
     hints = get_type_hints(kind, include_extras=True)
     names = {name: _alias(hint) or name for name, hint in hints.items()}
     needed = [names[name] for name, hint in hints.items() if get_origin(hint) is Required]
-    return _closed({names[name]: schema(hint) for name, hint in hints.items()}, needed)
+    return closed({names[name]: schema(hint) for name, hint in hints.items()}, needed)
 
 
 def _alias(hint: Any) -> str | None:
     while get_origin(hint) in (Required, NotRequired):
         hint = get_args(hint)[0]
     return next((each.alias for each in getattr(hint, "__metadata__", ()) if each.alias), None)
-
-
-def _closed(fields: Json, needed: list[str]) -> Json:
-    return {"type": "object", "additionalProperties": False, "required": needed, "properties": fields}
