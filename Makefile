@@ -58,9 +58,8 @@ DESCRIPTION ?=
 coverage: development ## which lines and branches `make test` runs, module by module; page by page in htmlcov/
 	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile --cov --cov-report=term --cov-report=html
 
-contracts: development ## write the contracts anew: make contracts DESCRIPTION=/path/to/m3ter-openapi.json
-	@test -n "$(DESCRIPTION)" || { echo "name m3ter's OpenAPI description: see contracts/README.md" >&2; exit 2; }
-	$(BIN)/python -m contracts.make "$(DESCRIPTION)"
+contracts: development ## write the contracts anew; m3ter's too with DESCRIPTION=/path/to/its-openapi.json
+	$(BIN)/python -m contracts.make $(DESCRIPTION)
 
 LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build $(UPGRADE)

@@ -119,15 +119,19 @@ def text(node: Any, indent: str = "") -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("description", type=Path, help="m3ter's OpenAPI description, a JSON document")
-    published = arguments.parse_args().description.read_bytes()
+    arguments.add_argument(
+        "description",
+        type=Path,
+        nargs="?",
+        help="m3ter's OpenAPI description, a JSON document; without it m3ter.json stays",
+    )
+    description = arguments.parse_args().description
     stated = facts()
-    made = {
-        "m3ter.json": m3ter(stated["m3ter"], published),
-        "chargebee.json": chargebee(stated["chargebee"], stated["chargebee"]["calls"]),
-    }
+    made = {"chargebee.json": chargebee(stated["chargebee"], stated["chargebee"]["calls"])}
+    if description is not None:
+        made["m3ter.json"] = m3ter(stated["m3ter"], description.read_bytes())
     for name, contract in made.items():
         (HERE / name).write_text(text(contract) + "\n", encoding="utf-8")
         print(f"{name}: {len(contract['calls'])} calls, {len(contract['types'])} types")
