@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test slow test-all drills matrix histories demo bench lock clean runtime development
+.PHONY: help setup check test slow test-all drills matrix histories demo bench coverage contracts lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -53,6 +53,14 @@ bench: development ## the benchmarks, one after the other; figures are for a qui
 		name=$$(basename "$$file" .py); echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; \
 	done
 
+DESCRIPTION ?=
+
+coverage: development ## which lines and branches `make test` runs, module by module; page by page in htmlcov/
+	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile --cov --cov-report=term --cov-report=html
+
+contracts: development ## write the contracts anew; m3ter's too with DESCRIPTION=/path/to/its-openapi.json
+	$(BIN)/python -m contracts.make $(DESCRIPTION)
+
 LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build $(UPGRADE)
 
@@ -61,9 +69,10 @@ lock: ## compile the locks from pyproject.toml; UPGRADE=--upgrade takes newer ve
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --group bench --constraint requirements.lock --output-file requirements-bench.lock
+	printf 'prefect==3.8.8\nfastapi<0.151\n' | $(LOCK) --constraint - --output-file requirements-prefect-3.8.lock
 
 clean: ## remove .venv, caches and build results
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 runtime:

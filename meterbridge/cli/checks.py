@@ -66,7 +66,7 @@ def _versions() -> Iterator[Finding]:
         yield failure(
             "prefect",
             f"Prefect {prefect} with FastAPI {fastapi}: its server may not start, and the first flow dies",
-            'Install "fastapi<0.151" beside it, as meterbridge asks for.',
+            'Take Prefect 3.9, or install "fastapi<0.151" beside this one.',
         )
     else:
         yield ok("prefect", f"Prefect {prefect} with FastAPI {fastapi}")

@@ -18,6 +18,8 @@ WANTED = {
     "requirements.lock": PROJECT["project"]["dependencies"] + GROUPS["build"],
     "requirements-dev.lock": PROJECT["project"]["dependencies"] + GROUPS["build"] + GROUPS["dev"],
     "requirements-bench.lock": PROJECT["project"]["dependencies"] + GROUPS["build"] + GROUPS["bench"],
+    # What tests/flows/test_oldest_prefect.py runs.
+    "requirements-prefect-3.8.lock": PROJECT["project"]["dependencies"] + GROUPS["build"],
 }
 LOCKS = sorted(WANTED)
 
@@ -61,3 +63,12 @@ def test_a_lock_satisfies_what_the_project_asks_for(lock: str) -> None:
 def test_what_runs_has_the_same_versions_in_every_lock(lock: str) -> None:
     pinned = pins(lock)
     assert {name: pinned.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
+
+
+def test_both_ends_of_the_range_of_prefect_are_locked() -> None:
+    (declared,) = [each for each in map(Requirement, PROJECT["project"]["dependencies"]) if each.name == "prefect"]
+    ends = {each.operator: Version(each.version) for each in declared.specifier}
+    (oldest,) = pins("requirements-prefect-3.8.lock")["prefect"]
+    (newest,) = pins("requirements.lock")["prefect"]
+    assert oldest == ends[">="]
+    assert (newest.major, newest.minor + 1) == ends["<"].release[:2]

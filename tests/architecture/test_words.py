@@ -30,7 +30,7 @@ ELSEWHERE = re.compile(
         ]
     )
 )
-NOT_OURS = {".git", ".venv", "node_modules", "dist", "build", "__pycache__", "m3ter-openapi.yml", "LICENSE", ".env"}
+NOT_OURS = {".git", ".venv", "node_modules", "dist", "build", "__pycache__", "htmlcov", ".coverage", "LICENSE", ".env"}
 
 
 def named(path: Path) -> str:
