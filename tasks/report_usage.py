@@ -49,11 +49,13 @@ def set_aside(given: UsageInput, preflight: Preflight, delivered: UsageDelivered
     """What keeps rows from going, one record a reason; and each measurement that m3ter refused."""
     name = given.mapping.name
     found = []
-    for reason, count, rows, example in preflight.reasons:
-        shown = ", ".join(f"line {-row}" if row < 0 else str(row) for row in rows)
-        words = f"{count} × {REASONS[reason].words}; source rows {shown}{' …' if count > len(rows) else ''}"
-        words += f" (such as {example})" if example else ""
-        found.append(Quarantined("usage", (name, given.name, reason), REASONS[reason].code, f"{words} of {given.name}"))
+    for each in preflight.reasons:
+        reason = REASONS[each.reason]
+        shown = ", ".join(str(row) for row in each.rows if row > 0)
+        words = f"{each.count} × {reason.words}; " + (f"source rows {shown}: " if shown else "")
+        words += f"{', '.join(each.places)}{' …' if each.count > len(each.places) else ''}"
+        words += f" (such as {each.example})" if each.example else ""
+        found.append(Quarantined("usage", (name, given.name, each.reason), reason.code, f"{words} of {given.name}"))
     if given.unmarked:
         words = f"{given.unmarked} × the watermark column is empty: such rows are never read"
         found.append(Quarantined("usage", (name, given.name, "watermark_missing"), "MB-USAGE-ROW", words))
