@@ -10,7 +10,15 @@ from tasks.change_set import ChangeSet, landed_quarantine, record
 from tasks.decide_metered_usage import KINDS, decide_metered_usage, preview_metered_usage, subject
 from tasks.deliver import USAGE_WAVES, Delivered, deliver
 from tasks.receipts import as_shown
-from tasks.report_usage import UsageReport, accounts_of, publish_usage, quarantine_usage, set_aside
+from tasks.report_usage import (
+    UsageReport,
+    accounts_of,
+    lines_of,
+    notes_of,
+    publish_usage,
+    quarantine_usage,
+    set_aside,
+)
 from tasks.runs import Run
 from tasks.services import services
 from tasks.stage_metered_usage import stage_metered_usage
@@ -63,6 +71,8 @@ def _report(
         change_set=change_set.hash,
         staging=run.staging,
         input_hash=given.hash,
+        lines=lines_of(given),
+        notes=notes_of(given),
         accounts=accounts_of(run),
         rejects=preflight.rejects_file,
         to="chargebee",

@@ -97,7 +97,7 @@ def stage_usage(run: Run, given: UsageInput, request: UsageRequest) -> Preflight
 def refuse_if_fewer(landed: Landed, request: UsageRequest) -> None:
     """Raise SetupError if the files have fewer rows than were expected."""
     if landed.read < request.expect_rows:
-        words = f"{landed.read} rows came where {request.expect_rows} at least were expected; nothing was sent"
+        words = f"the input has {landed.read} rows, at least {request.expect_rows} were expected; nothing was sent"
         raise SetupError(
             "MB-USAGE-INPUT", words, remedy="See whether the input was written whole, and all of it named."
         )

@@ -143,9 +143,10 @@ class _Landing:
             return sum(counts)
         assert source.places is not None
         types = "{'first_row': 'BIGINT', 'file': 'INTEGER', 'line': 'BIGINT'}"
+        read = f"read_csv({literal(source.places)}, columns = {types}, header = false, auto_detect = false)"
         self._connection.execute(
-            "insert into ref_usage_places select first_row, name, line, 'line' "
-            f"from read_csv({literal(source.places)}, columns = {types}, header = false, auto_detect = false) join {_NAMES} using (file) order by first_row",
+            f"insert into ref_usage_places select first_row, name, line, 'line' from {read} join {_NAMES} using (file) "
+            "order by first_row",
             {"names": list(source.names)},
         )
         return source.rows
