@@ -65,7 +65,7 @@ CODES: dict[str, Code] = {
         "There is nothing to approve under this hash.",
         "`meterbridge status` shows what awaits approval, and under which hash.",
     ),
-    "MB-USAGE-ERROR": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
+    "MB-COMMAND": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
     "MB-USAGE-MAPPING": Code(
         "The usage mapping cannot be read, or does not fit m3ter's meters.", "Correct the file at the line named."
     ),

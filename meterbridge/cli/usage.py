@@ -41,7 +41,7 @@ def usage(
 ) -> None:
     """Usage files, tables and queries → m3ter measurements, or Chargebee usages."""
     if preview < 0 or expect_rows < 0:
-        raise SetupError("MB-USAGE-ERROR", "--preview and --expect-rows take a count of rows")
+        raise SetupError("MB-COMMAND", "--preview and --expect-rows take a count of rows")
     with prefect_ready("usage"):
         from flows.sync_usage import sync_usage
 
