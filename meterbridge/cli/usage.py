@@ -56,6 +56,11 @@ def usage(
             to=to,
             expect_rows=expect_rows,
         )
+    _tell(report, as_json=as_json)
+    raise typer.Exit(report.exit_code)
+
+
+def _tell(report: UsageReport, *, as_json: bool) -> None:
     if as_json:
         write(report.model_dump(mode="json"))
     elif report.preview:
@@ -65,7 +70,6 @@ def usage(
             typer.echo(f"{row['code']}: {row['message']}", err=True)
     else:
         _show(report)
-    raise typer.Exit(report.exit_code)
 
 
 def _show(report: UsageReport) -> None:
