@@ -27,6 +27,7 @@ def sync_usage(
     preview: int = 0,
     dry_run: bool = False,
     to: Literal["m3ter", "chargebee"] = "m3ter",
+    expect_rows: int = 0,
 ) -> UsageReport:
     """Usage files and tables become m3ter measurements, or Chargebee usages.
 
@@ -39,8 +40,10 @@ def sync_usage(
         preview: Only show the first so many measurements as they would be sent.
         dry_run: Only judge the input; send nothing.
         to: m3ter, or Chargebee's own metered billing.
+        expect_rows: Send nothing when the input has fewer rows.
     """
-    request = UsageRequest(mapping, tuple(sources or ()), via, strict, allow_old, dry_run or preview > 0, to)
+    dry = dry_run or preview > 0
+    request = UsageRequest(mapping, tuple(sources or ()), via, strict, allow_old, dry, to, expect_rows)
     with running("sync_usage", Request(request.dry_run), keep_open=False) as run:
         given = open_input(run, request)
         if to == "chargebee":

@@ -74,13 +74,13 @@ CODES: dict[str, Code] = {
         "There is nothing to approve under this hash.",
         "`meterbridge status` shows what awaits approval, and under which hash.",
     ),
-    "MB-USAGE-ERROR": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
+    "MB-COMMAND": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
     "MB-USAGE-MAPPING": Code(
         "The usage mapping cannot be read, or does not fit m3ter's meters.", "Correct the file at the line named."
     ),
     "MB-USAGE-INPUT": Code(
-        "The usage input cannot be read, or has rejected rows and --strict was asked for.",
-        "Correct the input; the list of rejected rows next to the summary names each one.",
+        "The usage input is not there, not whole, or not as it was asked for (--strict, --expect-rows).",
+        "Correct what the message names; nothing of the input was sent.",
     ),
     "MB-LOOPBACK": Code(
         "The demo and the tests talk to loopback addresses only.",

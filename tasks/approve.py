@@ -69,11 +69,11 @@ def approve(run: Run, change_set: str, by: str, note: str) -> Approved:
 
     Raises:
         SetupError: MB-APPROVAL, nothing was ever proposed under this hash, or nothing of it still is;
-            MB-USAGE-ERROR, nobody is named.
+            MB-COMMAND, nobody is named.
     """
     change_set, by, note = change_set.strip(), by.strip(), note.strip()
     if not by:
-        raise SetupError("MB-USAGE-ERROR", "an approval needs the name of who approves")
+        raise SetupError("MB-COMMAND", "an approval needs the name of who approves")
     work = services(run.run_id)
     with work.ledger.write() as tx:
         tx.take_turn("record")

@@ -24,20 +24,20 @@ def refuse_to_overwrite(path: Path) -> None:
     """Raise SetupError if the file is there: somebody may have worked on it."""
     if path.exists():
         message = f"{path} is there already; somebody may have worked on it"
-        raise SetupError("MB-USAGE-ERROR", message, remedy="Name another file with --out, or remove it.")
+        raise SetupError("MB-COMMAND", message, remedy="Name another file with --out, or remove it.")
 
 
 def write_links(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a new file that only its owner may read: it holds names and addresses.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, the file is there or cannot be made.
+        SetupError: MB-COMMAND, the file is there or cannot be made.
     """
     refuse_to_overwrite(path)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as failure:
-        raise SetupError("MB-USAGE-ERROR", f"{path} cannot be written: {failure.strerror}") from failure
+        raise SetupError("MB-COMMAND", f"{path} cannot be written: {failure.strerror}") from failure
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -56,20 +56,20 @@ def read_links(path: Path) -> list[LinkLine]:
     """The lines to act on: those whose ``link`` says yes, or all where there is no such column.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, the file cannot be read, or a line says neither yes nor no.
+        SetupError: MB-COMMAND, the file cannot be read, or a line says neither yes nor no.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as failure:
         why = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8"
-        raise SetupError("MB-USAGE-ERROR", f"{path} cannot be read: {why}") from failure
+        raise SetupError("MB-COMMAND", f"{path} cannot be read: {why}") from failure
     head = text.partition("\n")[0]
     delimiter = max((",", ";", "\t"), key=head.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = [name.strip() for name in reader.fieldnames or ()]
     if "customer_id" not in names or not {"account_id", "account_code"} & set(names):
         message = f"{path} needs the columns customer_id and account_id or account_code; it has {', '.join(names)}"
-        raise SetupError("MB-USAGE-ERROR", message)
+        raise SetupError("MB-COMMAND", message)
     reader.fieldnames = names
     return list(_lines(path, reader))
 
@@ -81,12 +81,12 @@ def _lines(path: Path, reader: csv.DictReader[str]) -> Iterator[LinkLine]:
             said = cells.get("link", "yes").casefold()
             where = f"{path}, line {reader.line_num}"
             if said not in (*YES, *NO):
-                raise SetupError("MB-USAGE-ERROR", f"{where}: link says {said!r}, neither yes nor no")
+                raise SetupError("MB-COMMAND", f"{where}: link says {said!r}, neither yes nor no")
             named = cells.get("account_id") or cells.get("account_code")
             if said in YES and not (cells["customer_id"] and named):
-                raise SetupError("MB-USAGE-ERROR", f"{where}: customer_id and account_id or account_code are needed")
+                raise SetupError("MB-COMMAND", f"{where}: customer_id and account_id or account_code are needed")
             if said in YES:
                 account = cells.get("account_id", ""), cells.get("account_code", "")
                 yield LinkLine(reader.line_num, cells["customer_id"], *account)
     except csv.Error as failure:
-        raise SetupError("MB-USAGE-ERROR", f"{path}, line {reader.line_num}: {failure}") from failure
+        raise SetupError("MB-COMMAND", f"{path}, line {reader.line_num}: {failure}") from failure

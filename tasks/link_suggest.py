@@ -36,7 +36,7 @@ def suggest(work: Services, by: str | None) -> Suggested:
         by: ``code``, ``email``, ``name``, or a field of the customer that holds the account's code or id.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, no customer has such a field.
+        SetupError: MB-COMMAND, no customer has such a field.
     """
     by = by.casefold() if by and by.casefold() in WAYS else by
     taken = _taken(work)
@@ -45,7 +45,7 @@ def suggest(work: Services, by: str | None) -> Suggested:
     seekers = [one for one in everybody if one.id not in taken[0] and excluded(one.id, work.settings) is None]
     if by not in (None, *WAYS) and seekers and not any(one.field for one in seekers):
         message = f"no customer without an account has a custom field or metadata key {by!r}"
-        raise SetupError("MB-USAGE-ERROR", message, remedy="Name it as Chargebee's API does, such as cf_account_code.")
+        raise SetupError("MB-COMMAND", message, remedy="Name it as Chargebee's API does, such as cf_account_code.")
     pairs = suggestions(seekers, offered, by, {one.id for one in everybody})
     fitting = {pair.customer.id for pair in pairs}
     certain = sum(pair.certain for pair in pairs)

@@ -11,7 +11,15 @@ from tasks.decide_metered_usage import KINDS, decide_metered_usage, preview_mete
 from tasks.deliver import USAGE_WAVES, Delivered, deliver
 from tasks.ledger_trust import notices
 from tasks.receipts import as_shown
-from tasks.report_usage import UsageReport, accounts_of, publish_usage, quarantine_usage, set_aside
+from tasks.report_usage import (
+    UsageReport,
+    accounts_of,
+    lines_of,
+    notes_of,
+    publish_usage,
+    quarantine_usage,
+    set_aside,
+)
 from tasks.runs import Run
 from tasks.services import services
 from tasks.stage_metered_usage import stage_metered_usage
@@ -65,6 +73,8 @@ def _report(
         change_set=change_set.hash,
         staging=run.staging,
         input_hash=given.hash,
+        lines=lines_of(given),
+        notes=notes_of(given),
         accounts=accounts_of(run),
         rejects=preflight.rejects_file,
         to="chargebee",

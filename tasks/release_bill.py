@@ -20,12 +20,12 @@ def release(
         three_decimal: The exponent set for currencies with three decimals, if one is.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, the ledger does not know the bill, or the amount is none of its currency.
+        SetupError: MB-COMMAND, the ledger does not know the bill, or the amount is none of its currency.
     """
     known = bills.get(tx, bill_id)
     if known is None:
         raise SetupError(
-            "MB-USAGE-ERROR", f"the ledger knows no bill {bill_id}: `sync bills --id` reads it", key=bill_id
+            "MB-COMMAND", f"the ledger knows no bill {bill_id}: `sync bills --id` reads it", key=bill_id
         )
     minor = _minor(amount, known.currency, three_decimal)
     entry = releases.Release(bill_id, minor, known.currency, by, note)
@@ -39,8 +39,8 @@ def _minor(amount: str, currency: str, three_decimal: int | None) -> int:
         places = exponent(currency, three_decimal=three_decimal)
         minor = Decimal(amount.strip()).scaleb(places)
     except (InvalidOperation, RecordRefused) as error:
-        raise SetupError("MB-USAGE-ERROR", f"{amount!r} is no amount of {currency}") from error
+        raise SetupError("MB-COMMAND", f"{amount!r} is no amount of {currency}") from error
     if not minor.is_finite() or minor != minor.to_integral_value() or not 0 < minor < 10**15:
         words = f"{amount!r} is no amount of {currency} above zero with at most {places} decimals"
-        raise SetupError("MB-USAGE-ERROR", words)
+        raise SetupError("MB-COMMAND", words)
     return int(minor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -14,6 +15,7 @@ from meterbridge.ledger import quarantine, runs
 from meterbridge.rules.records import Key, Quarantined
 from meterbridge.rules.usage import REASONS
 from meterbridge.staging.usage_file import usage_opened
+from meterbridge.usage_mapping import WHOLE_ROW
 from tasks.deliver_usage import UsageDelivered
 from tasks.engine import task
 from tasks.ledger_trust import notices
@@ -21,18 +23,26 @@ from tasks.report import RunReport, summary
 from tasks.runs import Run
 from tasks.services import services
 from tasks.stage_usage import Preflight
+from tasks.usage_failures import LateFailures
 from tasks.usage_input import UsageInput
 
 logger = logging.getLogger(__name__)
 
 SHOWN_ROWS = 200
 SHOWN_REFUSALS = 1_000
+SHOWN_FILES = 10
+SHOWN_PLACES = 3
 
 
 class UsageReport(RunReport):
-    """A usage run's outcome: ``accounts`` counts per meter and account, ``rejects`` is the file of rejected rows."""
+    """A usage run's outcome: ``accounts`` counts per meter and account, ``rejects`` is the file of rejected rows.
+
+    ``lines`` says what became of every line of a text input: the others sum up to ``lines``. ``notes`` are for people.
+    """
 
     input_hash: str = ""
+    lines: dict[str, int] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
     accounts: list[dict[str, Any]] = Field(default_factory=list)
     rejects: str = ""
     preview: list[str] = Field(default_factory=list)
@@ -46,15 +56,45 @@ def preview_usage(run: Run, count: int) -> list[str]:
         return file.first_sendable(count)
 
 
+def lines_of(given: UsageInput) -> dict[str, int]:
+    """What became of every line; empty for an input without lines."""
+    return asdict(given.lines) if given.lines is not None else {}
+
+
+def notes_of(given: UsageInput) -> list[str]:
+    """What people should know of an input that has nothing wrong with it."""
+    notes = []
+    if (count := given.lines) is not None:
+        parts = {
+            "of rows": count.rows,
+            "of headings": count.headings,
+            "blank": count.blank,
+            "skipped": count.skipped,
+            "that cannot be read": count.unreadable,
+            "under open quotes": count.under_open_quotes,
+        }
+        notes.append(
+            f"{count.lines} lines: " + ", ".join(f"{number} {words}" for words, number in parts.items() if number)
+        )
+    if given.bare:
+        shown = ", ".join(given.bare[:SHOWN_FILES]) + (" …" if len(given.bare) > SHOWN_FILES else "")
+        notes.append(f"{len(given.bare)} of {len(given.source.names)} files have no row: {shown}")
+    if given.mapping.key == WHOLE_ROW:
+        notes.append("The key is the whole row: equal rows count each, if they all came in this one input.")
+    return notes
+
+
 def set_aside(given: UsageInput, preflight: Preflight, delivered: UsageDelivered | None) -> list[Quarantined]:
     """What keeps rows from going, one record a reason; and each measurement that m3ter refused."""
     name = given.mapping.name
     found = []
-    for reason, count, rows, example in preflight.reasons:
-        shown = ", ".join(f"line {-row}" if row < 0 else str(row) for row in rows)
-        words = f"{count} × {REASONS[reason].words}; source rows {shown}{' …' if count > len(rows) else ''}"
-        words += f" (such as {example})" if example else ""
-        found.append(Quarantined("usage", (name, given.name, reason), REASONS[reason].code, f"{words} of {given.name}"))
+    for each in preflight.reasons:
+        reason = REASONS[each.reason]
+        shown = ", ".join(str(row) for row in each.rows if row > 0)
+        words = f"{each.count} × {reason.words}; " + (f"source rows {shown}: " if shown else "")
+        words += ", ".join(each.places) + (" …" if each.count > len(each.places) == SHOWN_PLACES else "")
+        words += f" ({'such as ' if shown else ''}{each.example})" if each.example else ""
+        found.append(Quarantined("usage", (name, given.name, each.reason), reason.code, f"{words} of {given.name}"))
     if given.unmarked:
         words = f"{given.unmarked} × the watermark column is empty: such rows are never read"
         found.append(Quarantined("usage", (name, given.name, "watermark_missing"), "MB-USAGE-ROW", words))
@@ -84,7 +124,7 @@ def report_usage(
     preflight: Preflight,
     delivered: UsageDelivered | None = None,
     *,
-    later: tuple[Quarantined, ...] = (),
+    later: LateFailures = LateFailures(),  # noqa: B008 -- immutable
     preview: Sequence[str] = (),
 ) -> UsageReport:
     """Close the run in the ledger and show its summary; without ``delivered`` it was a dry run."""
@@ -103,7 +143,7 @@ def report_usage(
         unchanged=delivered.known if delivered else 0,
         quarantined=[
             {"key": list(each.key), "kind": each.kind, "code": each.code, "message": each.message}
-            for each in (*aside, *later)
+            for each in (*aside, *later.aside)
         ],
         requests=work.requests() | ({"m3ter_ingest": delivered.requests} if delivered else {}),
         throttled=work.throttled() + (delivered.throttled if delivered else 0),
@@ -112,6 +152,8 @@ def report_usage(
         change_set=given.hash,
         staging=run.staging,
         input_hash=given.hash,
+        lines=lines_of(given),
+        notes=notes_of(given) + ([later.unread] if later.unread else []),
         accounts=accounts,
         rejects=preflight.rejects_file,
         preview=list(preview),
@@ -135,7 +177,8 @@ def publish_usage(run: Run, report: UsageReport) -> None:
         tx.commit()
     if FlowRunContext.get() is not None:
         name = f"{run.flow}-{run.connection}".replace("_", "-")
-        create_markdown_artifact(summary(report), key=f"{name}-report", description=f"What {run.flow} did.")
+        told = "\n".join([summary(report), "", *(f"- {note}" for note in report.notes)])
+        create_markdown_artifact(told, key=f"{name}-report", description=f"What {run.flow} did.")
         caption = f"Measurements per meter and account; the first {SHOWN_ROWS} at most."
         create_table_artifact(report.accounts, key=f"{name}-accounts", description=caption)
     logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})

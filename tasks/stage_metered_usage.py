@@ -17,7 +17,7 @@ from meterbridge.staging.moments import instant
 from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import Services, services
-from tasks.stage_usage import Preflight, judgement, refuse_if_strict
+from tasks.stage_usage import Preflight, judgement, refuse_if_fewer, refuse_if_strict
 from tasks.usage_input import UsageInput, UsageRequest, metered_shape_of
 
 logger = logging.getLogger(__name__)
@@ -31,22 +31,24 @@ def stage_metered_usage(run: Run, given: UsageInput, request: UsageRequest) -> P
     """Pre-flight over the whole input, then its rows gathered into the records that Chargebee is to hold.
 
     Raises:
-        SetupError: MB-USAGE-INPUT, rows are rejected and ``strict`` was asked for.
+        SetupError: MB-USAGE-INPUT, fewer rows came than expected, or some are rejected and ``strict`` was asked for.
     """
     work = services(run.run_id)
     metered = given.mapping.chargebee
     if metered is None:
         raise SetupError("MB-USAGE-MAPPING", f"{given.mapping.name} does not say what --to chargebee shall send")
-    with metered_opened(run.path) as file:
-        rows, measurements = file.land(metered_shape_of(given, metered, work.clock.epoch()))
-        for path in given.spooled:
-            path.unlink(missing_ok=True)
-        file.reject_inexact()
-        _refer(work, given, file)
-        file.reject_absent()
-        file.judge()
-        file.gather(metered.period)
-        preflight = judgement(run, file, rows, measurements)
+    try:
+        with metered_opened(run.path) as file:
+            landed = file.land(metered_shape_of(given, metered, work.clock.epoch()))
+            refuse_if_fewer(landed, request)
+            file.reject_inexact()
+            _refer(work, given, file)
+            file.reject_absent()
+            file.judge()
+            file.gather(metered.period)
+            preflight = judgement(run, file, landed)
+    finally:
+        given.forget()
     refuse_if_strict(preflight, request)
     return preflight
 

@@ -10,6 +10,7 @@ from meterbridge.errors import SetupError
 from meterbridge.ledger import backfills
 from meterbridge.rules.usage import REASONS, UID_DAYS
 from meterbridge.staging.usage_file import UsageFile, usage_opened
+from meterbridge.staging.usage_landing import Landed
 from tasks.engine import task
 from tasks.runs import Run
 from tasks.services import Services, services
@@ -24,13 +25,27 @@ CSV_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """Rows that are rejected for one reason: the first of them, an example, and the files and lines of the first.
+
+    A line that is no row has its number among ``rows``, negative.
+    """
+
+    reason: str
+    count: int
+    rows: tuple[int, ...]
+    example: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
-    """What is to be sent and what is not. ``reasons`` are (reason, count, first source rows, an example)."""
+    """What is to be sent and what is not."""
 
     rows: int
     measurements: int
     rejected: int
-    reasons: tuple[tuple[str, int, tuple[int, ...], str], ...]
+    reasons: tuple[Rejected, ...]
     rejects_file: str
 
     @property
@@ -48,8 +63,8 @@ def open_input(run: Run, request: UsageRequest) -> UsageInput:
     if request.to == "m3ter" and not mapping.meters:
         raise SetupError("MB-USAGE-MAPPING", f"{mapping.name} has no meters: say --to chargebee, or name some")
     if mapping.query is not None and not request.sources:
-        return open_query(work, mapping, spool, whole=request.to == "chargebee")
-    return open_files(mapping, request.sources, spool)
+        return open_query(work, mapping, spool, request.to)
+    return open_files(mapping, request.sources, spool, request.to)
 
 
 @task(name="land and judge usage")
@@ -57,43 +72,59 @@ def stage_usage(run: Run, given: UsageInput, request: UsageRequest) -> Preflight
     """Pre-flight over the whole input.
 
     Raises:
-        SetupError: MB-USAGE-INPUT, rows are rejected and ``strict`` was asked for.
+        SetupError: MB-USAGE-INPUT, fewer rows came than expected, or some are rejected and ``strict`` was asked for.
     """
     work = services(run.run_id)
     now = work.clock.epoch()
-    with usage_opened(run.path) as file:
-        rows, measurements = file.land(shape_of(given, now, allow_old=request.allow_old))
-        for path in given.spooled:
-            path.unlink(missing_ok=True)
-        file.refer("ref_usage_meters", _meter_troubles(work, given, file))
-        accounts = usage_accounts(work, list(file.accounts()), customers=given.mapping.account.names == "customer")
-        file.refer("ref_usage_accounts", accounts.troubles)
-        file.refer("ref_usage_closed", _closed_days(work, given, accounts) if request.allow_old else [])
-        file.judge()
-        file.name_accounts(accounts.codes)
-        preflight = judgement(run, file, rows, measurements)
+    try:
+        with usage_opened(run.path) as file:
+            landed = file.land(shape_of(given, now, allow_old=request.allow_old))
+            refuse_if_fewer(landed, request)
+            file.refer("ref_usage_meters", _meter_troubles(work, given, file))
+            named = list(file.accounts())
+            accounts = usage_accounts(work, named, customers=given.mapping.account.names == "customer")
+            file.refer("ref_usage_accounts", accounts.troubles)
+            file.refer("ref_usage_closed", _closed_days(work, given, accounts) if request.allow_old else [])
+            file.judge()
+            file.name_accounts(accounts.codes)
+            preflight = judgement(run, file, landed)
+    finally:
+        given.forget()
     refuse_if_strict(preflight, request)
     return preflight
 
 
-def judgement(run: Run, file: UsageFile, rows: int, measurements: int) -> Preflight:
+def refuse_if_fewer(landed: Landed, request: UsageRequest) -> None:
+    """Raise SetupError if the files have fewer rows than were expected."""
+    if landed.read < request.expect_rows:
+        words = f"the input has {landed.read} rows, at least {request.expect_rows} were expected; nothing was sent"
+        raise SetupError(
+            "MB-USAGE-INPUT", words, remedy="See whether the input was written whole, and all of it named."
+        )
+
+
+def judgement(run: Run, file: UsageFile, landed: Landed) -> Preflight:
     """What a judged file's rows came to; rejected ones are listed beside it."""
     file.summarise()
-    reasons = tuple((reason, count, tuple(first), str(shown)) for reason, count, first, shown in file.reasons())
-    rejected = sum(count for _, count, *_ in reasons)
+    reasons = tuple(
+        Rejected(reason, count, tuple(rows), str(example), tuple(places))
+        for reason, count, rows, example, places in file.reasons()
+    )
+    rejected = sum(each.count for each in reasons)
     rejects = _rejects_path(run, rejected)
     if rejected:
         file.write_rejects(rejects)
-    logger.info("usage judged", extra={"run_id": run.run_id, "count": measurements, "rejected": rejected})
-    return Preflight(rows, measurements, rejected, reasons, str(rejects) if rejected else "")
+    logger.info("usage judged", extra={"run_id": run.run_id, "count": landed.measurements, "rejected": rejected})
+    return Preflight(landed.rows, landed.measurements, rejected, reasons, str(rejects) if rejected else "")
 
 
 def refuse_if_strict(preflight: Preflight, request: UsageRequest) -> None:
     """Raise SetupError if a row is rejected and none may be."""
     if preflight.rejected and request.strict:
-        shown = "; ".join(f"{count} × {REASONS[reason].words}" for reason, count, *_ in preflight.reasons)
+        shown = "; ".join(f"{each.count} × {REASONS[each.reason].words}" for each in preflight.reasons)
         words = f"{preflight.rejected} of {preflight.measurements} measurements are rejected ({shown})"
-        raise SetupError("MB-USAGE-INPUT", f"{words}: {preflight.rejects_file}")
+        remedy = "Correct the rows that the file lists, or send the others without --strict; nothing was sent."
+        raise SetupError("MB-USAGE-INPUT", f"{words}: {preflight.rejects_file}", remedy=remedy)
 
 
 @task(name="declare backfill")

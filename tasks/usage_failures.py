@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connectors.m3ter.ingest import IngestFailure, ingest_failures
-from meterbridge.errors import RetriableError
+from meterbridge.errors import MeterbridgeError, RetriableError
 from meterbridge.ledger import facts, quarantine, runs
 from meterbridge.rules.records import Quarantined
 from meterbridge.staging.usage_file import usage_opened
@@ -27,34 +28,64 @@ MOST_RECORDS = 1_000
 RUNS_SEARCHED = 100
 
 
+@dataclass(frozen=True, slots=True)
+class LateFailures:
+    """What was set aside; ``unread`` says why some of m3ter's failures are not known yet, empty if all are."""
+
+    aside: tuple[Quarantined, ...] = ()
+    unread: str = ""
+
+
 @task(name="collect late usage failures")
-def collect_failures(run: Run) -> tuple[Quarantined, ...]:
+def collect_failures(run: Run) -> LateFailures:
     """Read m3ter's ingest events since the last look, and set the measurements aside that they are about.
 
     A DuplicateUid of a batch that was sent more than once means that it was there already; any
-    other says that somebody sent this uid before with content of its own.
+    other says that somebody sent this uid before with content of its own. All was delivered before: what cannot be
+    read now is read by the next run.
     """
     work = services(run.run_id)
     with work.ledger.read() as rx:
         seen = json.loads(facts.get(rx, SEEN) or "{}")
     now = datetime.fromtimestamp(work.clock.epoch(), UTC)
     since = datetime.fromisoformat(seen["until"]) - OVERLAP if seen else now - FIRST_LOOK
+    try:
+        events = list(ingest_failures(work.m3ter, since.strftime("%Y-%m-%dT%H:%M:%S")))
+    except MeterbridgeError as trouble:
+        logger.warning("m3ter's ingest failures cannot be read", extra={"run_id": run.run_id, "code": trouble.code})
+        return LateFailures(unread=f"what m3ter could not ingest is read by the next run: {trouble.message}")
     known = set(seen.get("ids", ()))
-    fresh: list[IngestFailure] = []
-    ids: list[str] = []
-    for event_id, _, failures in ingest_failures(work.m3ter, since.strftime("%Y-%m-%dT%H:%M:%S")):
-        ids.append(event_id)
-        if event_id not in known:
-            fresh += failures
-    aside = _judged(work, fresh)
+    fresh = [failure for event_id, _, failures in events if event_id not in known for failure in failures or ()]
+    waiting = [(event_id, _moment(at, now)) for event_id, at, failures in events if failures is None]
+    waiting = [(event_id, at) for event_id, at in waiting if event_id not in known]
+    lost = [event_id for event_id, at in waiting if at < now - FIRST_LOOK]
+    again = {event_id: at for event_id, at in waiting if event_id not in lost}
+    aside = [*_judged(work, fresh), *(_lost(event_id) for event_id in lost)]
+    until = min([now, *again.values()])
+    ids = [event_id for event_id, _, _ in events if event_id not in again]
     with work.ledger.write() as tx:
         for each in aside[:MOST_RECORDS]:
             quarantine.put(tx, run.flow, each, run.run_id)
-        facts.put(tx, SEEN, json.dumps({"until": now.isoformat(), "ids": ids}))
+        facts.put(tx, SEEN, json.dumps({"until": until.isoformat(), "ids": ids}))
         tx.commit()
     if aside:
         logger.warning("m3ter could not ingest measurements", extra={"run_id": run.run_id, "count": len(aside)})
-    return tuple(aside[:MOST_RECORDS])
+    unread = f"{len(again)} of m3ter's failed-ingest files cannot be fetched; the next run tries again" if again else ""
+    return LateFailures(tuple(aside[:MOST_RECORDS]), unread)
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """When an event was; now, if it does not say so in a way that can be read."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _lost(event_id: str) -> Quarantined:
+    words = f"m3ter's file of failed measurements of event {event_id} cannot be fetched for days: look it up in m3ter"
+    return Quarantined("usage", ("late", event_id), "MB-USAGE-INGEST", words)
 
 
 def _judged(work: Services, fresh: list[IngestFailure]) -> list[Quarantined]:

@@ -12,14 +12,15 @@ from pydantic import SecretStr
 from meterbridge.errors import SetupError
 from meterbridge.ledger import facts, watermarks
 from meterbridge.ledger.ledger import Writer
+from meterbridge.staging.usage_proof import prove
 from meterbridge.staging.usage_query import WatermarkQuery, spool_query
-from meterbridge.usage_mapping import Query, UsageMapping
+from meterbridge.usage_mapping import UsageMapping
 from tasks.services import Services
-from tasks.usage_input import UsageInput, content_hash
+from tasks.usage_input import UsageInput, input_of, reading_of
 
 
-def open_query(work: Services, mapping: UsageMapping, spool: Path, *, whole: bool = False) -> UsageInput:
-    """Fetch the window's rows into a file; ``whole``: all rows since the query's start, and no watermark.
+def open_query(work: Services, mapping: UsageMapping, spool: Path, to: str = "m3ter") -> UsageInput:
+    """Fetch the window's rows; to Chargebee all rows since the query's start, and no watermark.
 
     The window is written down before it is read: a run that was killed must be repeated over
     the same rows, or they would be cut into other batches.
@@ -29,9 +30,9 @@ def open_query(work: Services, mapping: UsageMapping, spool: Path, *, whole: boo
     if url is None:
         raise SetupError("MB-SETTING", "METERBRIDGE_USAGE_SOURCE_URL is not set, and the mapping has a query")
     start = query.start
-    if whole:
+    if to == "chargebee":
         until = float(int(work.clock.epoch()) - query.hold_back_seconds)
-        return replace(_fetched(mapping, query, url, (start.timestamp(), until), spool), until=None)
+        return replace(_fetched(mapping, url, (start.timestamp(), until), spool, to), until=None)
     with work.ledger.write() as tx:
         mark = watermarks.get(tx, resource(mapping))
         open_window = facts.get(tx, window_name(mapping))
@@ -42,18 +43,27 @@ def open_query(work: Services, mapping: UsageMapping, spool: Path, *, whole: boo
         until = max(since, until)
         facts.put(tx, window_name(mapping), json.dumps({"since": since, "until": until}))
         tx.commit()
-    return _fetched(mapping, query, url, (since, until), spool)
+    return _fetched(mapping, url, (since, until), spool, to)
 
 
-def _fetched(
-    mapping: UsageMapping, query: Query, url: SecretStr, window: tuple[float, float], spool: Path
-) -> UsageInput:
+def _fetched(mapping: UsageMapping, url: SecretStr, window: tuple[float, float], spool: Path, to: str) -> UsageInput:
+    query = mapping.query
+    assert query is not None
     since, until = window
-    path = spool.with_suffix(".csv")
-    asked = WatermarkQuery(query.sql, query.watermark, mapping.key)
-    unmarked = spool_query(url.get_secret_value(), asked, _instant(since), _instant(until), path)
-    hashed = content_hash(mapping, [path])
-    return UsageInput(mapping, f"query of {mapping.name}", (path,), "csv", hashed, (path,), until, unmarked)
+    path = spool.with_name(f"{spool.name}-query.csv")
+    order = tuple(part.column for part in mapping.key_parts() if part.column is not None)
+    asked = WatermarkQuery(query.sql, query.watermark, order)
+    name = f"query of {mapping.name}"
+    # The file is of our own writing, whatever the mapping says of files.
+    reading = replace(
+        reading_of(mapping, "csv", to), delimiter=",", encoding="utf-8", skip_lines=0, decimal=".", thousands=""
+    )
+    try:
+        unmarked = spool_query(url.get_secret_value(), asked, _instant(since), _instant(until), path)
+        given = input_of(mapping, name, prove([path], [name], reading, spool))
+    finally:
+        path.unlink(missing_ok=True)
+    return replace(given, until=until, unmarked=unmarked)
 
 
 def settle_query(tx: Writer, given: UsageInput, run_id: str) -> None:

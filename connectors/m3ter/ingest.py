@@ -18,7 +18,7 @@ from connectors.m3ter.auth import TokenAuth
 from connectors.m3ter.client import M3terClient
 from connectors.m3ter.requests import JSON
 from connectors.transport import TIMEOUT, Pacer, Request, Transport, TransportOptions, path, unreadable
-from meterbridge.errors import RetriableError
+from meterbridge.errors import MeterbridgeError, RetriableError
 
 JobStatus = Literal["notUploaded", "running", "failed", "succeeded"]
 FAILURE_EVENT = "ingest.validation.failure"
@@ -124,21 +124,34 @@ def upload_job(client: M3terClient, job_id: str) -> UploadJob | None:
     return UploadJob(cast("JobStatus", status), int(found.get("totalRows") or 0), int(found.get("failedRows") or 0))
 
 
-def ingest_failures(client: M3terClient, since: str) -> Iterator[tuple[str, str, list[IngestFailure]]]:
+def ingest_failures(client: M3terClient, since: str) -> Iterator[tuple[str, str, list[IngestFailure] | None]]:
     """(event id, event time, failures) of each ingest event at or after ``since`` (RFC 3339, UTC), newest first.
 
-    Events may share a file; its failures come with the first of them.
+    Events may share a file; its failures come with the first of them, None with each if it cannot be fetched now.
     """
-    fetched: set[str] = set()
+    fetched: dict[str, bool] = {}
     for event in client.events(FAILURE_EVENT):
         if str(event.get("eventTime", "")) < since:
             return
         content = (event.get("m3terEvent") or {}).get("eventData") or {}
         subject = content.get("newDto") or content
         link = str(subject.get("getDownloadUrl") or "")
-        rows = [subject] if not link else [] if link in fetched else _failure_file(client, link)
-        fetched.add(link)
-        yield str(event.get("id")), str(event.get("eventTime")), [_failure(row, subject) for row in rows]
+        rows: Sequence[dict[str, Any]] | None = [subject]
+        if link in fetched:
+            rows = [] if fetched[link] else None
+        elif link:
+            rows = _fetched(client, link)
+            fetched[link] = rows is not None
+        failures = None if rows is None else [_failure(row, subject) for row in rows]
+        yield str(event.get("id")), str(event.get("eventTime")), failures
+
+
+def _fetched(client: M3terClient, link: str) -> Sequence[dict[str, Any]] | None:
+    """The file's rows; None if it cannot be had: what is in it is no reason to end a run."""
+    try:
+        return _failure_file(client, link)
+    except MeterbridgeError:
+        return None
 
 
 def _failure_file(client: M3terClient, link: str) -> Sequence[dict[str, Any]]:
@@ -150,7 +163,7 @@ def _failure_file(client: M3terClient, link: str) -> Sequence[dict[str, Any]]:
         with httpx.Client(timeout=TIMEOUT, trust_env=trust) as plain:
             answer = plain.get(url).raise_for_status()
             rows = answer.json()
-    except httpx.HTTPError as failure:
+    except (httpx.HTTPError, httpx.InvalidURL) as failure:
         raise RetriableError("MB-UNAVAILABLE", "m3ter's failed-ingest file cannot be fetched") from failure
     except ValueError:
         raise unreadable("m3ter's failed-ingest file is not JSON") from None

@@ -20,7 +20,7 @@ def approve(
 ) -> None:
     """Approve a proposed change set of bills, and send what of it is still as it was proposed."""
     if not by.strip():
-        raise SetupError("MB-USAGE-ERROR", "--by must say something")
+        raise SetupError("MB-COMMAND", "--by must say something")
     with prefect_ready("approval"):
         from flows.approve_bills import approve_bills
 

@@ -35,7 +35,7 @@ def mark_invoiced(
 ) -> None:
     """A person invoiced the bill by hand: its open amounts count as settled; later only a difference is sent."""
     if not note.strip() or not by.strip():
-        raise SetupError("MB-USAGE-ERROR", "--note and --by must say something")
+        raise SetupError("MB-COMMAND", "--note and --by must say something")
     with ledger_here() as (_, ledger), ledger.write() as tx:
         settled = settle_by_hand(tx, bill_id.strip(), subscription, by.strip(), note.strip())
         tx.commit()
@@ -57,7 +57,7 @@ def release(
 ) -> None:
     """Allow a bill to be charged beyond its total; the next `sync bills` sends what it held back, up to the amount."""
     if not note.strip() or not by.strip():
-        raise SetupError("MB-USAGE-ERROR", "--note and --by must say something")
+        raise SetupError("MB-COMMAND", "--note and --by must say something")
     with ledger_here() as (settings, ledger), ledger.write() as tx:
         places = settings.three_decimal_exponent
         entry = release_bill(tx, bill_id.strip(), amount, by.strip(), note.strip(), three_decimal=places)

@@ -29,7 +29,7 @@ def release(by: By, note: Note, customer: Customer = None, as_json: AsJson = Fal
 def _set(what: str, customer: str | None, by: str, note: str, *, as_json: bool) -> None:
     whom, by, note = (customer or holds.ALL).strip(), by.strip(), note.strip()
     if not by or not note or (customer is not None and not whom):
-        raise SetupError("MB-USAGE-ERROR", "--by, --note and --customer must say something")
+        raise SetupError("MB-COMMAND", "--by, --note and --customer must say something")
     with ledger_here() as (_, ledger):
         with ledger.write() as tx:
             done = (holds.put if what == "hold" else holds.release)(tx, whom, by, note)
@@ -39,7 +39,7 @@ def _set(what: str, customer: str | None, by: str, note: str, *, as_json: bool) 
     named = f"customer {whom}" if whom else "everything"
     if not done:
         state = "on hold already" if what == "hold" else "not on hold"
-        raise SetupError("MB-USAGE-ERROR", f"{named} is {state}", remedy="`meterbridge status` shows every hold.")
+        raise SetupError("MB-COMMAND", f"{named} is {state}", remedy="`meterbridge status` shows every hold.")
     if as_json:
         write({"holds": holds.shown(in_force)})
         return

@@ -29,6 +29,7 @@ def usage(
     ] = None,
     mapping: Annotated[str, typer.Option(help="The usage mapping (YAML).")] = "usage.yaml",
     preview: Annotated[int, typer.Option(help="Only show the first so many measurements as they would be sent.")] = 0,
+    expect_rows: Annotated[int, typer.Option(help="Send nothing when the input has fewer rows (exit 2).")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Send nothing when a single row is rejected.")] = False,
     via: Annotated[Via, typer.Option(help="By m3ter's ingest API, as file uploads, or by size.")] = "auto",
     allow_old: Annotated[
@@ -39,22 +40,36 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Usage files, tables and queries → m3ter measurements, or Chargebee usages."""
-    if preview < 0:
-        raise SetupError("MB-USAGE-ERROR", "--preview takes a count of rows")
+    if preview < 0 or expect_rows < 0:
+        raise SetupError("MB-COMMAND", "--preview and --expect-rows take a count of rows")
     with prefect_ready("usage"):
         from flows.sync_usage import sync_usage
 
         report = sync_usage(
-            mapping, sources, via, strict=strict, allow_old=allow_old, preview=preview, dry_run=dry_run, to=to
+            mapping,
+            sources,
+            via,
+            strict=strict,
+            allow_old=allow_old,
+            preview=preview,
+            dry_run=dry_run,
+            to=to,
+            expect_rows=expect_rows,
         )
+    _tell(report, as_json=as_json)
+    raise typer.Exit(report.exit_code)
+
+
+def _tell(report: UsageReport, *, as_json: bool) -> None:
     if as_json:
         write(report.model_dump(mode="json"))
     elif report.preview:
         for measurement in report.preview:
             typer.echo(measurement)
+        for row in report.quarantined:
+            typer.echo(f"{row['code']}: {row['message']}", err=True)
     else:
         _show(report)
-    raise typer.Exit(report.exit_code)
 
 
 def _show(report: UsageReport) -> None:
@@ -65,5 +80,7 @@ def _show(report: UsageReport) -> None:
     what = "meter and account" if report.to == "m3ter" else "item price and subscription"
     title = f"Per {what}" + (f" (the {SHOWN_ACCOUNTS} largest; {more} more in --json)" if more > 0 else "")
     table(title, columns, rows, right=("measurements", "rejected"))
+    for note in report.notes:
+        typer.echo(note)
     if report.rejects:
         typer.echo(f"rejected rows: {report.rejects}")

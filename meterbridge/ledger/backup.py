@@ -24,11 +24,11 @@ def back_up(url: URL, target: Path) -> int:
     ``pg_dump`` in its custom format, from one snapshot: ``pg_restore`` puts it back.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, the file is there, or cannot be written, or there is no ``pg_dump``.
+        SetupError: MB-COMMAND, the file is there, or cannot be written, or there is no ``pg_dump``.
         RetriableError: MB-UNAVAILABLE, the database did not let itself be copied.
     """
     if target.exists():
-        raise SetupError("MB-USAGE-ERROR", f"{target} is there already", remedy="Name a file that is not there yet.")
+        raise SetupError("MB-COMMAND", f"{target} is there already", remedy="Name a file that is not there yet.")
     part = target.with_name(f".{target.name}.part")
     try:
         part.unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def back_up(url: URL, target: Path) -> int:
         part.rename(target)
         _sync(target.parent)
     except OSError as failure:
-        raise SetupError("MB-USAGE-ERROR", f"{target} cannot be written: {failure.strerror}") from failure
+        raise SetupError("MB-COMMAND", f"{target} cannot be written: {failure.strerror}") from failure
     finally:
         part.unlink(missing_ok=True)
     return target.stat().st_size
@@ -63,7 +63,7 @@ def _dump(url: URL, part: Path) -> None:
     plain = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     if program is None:
         raise SetupError(
-            "MB-USAGE-ERROR",
+            "MB-COMMAND",
             "there is no pg_dump on this machine",
             remedy=f"Where it is: pg_dump --format=custom --file=FILE '{plain}'",
         )

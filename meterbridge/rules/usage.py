@@ -30,6 +30,7 @@ class Reason:
 
 REASONS: dict[str, Reason] = {
     "unreadable_line": Reason("MB-USAGE-ROW", "the line cannot be read"),
+    "open_quote": Reason("MB-USAGE-ROW", "the line lies under a quote that should not be open"),
     "meter_missing": Reason("MB-USAGE-ROW", "the row names no meter"),
     "meter_too_long": Reason("MB-USAGE-ROW", "the meter code is longer than 80 characters"),
     "meter_unprintable": Reason("MB-USAGE-ROW", "the meter code holds a control character"),
@@ -48,11 +49,17 @@ REASONS: dict[str, Reason] = {
     "ts_missing": Reason("MB-USAGE-ROW", "the row has no timestamp"),
     "ts_unreadable": Reason("MB-USAGE-ROW", "the timestamp does not have the format of the mapping"),
     "ts_not_in_zone": Reason("MB-USAGE-ROW", "the local time does not exist: clocks went forward"),
+    "ts_twice_in_zone": Reason("MB-USAGE-ROW", "the local time exists twice: clocks went back; say ambiguous"),
+    "ts_zone_missing": Reason("MB-USAGE-ROW", "neither the timestamp nor its column names a time zone"),
+    "ts_zone_unknown": Reason("MB-USAGE-ROW", "there is no such time zone"),
     "ts_old": Reason("MB-USAGE-OLD", "the timestamp is older than 34 days"),
     "ts_future": Reason("MB-USAGE-FUTURE", "the timestamp is more than an hour ahead"),
     "backfilled": Reason("MB-USAGE-OLD", "this meter, account and day was backfilled before"),
     "ets_unreadable": Reason("MB-USAGE-ROW", "the end timestamp does not have the format of the mapping"),
     "ets_not_in_zone": Reason("MB-USAGE-ROW", "the local end time does not exist: clocks went forward"),
+    "ets_twice_in_zone": Reason("MB-USAGE-ROW", "the local end time exists twice: clocks went back; say ambiguous"),
+    "ets_zone_missing": Reason("MB-USAGE-ROW", "neither the end timestamp nor its column names a time zone"),
+    "ets_zone_unknown": Reason("MB-USAGE-ROW", "there is no such time zone for the end timestamp"),
     "ets_before_ts": Reason("MB-USAGE-ROW", "the end timestamp lies before the timestamp"),
     "field_missing": Reason("MB-USAGE-ROW", "a field that must be there is empty"),
     "fields_missing": Reason("MB-USAGE-ROW", "all fields are empty"),
@@ -67,7 +74,7 @@ REASONS: dict[str, Reason] = {
     "item_not_metered": Reason("MB-USAGE-METER", "the item is not metered"),
     "item_absent": Reason("MB-USAGE-METER", "the subscription has no such item price"),
     "too_large": Reason("MB-USAGE-ROW", "the measurement alone is larger than a request may be"),
-    "duplicate": Reason("MB-USAGE-DUPLICATE", "the row repeats an earlier one exactly"),
+    "duplicate": Reason("MB-USAGE-DUPLICATE", "the row repeats an earlier one exactly, in every column"),
     "duplicate_changed": Reason("MB-USAGE-DUPLICATE", "an earlier row has the same key and other content"),
 }
 

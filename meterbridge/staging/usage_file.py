@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +16,11 @@ import duckdb
 from meterbridge.errors import RetriableError, SetupError
 from meterbridge.staging.arrow import Texts, texts
 from meterbridge.staging.database import statement
-from meterbridge.staging.usage_shape import FieldShape, MomentShape, UsageShape, literal
-from meterbridge.staging.usage_sql import BODY, CREATE_USAGE, land_meter, relation
+from meterbridge.staging.usage_landing import Landed, first_line, land
+from meterbridge.staging.usage_relation import relation, whole_row
+from meterbridge.staging.usage_room import SETTINGS, room
+from meterbridge.staging.usage_shape import ROW, UsageShape, literal
+from meterbridge.staging.usage_sql import BODY
 
 MEMORY = "100MB"
 """One million rows fill it, so that ten million take no more; what is beyond lies in the file or is spilled."""
@@ -32,20 +34,6 @@ ROWS_UNDER_WAY = 16_384
 
 ROWS_PER_PART = 1_000_000
 SLOT_MEASUREMENTS = 1_000
-_NUMBERS = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINY",
-    "USMALL",
-    "UINT",
-    "UBIG",
-    "UHUGE",
-    "DEC",
-    "DOUBLE",
-)
 REFERENCES = {
     "ref_usage_accounts": ("code", "reason", "subject"),
     "ref_usage_meters": ("code", "reason", "subject"),
@@ -56,8 +44,8 @@ REFERENCES = {
     "ref_usage_held": ("subscription_id", "item_price_id"),
 }
 
-_OF_THE_FILE = (duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
-"""What is the staging file's own trouble: memory, and a full disk when it is seen at a commit."""
+_OF_THE_FILE = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException)
+"""What is the staging file's own trouble: a full disk, also when it is seen at a commit."""
 
 OfFile = TypeVar("OfFile", bound="UsageFile")
 
@@ -67,57 +55,45 @@ class UsageFile:
 
     def __init__(self, path: Path, *, memory: str = MEMORY) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": memory,
-            "threads": "2",
-        }
-        try:
-            self._connection = duckdb.connect(str(path), config=settings)
-        except duckdb.IOException as failure:
-            raise RetriableError("MB-UNAVAILABLE", f"the staging file {path.name} is in use") from failure
+        self._path = path
+        self._memory = memory
+        self._connection = self._opened()
         self._holed: set[int] | None = None
+        self._landed: Landed | None = None
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        try:
+            connection = duckdb.connect(str(self._path), config={**SETTINGS, "memory_limit": self._memory})
+        except duckdb.IOException as failure:
+            raise RetriableError("MB-UNAVAILABLE", f"the staging file {self._path.name} is in use") from failure
         # The bar would go to stdout, where --json prints one object and nothing else.
-        self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        return connection
 
     def close(self) -> None:
         """Flush and release the file."""
         self._connection.close()
 
-    def land(self, shape: UsageShape) -> tuple[int, int]:
-        """Read the input once a meter into ``stg_usage``; returns source rows and measurements, sound or not.
+    def land(self, shape: UsageShape) -> Landed:
+        """Read the input once a meter into ``stg_usage``, in a room of its own.
 
         Raises:
             SetupError: MB-USAGE-INPUT or MB-USAGE-MAPPING, the input cannot be read so, or has no such column.
         """
+        self._connection.close()
+        source = shape.source
+        reached = [*source.files, *(path for path in (source.places, source.broken) if path is not None)]
         try:
-            self._land(shape)
-        except duckdb.OutOfMemoryException:
-            self._connection.execute(f"SET threads = 1; SET memory_limit = '{WIDE_MEMORY}'")
-            self._land(shape)
-        rows = self.one("select count(distinct source_row), count(*) from stg_usage") if len(shape.meters) > 1 else None
-        total = self.one("select count(*) from stg_usage")[0]
-        return (rows[0] if rows else total), total
-
-    def _land(self, shape: UsageShape) -> None:
-        self._connection.execute(CREATE_USAGE)
-        self._connection.execute("create or replace table out_usage_resent (first BIGINT, last BIGINT)")
-        for table in ("reject_errors", "reject_scans"):
-            self._connection.execute(f"drop table if exists {table}")
-        try:
-            native = self._with_native_types(shape)
-            for place in range(len(shape.meters)):
-                self._connection.execute(land_meter(native, place))
-            self._land_broken_lines()
-        except _OF_THE_FILE:
-            raise
-        except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as failure:
-            raise SetupError("MB-USAGE-MAPPING", f"{shape.name}: {_first_line(failure)}") from failure
-        except duckdb.Error as failure:
-            if "write" in str(failure):  # the same kind tells of a source that cannot be read
-                raise
-            raise SetupError("MB-USAGE-INPUT", f"{shape.name}: {_first_line(failure)}") from failure
+            try:
+                with room(self._path, reached, self._memory) as connection:
+                    self._landed = land(connection, shape)
+            except duckdb.OutOfMemoryException:
+                self._memory = WIDE_MEMORY
+                with room(self._path, reached, self._memory) as connection:
+                    self._landed = land(connection, shape)
+        finally:
+            self._connection = self._opened()
+        return self._landed
 
     def accounts(self) -> Iterator[str]:
         """Each account code of rows that are sound so far."""
@@ -140,9 +116,12 @@ class UsageFile:
     def judge(self) -> int:
         """Look for repetitions and gather everything that must not be sent; returns how many."""
         self._find_suspects()
+        if self._landed is not None and not self._landed.shape.key_sql:
+            self._number_equal_rows()
+        self._land_contents()
         for table in ("int_usage_twins", "chk_usage_rejects"):
             self._connection.execute(statement("usage", table))
-        return int(self.one("select count(*) from chk_usage_rejects")[0])
+        return int(self.one("select coalesce(sum(lines), 0) from chk_usage_rejects")[0])
 
     def name_accounts(self, codes: Mapping[str, str]) -> None:
         """Say accounts by their codes where the input called them otherwise; uids stay those of the input's names."""
@@ -238,11 +217,16 @@ class UsageFile:
         kind = "parquet" if path.suffix == ".parquet" else "csv"
         self._connection.execute(f"copy chk_usage_rejects to {literal(path)} (format {kind})")
 
-    def reasons(self) -> list[tuple[str, int, list[int], str]]:
-        """(reason, how many, the first three source rows, an example) of what is rejected, most frequent first."""
+    def reasons(self) -> list[tuple[str, int, list[int], str, list[str]]]:
+        """(reason, how many, the first source rows, an example, where these lie), most frequent first.
+
+        A row that is none has its line's number instead, negative.
+        """
         query = (
-            "select reason, count(*), list_sort(arg_min(source_row, number, 3)), coalesce(any_value(subject), '') "
-            "from chk_usage_rejects group by reason order by count(*) desc, reason"
+            "select reason, sum(lines)::BIGINT, list_sort(arg_min(source_row, number, 3)), "
+            "coalesce(any_value(subject), ''), list(place order by nth) filter (where nth <= 3) from "
+            "(select *, row_number() over (partition by reason order by abs(number)) as nth from chk_usage_rejects) "
+            "group by reason order by 2 desc, reason"
         )
         return list(self._rows(query))
 
@@ -278,36 +262,28 @@ class UsageFile:
                 {"parts": parts, "part": part},
             )
 
-    def _with_native_types(self, shape: UsageShape) -> UsageShape:
-        """The shape, with the types that the input's columns have themselves."""
-        meters = tuple(
-            replace(meter, fields=tuple(self._native_field(shape, field) for field in meter.fields))
-            for meter in shape.meters
-        )
-        ets = None if shape.ets is None else self._native_moment(shape, shape.ets)
-        return replace(shape, meters=meters, ts=self._native_moment(shape, shape.ts), ets=ets)
-
-    def _native_field(self, shape: UsageShape, field: FieldShape) -> FieldShape:
-        found = self._type_of(shape, field.sql) if field.numeric else ""
-        return replace(field, native=found if found.startswith(_NUMBERS) else "")
-
-    def _native_moment(self, shape: UsageShape, moment: MomentShape) -> MomentShape:
-        found = self._type_of(shape, moment.sql)
-        return replace(moment, native=found if found.startswith(("TIMESTAMP", "DATE")) else "")
-
-    def _type_of(self, shape: UsageShape, sql: str) -> str:
-        return str(
-            self.one(f"select column_type from (describe select {sql} as it from ({relation(shape.source)}))")[0]
-        )
-
-    def _land_broken_lines(self) -> None:
-        """Lines that the CSV reader could not split: known by their line number only."""
-        if self.one("select count(*) from duckdb_tables() where table_name = 'reject_errors'")[0] == 0:
-            return
+    def _number_equal_rows(self) -> None:
+        """Rows that are equal in every column get a uid each, by their place among them."""
         self._connection.execute(
-            "insert into stg_usage (number, source_row, reason, subject) "
-            "select -row_number() over (order by line), -line::BIGINT, 'unreadable_line', "
-            "any_value('line ' || line || ': ' || error_message) from reject_errors group by file_id, line"
+            "update stg_usage set uid = numbered.uid, twin = hash(numbered.uid) from (select number, "
+            "left(sha256(uid || ':' || row_number() over same), 40) as uid, row_number() over same as place "
+            "from stg_usage semi join int_usage_suspects using (twin) where reason is null "
+            "window same as (partition by uid order by number)) as numbered "
+            "where stg_usage.number = numbered.number and numbered.place > 1"
+        )
+        self._connection.execute("delete from int_usage_suspects")
+
+    def _land_contents(self) -> None:
+        """A hash of all columns of each row that shares its key with another: the input is read again for these."""
+        self._connection.execute("create or replace table int_usage_contents (source_row BIGINT, content UBIGINT)")
+        some = self.one("select exists (from int_usage_suspects)")[0]
+        if self._landed is None or not some:
+            return
+        source = self._landed.shape.source
+        self._connection.execute(
+            f'insert into int_usage_contents select "{ROW}", hash({whole_row(source)}) from ({relation(source)}) '
+            f'where "{ROW}" in (select source_row from stg_usage semi join int_usage_suspects using (twin) '
+            "where reason is null)"
         )
 
 
@@ -327,11 +303,16 @@ def closing_well(file: OfFile) -> Iterator[OfFile]:
     """The file for the length of a block; what its disk or memory refuse is told in a line."""
     try:
         yield file
-    except (duckdb.IOException, *_OF_THE_FILE) as failure:
-        raise RetriableError("MB-UNAVAILABLE", f"the staging file: {_first_line(failure)}") from failure
+    except duckdb.OutOfMemoryException as failure:
+        if "temp_directory" in str(failure):  # spilled to a disk that is full
+            raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}") from failure
+        raise SetupError(
+            "MB-USAGE-INPUT", f"the rows need more memory than there is: {first_line(failure)}", remedy=_TOO_WIDE
+        ) from failure
+    except _OF_THE_FILE as failure:
+        raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}") from failure
     finally:
         file.close()
 
 
-def _first_line(failure: duckdb.Error) -> str:
-    return " ".join(str(failure).split("\n")[:2])[:400]
+_TOO_WIDE = "Another run would end the same: send fewer or shorter texts of each row, or split the input."

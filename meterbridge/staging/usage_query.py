@@ -9,10 +9,17 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, ColumnClause, column, create_engine, func, make_url, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, ColumnClause, Engine, column, create_engine, func, make_url, select, text
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
-from meterbridge.errors import RetriableError
+from meterbridge.errors import RetriableError, SetupError
 
 ROWS_AT_ONCE = 5_000
 
@@ -32,7 +39,8 @@ def spool_query(url: str, query: WatermarkQuery, since: datetime, until: datetim
     These lie in no window and would never be read.
 
     Raises:
-        RetriableError: MB-UNAVAILABLE, the database is away or refuses the query.
+        SetupError: MB-USAGE-MAPPING, the database refuses the query; MB-SETTING, there is no driver for its URL.
+        RetriableError: MB-UNAVAILABLE, the database is away, or there is no room for the rows.
     """
     mark: ColumnClause[datetime] = column(query.watermark)
     rows = text(f"({query.sql}) AS usage_rows")
@@ -43,7 +51,7 @@ def spool_query(url: str, query: WatermarkQuery, since: datetime, until: datetim
         .order_by(mark, *(column(name) for name in query.order))
     )
     unmarked = select(func.count()).select_from(rows).where(mark.is_(None))
-    engine = create_engine(_with_driver(url))
+    engine = _engine(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with engine.connect() as database, path.open("w", encoding="utf-8", newline="") as file:
@@ -55,9 +63,39 @@ def spool_query(url: str, query: WatermarkQuery, since: datetime, until: datetim
             return int(database.execute(unmarked).scalar_one())
     except SQLAlchemyError as failure:
         words = str(getattr(failure, "orig", None) or failure).split("\n")[0][:300]
+        if any(text in words for text in _POSTGRES_SAYS):
+            raise SetupError("MB-SETTING", f"the usage database: {words}") from None
+        if _is_lasting(failure, words):
+            raise SetupError("MB-USAGE-MAPPING", f"the usage database: {words}", remedy=_QUERY) from None
         raise RetriableError("MB-UNAVAILABLE", f"the usage database: {words}") from None
+    except OSError as failure:
+        words = f"the copy of the input: Could not write file: {failure.strerror or failure}"
+        raise RetriableError("MB-UNAVAILABLE", words) from failure
     finally:
         engine.dispose()
+
+
+_QUERY = "Correct the mapping's query: it must run at the database as it stands."
+_POSTGRES_SAYS = ("authentication failed", 'database "', 'role "')
+_SQLITE_SAYS = ("no such ", "syntax error", "unrecognized token", "incomplete input", "ambiguous column")
+
+
+def _is_lasting(failure: SQLAlchemyError, words: str) -> bool:
+    """True if the same query will be refused again; SQLite tells of everything as if it were away."""
+    if isinstance(failure, ProgrammingError | DataError | NotSupportedError):
+        return True
+    if isinstance(failure, OperationalError):
+        return any(text in words for text in _SQLITE_SAYS)
+    return not isinstance(failure, DBAPIError)
+
+
+def _engine(url: str) -> Engine:
+    """The database; its URL is in no message, for it may hold a password."""
+    try:
+        return create_engine(_with_driver(url))
+    except (SQLAlchemyError, ImportError, ValueError) as failure:
+        kind = type(failure).__name__
+        raise SetupError("MB-SETTING", f"METERBRIDGE_USAGE_SOURCE_URL leads to no database ({kind})") from None
 
 
 def _with_driver(url: str) -> URL:

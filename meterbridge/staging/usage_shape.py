@@ -11,6 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 InputFormat = Literal["csv", "parquet", "ndjson"]
+Ambiguous = Literal["reject", "first", "second"]
+
+ROW = "meterbridge:row"
+BROKEN = "meterbridge:broken"
+LINE = "meterbridge:line"
+"""Columns of every input beside its own: the number of the row from 1, True for a row that is none, NDJSON's text."""
+
+SEPARATOR = "\x01"
+"""Between the number and the text of an NDJSON row, where it must be escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +39,9 @@ class FieldShape:
 
 @dataclass(frozen=True, slots=True)
 class MomentShape:
-    """A point in time: ``format`` as in strptime, ``epoch_seconds``, ``epoch_ms`` or None for ISO 8601.
+    """A point in time: ``format`` as in strptime, a name such as ``epoch_ms``, or None for ISO 8601.
 
+    ``timezone`` is a zone's name; where ``zone_sql`` is not empty, that expression gives it row by row.
     ``native`` is the column's own type where the input has one (TIMESTAMP…, DATE); then no format counts.
     """
 
@@ -39,6 +49,8 @@ class MomentShape:
     format: str | None
     timezone: str
     native: str = ""
+    zone_sql: str = ""
+    ambiguous: Ambiguous = "reject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +63,55 @@ class MeterShape:
 
 
 @dataclass(frozen=True, slots=True)
-class InputShape:
-    """Where the rows are: ``files`` in the order in which rows are counted, ``columns`` of NDJSON.
+class Reading:
+    """How files are read. ``columns`` are those of NDJSON; ``needed`` each file must have, ``bound`` at least one.
 
-    ``missing`` are texts that stand for an empty value in CSV.
+    ``mentions`` are SQL expressions that may name further columns. ``missing`` are texts that stand for an empty
+    value in CSV.
+    """
+
+    format: InputFormat
+    columns: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    skip_lines: int = 0
+    missing: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputShape:
+    """Where the rows are. Text files were copied into one, whose first column is the row's number.
+
+    ``columns`` are those of the copy; of NDJSON, those that the mapping names. ``names`` are the files as people
+    call them; ``bound`` are columns that Parquet must have. ``places`` and ``broken`` are CSV files: where rows lie
+    in the files, and what is no row; ``rows`` is how many the copy has.
     """
 
     files: tuple[Path, ...]
     format: InputFormat
     columns: tuple[str, ...]
+    names: tuple[str, ...]
     delimiter: str = ","
     missing: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
+    bound: tuple[str, ...] = ()
+    places: Path | None = None
+    broken: Path | None = None
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class UsageShape:
     """A whole mapping over one input. Bounds are epoch seconds: ``oldest`` None lets any age pass.
 
-    ``longest_codes`` are the characters that meter and account may have.
+    ``longest_codes`` are the characters that meter and account may have. Without ``key_sql`` a row is known by
+    everything in it, and by its place among equal ones. ``expressions`` are those that somebody wrote by hand.
     """
 
     name: str
@@ -81,6 +124,7 @@ class UsageShape:
     oldest: float | None
     newest: float
     longest_codes: tuple[int, int] = (80, 80)
+    expressions: tuple[str, ...] = ()
 
 
 def identifier(name: str) -> str:

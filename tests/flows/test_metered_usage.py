@@ -171,6 +171,9 @@ def test_a_change_after_the_draft_took_the_usage_in_is_told_with_both_quantities
         pytest.param(used(CALLS, "03-01", ""), "field_missing", id="no-quantity"),
         pytest.param(used(CALLS, "13-01", "5"), "ts_unreadable", id="no-such-month"),
         pytest.param(used(CALLS, "03-20", "5"), "ts_future", id="in-the-future"),
+        pytest.param(("sub-a", CALLS, "2026-03-01 10:00:00 PM", "5"), "ts_unreadable", id="pm-without-a-format"),
+        pytest.param(("sub-a", CALLS, "2026-03-01 10:00:00 BST", "5"), "ts_unreadable", id="zone-of-two-meanings"),
+        pytest.param(used(CALLS, "03-01", "1_000"), "number_unreadable", id="number-of-a-lenient-cast"),
         pytest.param(used("x" * 101, "03-01", "5"), "meter_too_long", id="item-price-of-101-characters"),
     ],
 )
@@ -180,6 +183,17 @@ def test_a_row_that_cannot_go_has_its_reason_and_the_others_go(site: Metered, ro
     assert site.records() == [(CALLS, FIRST, "4")]
     with Path(report.rejects).open(encoding="utf-8") as file:
         assert [(each["source_row"], each["reason"]) for each in csv.DictReader(file)] == [("2", reason)]
+
+
+def test_a_zone_in_the_text_says_on_which_day_a_record_lies(site: Metered) -> None:
+    site.sync(("sub-a", CALLS, "2026-03-01 22:00:00 PST", "5"), ("sub-a", CALLS, "2026-03-02 01:00 Asia/Tokyo", "3"))
+    assert site.records() == [(CALLS, FIRST, "3"), (CALLS, SECOND, "5")]
+
+
+def test_fewer_rows_than_expected_make_no_record(site: Metered) -> None:
+    with pytest.raises(SetupError, match="has 1 rows, at least 2"):
+        site.sync(used(CALLS, "03-01", "5"), expect_rows=2)
+    assert site.writes() == 0
 
 
 def test_an_item_price_that_the_subscription_does_not_have_is_told(site: Metered) -> None:

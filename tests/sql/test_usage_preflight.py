@@ -14,7 +14,8 @@ import pytest
 from meterbridge.errors import SetupError
 from meterbridge.rules.usage import REASONS, uid
 from meterbridge.staging.usage_file import UsageFile
-from meterbridge.staging.usage_shape import FieldShape, InputFormat, InputShape, MeterShape, MomentShape, UsageShape
+from meterbridge.staging.usage_proof import prove
+from meterbridge.staging.usage_shape import FieldShape, InputFormat, MeterShape, MomentShape, Reading, UsageShape
 
 NOW = 1_773_738_000.0  # 2026-03-17T09:00:00Z
 COLUMNS = ("meter", "account", "ts", "ets", "id", "calls", "secs", "region")
@@ -41,7 +42,7 @@ def shape(paths: list[Path], kind: InputFormat = "csv", fields: tuple[FieldShape
     berlin = MomentShape('"ts"', None, "Europe/Berlin")
     return UsageShape(
         name="calls",
-        source=InputShape(tuple(paths), kind, COLUMNS),
+        source=prove(paths, [path.name for path in paths], Reading(kind, COLUMNS), paths[0].parent / "copy").source,
         account_sql='"account"',
         ts=berlin,
         ets=replace(berlin, sql='"ets"'),

@@ -47,7 +47,7 @@ def test_a_code_is_enough(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SetupError, match=words) as refused:
         read_links(written(tmp_path, text))
-    assert refused.value.code == "MB-USAGE-ERROR"
+    assert refused.value.code == "MB-COMMAND"
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 -- grain: one measurement whose uid an earlier row of the input has
--- reads: stg_usage, int_usage_suspects
--- why: m3ter would keep the first and report the others; here each is told apart as a repetition or a contradiction
+-- reads: stg_usage, int_usage_suspects, int_usage_contents
+-- why: m3ter would keep the first; a row that is equal in every column is told apart from one that only shares the key
 create or replace table int_usage_twins as
 with among as (
-    select number, source_row, uid, hash(ts, ets, fields) as content
-    from stg_usage semi join int_usage_suspects using (twin)
-    where reason is null
+    select stg_usage.number, stg_usage.source_row, stg_usage.uid, contents.content
+    from stg_usage
+    semi join int_usage_suspects using (twin)
+    left join int_usage_contents as contents using (source_row)
+    where stg_usage.reason is null
 )
 select
     number,

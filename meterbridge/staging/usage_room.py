@@ -1,0 +1,68 @@
+"""The room that a mapping's SQL runs in: the run's staging file, the sources named, and nothing else of the machine.
+
+A mapping is written by hand, and often by somebody else than who runs it. Its expressions stay expressions, and see no
+other file, no network, no extension, and change no setting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from meterbridge.errors import SetupError
+from meterbridge.staging.usage_shape import literal
+
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "threads": "2",
+}
+_REMEDY = "Write an expression over the row's columns, as docs/howto/usage.md shows."
+
+
+@contextmanager
+def room(path: Path, sources: Iterable[Path], memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The staging file, opened so that nothing but it and the sources can be reached, for the length of a block."""
+    connection = duckdb.connect(str(path), config={**SETTINGS, "memory_limit": memory})
+    try:
+        allowed = ", ".join(literal(source) for source in sources)
+        # The bar would go to stdout, where --json prints one object and nothing else.
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        connection.execute(f"SET allowed_paths = [{allowed}]")
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+def check_expressions(connection: duckdb.DuckDBPyConnection, name: str, expressions: Sequence[str]) -> None:
+    """See that each is one expression and not the end of one statement and the beginning of another.
+
+    Raises:
+        SetupError: MB-USAGE-MAPPING with the expression.
+    """
+    model = _shape(connection, "1")
+    for sql in expressions:
+        found = _shape(connection, sql)
+        if isinstance(found, str):
+            raise SetupError("MB-USAGE-MAPPING", f"{name}: {sql[:100]}: {found}", remedy=_REMEDY)
+        if found != model:
+            raise SetupError("MB-USAGE-MAPPING", f"{name}: {sql[:100]} is no expression", remedy=_REMEDY)
+
+
+def _shape(connection: duckdb.DuckDBPyConnection, sql: str) -> object:
+    """What is around an expression when it is selected alone; a text if it cannot be read."""
+    rows = connection.execute("select json_serialize_sql($sql::VARCHAR)", {"sql": f"select (\n{sql}\n)"}).fetchall()
+    tree = json.loads(rows[0][0])
+    if tree["error"]:
+        return str(tree["error_message"]).split("\n", maxsplit=1)[0]
+    (statement,) = tree["statements"] if len(tree["statements"]) == 1 else ({},)
+    node = dict(statement.get("node", {}))
+    selected = node.pop("select_list", [])
+    kinds = [one.get("class") for one in selected]
+    return len(selected), "STAR" in kinds, node

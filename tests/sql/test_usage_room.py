@@ -1,0 +1,77 @@
+"""A mapping's SQL sees the row and the sources named: no other file, no network, no extension, no setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from meterbridge.errors import SetupError
+from tests.sql.usage_landed import MAPPING, calls, csv_of, judged
+
+SECRET = "what nobody else may read"
+
+
+OUT = [
+    pytest.param("(select content from read_text('{secret}'))", id="read_text"),
+    pytest.param("(select count(*) from read_csv('{secret}'))", id="read_csv"),
+    pytest.param("(select count(*) from read_blob('{folder}/*'))", id="read_blob"),
+    pytest.param("(select count(*) from '{secret}')", id="file-as-a-table"),
+    pytest.param("(select count(*) from glob('{folder}/*'))", id="glob"),
+    pytest.param("(select content from read_text('http://127.0.0.1:1/x'))", id="network"),
+    pytest.param("getenv('HOME')", id="getenv"),
+    pytest.param("(select count(*) from given)", id="variables-of-python"),
+    pytest.param("(select count(*) from duckdb_secrets())", id="secrets"),
+    pytest.param("1); copy (select 1) to '{out}'; select (1", id="copy"),
+    pytest.param("1) as f9 from source); attach '{out}' as x; with a as (select (1", id="attach"),
+    pytest.param("1); install httpfs; select (1", id="install"),
+    pytest.param("1); load httpfs; select (1", id="load"),
+    pytest.param("1); set lock_configuration = false; select (1", id="set"),
+    pytest.param("1) as f9, (select content from read_text('{secret}')", id="two-columns"),
+    pytest.param("1) from read_text('{secret}') as source(id, calls, ts) --", id="another-source"),
+    pytest.param("*", id="everything"),
+]
+
+
+@pytest.mark.parametrize("sql", OUT)
+@pytest.mark.parametrize("place", ["field", "key", "when"])
+def test_an_expression_that_would_leave_the_room_is_refused(tmp_path: Path, sql: str, place: str) -> None:
+    secret, out = tmp_path / "secret.txt", tmp_path / "out.csv"
+    secret.write_text(SECRET, encoding="utf-8")
+    written = sql.format(secret=secret, folder=tmp_path, out=out)
+    mapping = {
+        "field": MAPPING + "    where:\n      note:\n        sql: >-\n          " + written + "\n",
+        "key": MAPPING.replace("key: [id]", "key:\n  - sql: >-\n      " + written),
+        "when": MAPPING + "    when: >-\n      " + written + "\n",
+    }[place]
+    with pytest.raises(SetupError) as refusal:
+        judged(tmp_path, {"u.csv": csv_of(*calls(1, 2))}, mapping)
+    assert refusal.value.code in ("MB-USAGE-MAPPING", "MB-USAGE-INPUT")
+    assert SECRET not in str(refusal.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_expression_over_the_row_runs_in_it(tmp_path: Path, kind: str) -> None:
+    content: bytes = csv_of(*calls(1, 2)).encode()
+    if kind == "parquet":
+        made = tmp_path / "made"
+        rows = "select '2026-03-16' as ts, 'e' || i as id, i as calls from range(1, 3) r(i)"
+        duckdb.execute(f"copy ({rows}) to '{made}' (format parquet)")
+        content = made.read_bytes()
+    mapping = MAPPING + '    where: {note: {sql: "upper(id) || (select max(calls) from source) -- the largest"}}\n'
+    found = judged(tmp_path, {f"u.{kind}": content}, mapping)
+    assert [row["where"]["note"] for row in found.sent] == ["E12", "E22"]
+
+
+def test_an_unknown_column_in_an_expression_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"nope.*the columns are: ts, id, calls") as refusal:
+        judged(tmp_path, {"u.csv": csv_of(*calls(1))}, MAPPING + "    where: {note: {sql: upper(nope)}}\n")
+    assert (refusal.value.code, "meterbridge:" in refusal.value.message) == ("MB-USAGE-MAPPING", False)
+
+
+def test_a_column_may_be_called_as_ours_once_were(tmp_path: Path) -> None:
+    text = csv_of("2026-03-16T10:00:00Z,e1,1,7,x", heading="ts,id,calls,source_row,unreadable")
+    found = judged(tmp_path, {"u.csv": text}, MAPPING + "    where: {a: source_row, b: unreadable}\n")
+    assert found.sent[0]["where"] == {"a": "7", "b": "x"}
