@@ -87,7 +87,7 @@ def build(
     refused = [] if delivered is None else delivered.refused
     return RunReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
         extracted=extracted,
         intended=change_set.intended,

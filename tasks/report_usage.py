@@ -94,7 +94,7 @@ def report_usage(
     accounts = accounts_of(run)
     report = UsageReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         dry_run=delivered is None,
         extracted={"rows": preflight.rows},
         intended={"measurement": preflight.sendable},

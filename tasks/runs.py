@@ -14,10 +14,11 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from meterbridge import log, origin
+from meterbridge import log, origin, processes
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.ledger import connections, facts, inbox, runs, watermarks
+from meterbridge.ledger.ledger import moment
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
@@ -25,7 +26,8 @@ from meterbridge.staging.database import kept_open, opened
 from tasks.blocks import credentials
 from tasks.engine import task
 from tasks.permitted_names import mapping_names
-from tasks.services import Services, release, services, staging_path
+from tasks.services import Services, ledger_in_use, release, services, staging_path
+from tasks.signs import signs_of_life
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Request:
     A ``shadow`` run compares every bill as if the ledger knew none.
     ``hints`` are the events that made somebody ask for these ids, if it was no person.
     ``repair``: what somebody changed in m3ter by hand is brought back, whatever ``on_foreign_edit`` says.
+    ``reads``: False where the run delivers what another one has decided.
     """
 
     dry_run: bool = False
@@ -49,6 +52,7 @@ class Request:
     hints: tuple[inbox.Event, ...] = ()
     shadow: bool = False
     repair: bool = False
+    reads: bool = True
 
     @property
     def by_name(self) -> bool:
@@ -58,7 +62,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Facts of one run, small and plain: what tasks pass around instead of data."""
+    """Facts of one run, small and plain: what tasks pass around instead of data.
+
+    ``run_id`` is the flow run's id, and for an attempt after the first ``ID.2``, ``ID.3``.
+    """
 
     flow: str
     run_id: str
@@ -71,6 +78,11 @@ class Run:
     full_reason: str
     started_at: float
     scope_fingerprint: str
+
+    @property
+    def flow_run_id(self) -> str:
+        """The flow run's id, as Prefect and reports name it: the same for all its attempts."""
+        return runs.flow_run_of(self.run_id)
 
     @property
     def path(self) -> Path:
@@ -95,16 +107,37 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
 
     ``keep_open``: hold the staging file all the while; not where tasks open it with settings of their own.
     """
-    run_id = str(flow_run.id or uuid.uuid4())
+    origin.verify()
+    settings = load_settings()
+    log.configure(settings.log_level, settings.log_format)
+    run_id = note_run(flow, str(flow_run.id or uuid.uuid4()), request)
     try:
-        run = open_run(flow, run_id, request, keep_open=keep_open)
-        try:
-            yield run
-        except BaseException as failure:
-            _close(run, "failed", str(failure) if isinstance(failure, MeterbridgeError) else type(failure).__name__)
-            raise
+        with signs_of_life(run_id):
+            yield open_run(flow, run_id, request, keep_open=keep_open)
+    except BaseException as failure:
+        _close(run_id, failure)
+        raise
     finally:
         release(run_id)
+
+
+@task(name="note run")
+def note_run(flow: str, flow_run_id: str, request: Request) -> str:
+    """Write down that a run begins, before anything of it can fail; returns its id.
+
+    A flow run that is tried again, by Prefect's Retry or by an automation, is a run of its own each time.
+    """
+    settings = load_settings()
+    with ledger_in_use() as ledger, ledger.write() as tx:
+        run_id = runs.next_id(tx, flow_run_id)
+        staging = str(staging_path(settings, flow, run_id))
+        now = moment(tx)
+        row = runs.RunRow(
+            run_id, flow, now, _parameters(request), staging, process=processes.this_process(), seen_at=now
+        )
+        runs.open_run(tx, row)
+        tx.commit()
+    return run_id
 
 
 @task(name="open run")
@@ -113,20 +146,17 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
 
     The vendors' clock, told by the Date header of the first answers, is the clock of the run.
     """
-    origin.verify()
     settings = load_settings()
-    log.configure(settings.log_level, settings.log_format)
     work = services(run_id, credentials(settings))
     settings = work.settings
     site = _learn_vendors(work)
     staging = staging_path(settings, flow, run_id)
-    scope = scope_fingerprint(settings, work)
+    scope = scope_fingerprint(settings)
     with work.ledger.write() as tx:
         connections.bind(tx, site, settings.m3ter_org_id)
         mark = watermarks.get(tx, flow)
         full, why = _full(request, mark, scope)
         window, events_since = _windows(work, request, mark, full=full)
-        runs.open_run(tx, runs.RunRow(run_id, flow, work.ledger.now(), _parameters(request), str(staging)))
         tx.commit()
     run = Run(
         flow=flow,
@@ -144,7 +174,8 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     if keep_open:
         work.held.enter_context(kept_open(run.path))
     _note_facts(run, settings)
-    logger.info("run opened", extra={"flow": flow, "run_id": run_id, "full": full, "reason": why})
+    told = {"full": full, "reason": why} if request.reads else {}
+    logger.info("run opened", extra={"flow": flow, "run_id": run_id, **told})
     return run
 
 
@@ -181,9 +212,8 @@ def _note_facts(run: Run, settings: Settings) -> None:
         )
 
 
-def scope_fingerprint(settings: Settings, work: Services) -> str:
+def scope_fingerprint(settings: Settings) -> str:
     """Hash of the catalog and of every setting that says what is in scope: another one needs a full read."""
-    del work
     names = (
         "accounts_only",
         "accounts_except",
@@ -200,6 +230,8 @@ def scope_fingerprint(settings: Settings, work: Services) -> str:
 
 
 def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tuple[bool, str]:
+    if not request.reads:
+        return False, "delivers what another run decided"
     if request.ids:
         return False, "named ids only"
     if request.full:
@@ -242,11 +274,17 @@ def _parameters(request: Request) -> dict[str, object]:
     return {"dry_run": request.dry_run, "full": request.full, "ids": list(request.ids), "since": request.since}
 
 
-def _close(run: Run, state: str, message: str) -> None:
-    work = services(run.run_id)
+def _close(run_id: str, failure: BaseException) -> None:
     try:
-        with work.ledger.write() as tx:
-            runs.close_run(tx, run.run_id, state, {"message": message}, None)
+        with ledger_in_use() as ledger, ledger.write() as tx:
+            runs.close_run(tx, run_id, "failed", {"message": told(failure)}, None)
             tx.commit()
     except MeterbridgeError:
-        logger.warning("the ledger could not be told how the run ended", extra={"run_id": run.run_id})
+        logger.warning("the ledger could not be told how the run ended", extra={"run_id": run_id})
+
+
+def told(failure: BaseException) -> str:
+    """What stopped a run, as the ledger keeps it: no foreign words, which may hold what must not be kept."""
+    if isinstance(failure, MeterbridgeError):
+        return log.redact(str(failure))
+    return "interrupted" if isinstance(failure, KeyboardInterrupt) else type(failure).__name__

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0004"
+HEAD = "0005_run_signs"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -96,6 +96,8 @@ runs = Table(
     _text("staging"),
     _text("counts", null=True),
     _text("change_set", null=True),
+    _text("process", null=True),
+    _instant("seen_at", null=True),
     Index("runs_by_start", "connection", "started_at"),
 )
 
