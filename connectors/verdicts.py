@@ -27,6 +27,7 @@ from meterbridge.errors import (
     SetupError,
     Throttled,
 )
+from meterbridge.redaction import without_secrets
 
 # Chargebee's codes for "come back later, nothing was done". db_connection_failure is not among
 # them: a connection can fail while a change is being committed.
@@ -152,6 +153,7 @@ def failure(verdict: Verdict, vendor: str, request: Request, *, lost: bool) -> M
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Take credentials and e-mail addresses out of a text, and shorten it to one line."""
+    text = without_secrets(text)  # before it is shortened: half a secret is no longer known as one
     for secret in secrets:
         text = text.replace(secret, "[secret]")
     text = _EMAIL.sub("[e-mail]", _TOKEN.sub("[secret]", text))

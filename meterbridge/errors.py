@@ -6,6 +6,8 @@
     │   └── Throttled     after ``retry_after`` seconds
     ├── OutcomeUnknown    a write may have landed; probe before any resend
     ├── RecordRefused     this record cannot pass; quarantine it, go on
+    ├── Exhausted         the machine has no room left; a person makes some, then run again
+    ├── Interrupted       somebody stopped it; run again
     └── BrokenInvariant   our bug or corrupt state; stop
 
 Each carries a code out of :data:`CODES`; the code's remedy tells the person who
@@ -16,6 +18,8 @@ table and a test keeps the two in step.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from meterbridge.redaction import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ CODES: dict[str, Code] = {
         "There is nothing to approve under this hash.",
         "`meterbridge status` shows what awaits approval, and under which hash.",
     ),
-    "MB-USAGE-ERROR": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
+    "MB-COMMAND": Code("The command was called in a way that cannot work.", "See `meterbridge COMMAND --help`."),
     "MB-USAGE-MAPPING": Code(
         "The usage mapping cannot be read, or does not fit m3ter's meters.", "Correct the file at the line named."
     ),
@@ -96,6 +100,19 @@ CODES: dict[str, Code] = {
         "Another run holds records of this one.",
         "Wait for it to end, or for its lease (60 s) to run out, then run again.",
     ),
+    "MB-PREFECT": Code(
+        "Prefect's server cannot be reached, or answers that it is out of order.",
+        "Start it, or correct PREFECT_API_URL; unset, a command starts a server of its own.",
+    ),
+    "MB-DISK": Code(
+        "The disk is full.",
+        "Make room, or set METERBRIDGE_HOME to another disk; then run again: nothing is lost.",
+    ),
+    "MB-MEMORY": Code(
+        "The machine, or DuckDB's limit, has too little memory.",
+        "Read less at once (`--id`, smaller files), or run on a larger machine; nothing is lost.",
+    ),
+    "MB-INTERRUPTED": Code("Somebody stopped the command.", "Nothing is lost: the next run goes on from here."),
     # --- one record cannot pass: quarantined, exit 3 -------------------------------
     "MB-REFUSED": Code(
         "A vendor refused this record.",
@@ -297,12 +314,14 @@ class MeterbridgeError(Exception):
 
     Args:
         code: A key of :data:`CODES`.
-        message: What happened, to which record; no secrets, no personal data.
+        message: What happened, to which record; no personal data. Registered secrets are masked: it may hold a
+            vendor's words, and one vendor's answer may quote what only another one should know.
         remedy: What to do, when the code's own words are not exact enough.
         key: The record's natural key or id, where there is one.
     """
 
     def __init__(self, code: str, message: str, *, remedy: str | None = None, key: str | None = None) -> None:
+        message = without_secrets(message)
         super().__init__(message)
         self.code = code
         self.message = message
@@ -358,6 +377,14 @@ class RecordRefused(MeterbridgeError):
         self.status = status
         self.vendor_code = vendor_code
         self.replayed = replayed
+
+
+class Exhausted(MeterbridgeError):
+    """The machine has no room left, on disk or in memory: trying again at once would only meet the same."""
+
+
+class Interrupted(MeterbridgeError):
+    """Somebody stopped it."""
 
 
 class BrokenInvariant(MeterbridgeError):

@@ -29,7 +29,7 @@ def _place() -> str:
     """Machine, boot and container in one word: process numbers can be compared within one place only."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        container = os.readlink(_PROC / "self/ns/pid")
+        container = (_PROC / "self/ns/pid").readlink()
     except OSError:
         return socket.gethostname() or "-"
     return f"{boot}/{container}"

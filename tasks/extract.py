@@ -186,6 +186,6 @@ def _land_named(work: Services, file: Staging, ids: tuple[str, ...]) -> int:
         found += land_subscriptions(work, file, [named], origin="named", by="customer_id")
         if not found:
             message = f"no subscription or customer {named!r} at Chargebee"
-            raise SetupError("MB-USAGE-ERROR", message, remedy="Check the id: it is Chargebee's, with its case.")
+            raise SetupError("MB-COMMAND", message, remedy="Check the id: it is Chargebee's, with its case.")
         landed += found
     return landed

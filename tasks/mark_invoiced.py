@@ -32,14 +32,14 @@ def mark_invoiced(tx: Writer, bill_id: str, subscription_id: str | None, by: str
     recalculation sends only the difference.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, there is no such portion, or none that is open.
+        SetupError: MB-COMMAND, there is no such portion, or none that is open.
         RetriableError: MB-HELD, a write of it is under way.
     """
     tx.take_turn("record")
     portions = [one for one in bills.portions(tx, bill_id=bill_id) if subscription_id in (None, one.subscription_id)]
     chosen = [one for one in portions if one.state in OPEN]
     if not chosen:
-        raise SetupError("MB-USAGE-ERROR", _why_none(bill_id, subscription_id, portions), key=bill_id)
+        raise SetupError("MB-COMMAND", _why_none(bill_id, subscription_id, portions), key=bill_id)
     rows = [row for row in intents.open_rows(tx) if row.kind in GATED and row.key[0] == bill_id]
     aside = [row for row in quarantine.list(tx) if row.kind in GATED and row.key[0] == bill_id]
     return [_settle(tx, one, rows, aside, said=(by, note)) for one in chosen]

@@ -19,12 +19,13 @@ from meterbridge.catalog import load_catalog
 from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.ledger import connections, facts, inbox, runs, watermarks
 from meterbridge.ledger.ledger import moment
+from meterbridge.mishaps import known
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
 from meterbridge.staging.database import kept_open, opened
 from tasks.blocks import credentials
-from tasks.engine import task
+from tasks.engine import raise_known, task
 from tasks.permitted_names import mapping_names
 from tasks.services import Services, ledger_in_use, release, services, staging_path
 from tasks.signs import signs_of_life
@@ -116,6 +117,8 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
             yield open_run(flow, run_id, request, keep_open=keep_open)
     except BaseException as failure:
         _close(run_id, failure)
+        if isinstance(failure, Exception):
+            raise_known(failure)
         raise
     finally:
         release(run_id)
@@ -284,7 +287,6 @@ def _close(run_id: str, failure: BaseException) -> None:
 
 
 def told(failure: BaseException) -> str:
-    """What stopped a run, as the ledger keeps it: no foreign words, which may hold what must not be kept."""
-    if isinstance(failure, MeterbridgeError):
-        return log.redact(str(failure))
-    return "interrupted" if isinstance(failure, KeyboardInterrupt) else type(failure).__name__
+    """What stopped a run, as the ledger keeps it; of a bug no foreign words, which may hold what must not be kept."""
+    ours = known(failure)
+    return type(failure).__name__ if ours is None else log.redact(str(ours))

@@ -15,7 +15,6 @@ from typing import Any
 from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
 from connectors.transport import Traffic
-from meterbridge import log
 from meterbridge.clock import Clock, boottime
 from meterbridge.ledger import allowances
 from meterbridge.ledger.ledger import Ledger
@@ -151,8 +150,6 @@ def open_ledger(settings: Settings) -> Ledger:
 def build(settings: Settings) -> Services:
     """Connect everything; sends no request."""
     settings.require_vendors()
-    for secret in settings.secrets():
-        log.register_secret(secret)
     ledger = open_ledger(settings)
     share = 1 - settings.request_reserve
     chargebee = ChargebeeClient.connect(

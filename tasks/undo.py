@@ -71,7 +71,7 @@ def decide_undo(run: Run, target: str, by: str) -> Undoing:
     """Decide what comes off, and write it down together with the portions that are set aside.
 
     Raises:
-        SetupError: MB-USAGE-ERROR, the ledger knows no such run.
+        SetupError: MB-COMMAND, the ledger knows no such run.
         RetriableError: MB-HELD, the run is at work.
     """
     work = services(run.run_id)
@@ -99,9 +99,7 @@ def decide_undo(run: Run, target: str, by: str) -> Undoing:
 
 def _refuse(rx: Reader, target: str) -> None:
     if not runs.attempts(rx, target):
-        raise SetupError(
-            "MB-USAGE-ERROR", f"the ledger knows no run {target!r}; `meterbridge status` shows the last ones"
-        )
+        raise SetupError("MB-COMMAND", f"the ledger knows no run {target!r}; `meterbridge status` shows the last ones")
     now = moment(rx)
     ours = _attempts(rx, target)
     if any(row.lease_owner in ours and (row.lease_until or 0) > now for row in intents.open_rows(rx, GATED)):

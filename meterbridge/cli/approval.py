@@ -9,6 +9,7 @@ import typer
 from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import AsJson, console, report_table, table, write
 from meterbridge.errors import SetupError
+from meterbridge.rules.keys import refuse_no_hash
 from meterbridge.rules.money import amount_text
 
 
@@ -20,7 +21,8 @@ def approve(
 ) -> None:
     """Approve a proposed change set of bills, and send what of it is still as it was proposed."""
     if not by.strip():
-        raise SetupError("MB-USAGE-ERROR", "--by must say something")
+        raise SetupError("MB-COMMAND", "--by must say something")
+    refuse_no_hash(change_set.strip())
     with prefect_ready("approval"):
         from flows.approve_bills import approve_bills
 

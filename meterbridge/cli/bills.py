@@ -33,7 +33,7 @@ def mark_invoiced(
 ) -> None:
     """A person invoiced the bill by hand: its open amounts count as settled; later only a difference is sent."""
     if not note.strip() or not by.strip():
-        raise SetupError("MB-USAGE-ERROR", "--note and --by must say something")
+        raise SetupError("MB-COMMAND", "--note and --by must say something")
     with ledger_here() as (_, ledger), ledger.write() as tx:
         settled = settle_by_hand(tx, bill_id.strip(), subscription, by.strip(), note.strip())
         tx.commit()

@@ -64,7 +64,7 @@ def trace(
     if found is None:
         message = f"the ledger knows no invoice line, invoice, bill, bill line, subscription or account plan {named!r}"
         raise SetupError(
-            "MB-USAGE-ERROR",
+            "MB-COMMAND",
             message,
             remedy="Check the id; an invoice line that meterbridge did not make is not known.",
         )

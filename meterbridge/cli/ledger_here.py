@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from meterbridge import log
+from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings, load_settings
 from tasks.services import open_ledger
@@ -16,10 +17,16 @@ def ledger_here() -> Iterator[tuple[Settings, Ledger]]:
     """Settings and ledger for the length of a block; no vendor's setting is needed."""
     settings = load_settings()
     log.configure(settings.log_level, settings.log_format)
-    for secret in settings.secrets():
-        log.register_secret(secret)
     ledger = open_ledger(settings)
     try:
         yield settings, ledger
     finally:
         ledger.close()
+
+
+def shows_tracebacks() -> bool:
+    """True if the settings ask for logs at DEBUG; False also where they cannot be read."""
+    try:
+        return load_settings().log_level == "DEBUG"
+    except MeterbridgeError:
+        return False

@@ -50,7 +50,7 @@ def list_records(
 ) -> None:
     """List the records set aside, the oldest first, with code and amount."""
     if state is not None and state not in STATES:
-        raise SetupError("MB-USAGE-ERROR", f"--state {state!r} is none of {', '.join(STATES)}")
+        raise SetupError("MB-COMMAND", f"--state {state!r} is none of {', '.join(STATES)}")
     with ledger_here() as (_, ledger), ledger.read() as rx:
         found = records.list(rx, state)  # type: ignore[arg-type]  # checked above
         now = ledger.now()
@@ -121,9 +121,9 @@ def retry(
 ) -> None:
     """Decide records again in the next sync, because their cause is gone."""
     if bool(record_ids) == every or (code is not None and not every):
-        raise SetupError("MB-USAGE-ERROR", "name records by their numbers, or say --all (with --code to narrow it)")
+        raise SetupError("MB-COMMAND", "name records by their numbers, or say --all (with --code to narrow it)")
     if code is not None and code not in CODES:
-        raise SetupError("MB-USAGE-ERROR", f"{code!r} is no error code")
+        raise SetupError("MB-COMMAND", f"{code!r} is no error code")
     with ledger_here() as (_, ledger), ledger.write() as tx:
         if every:
             chosen = [row for row in records.list(tx, "open") if code in (None, row.code)]
@@ -146,11 +146,11 @@ def dismiss(
 ) -> None:
     """Close a record as dealt with by hand; money of a bill then counts as settled at its amount."""
     if not by.strip() or not note.strip():
-        raise SetupError("MB-USAGE-ERROR", "--by and --note must say something")
+        raise SetupError("MB-COMMAND", "--by and --note must say something")
     with ledger_here() as (_, ledger), ledger.write() as tx:
         row = _existing(tx, record_id)
         if row.state not in ("open", "retry"):
-            raise SetupError("MB-USAGE-ERROR", f"record {record_id} is {row.state}; there is nothing to dismiss")
+            raise SetupError("MB-COMMAND", f"record {record_id} is {row.state}; there is nothing to dismiss")
         settled = set_aside.dismiss(tx, row, by.strip(), note.strip())
         tx.commit()
     if as_json:
@@ -163,7 +163,7 @@ def dismiss(
 def _existing(rx: Reader, record_id: int) -> records.QuarantineRow:
     row = records.by_id(rx, record_id)
     if row is None:
-        raise SetupError("MB-USAGE-ERROR", f"no record {record_id}; `meterbridge quarantine list` shows them")
+        raise SetupError("MB-COMMAND", f"no record {record_id}; `meterbridge quarantine list` shows them")
     return row
 
 

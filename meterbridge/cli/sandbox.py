@@ -33,7 +33,7 @@ def sandbox(
     from meterbridge.sandbox.scenarios import NAMES
 
     if scenario not in NAMES:
-        raise SetupError("MB-USAGE-ERROR", f"there is no scenario {scenario!r}; there are {', '.join(NAMES)}")
+        raise SetupError("MB-COMMAND", f"there is no scenario {scenario!r}; there are {', '.join(NAMES)}")
     try:
         run(
             port=port,

@@ -70,7 +70,7 @@ def _check(settings: Settings, *, drain: bool, schedules: bool) -> None:
         message = "neither METERBRIDGE_WEBHOOK_PASSWORD nor METERBRIDGE_WEBHOOK_M3TER_PATH is set: nobody could send"
         raise SetupError("MB-SETTING", message)
     if schedules and not os.environ.get("PREFECT_API_URL"):
-        raise SetupError("MB-USAGE-ERROR", "--schedules needs a Prefect server: set PREFECT_API_URL")
+        raise SetupError("MB-COMMAND", "--schedules needs a Prefect server: set PREFECT_API_URL")
 
 
 def _listen(app: Receiver, host: str, port: int) -> None:

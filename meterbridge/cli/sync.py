@@ -59,7 +59,7 @@ def bills(
 ) -> None:
     """Approved m3ter bills → charges on the customer's pending Chargebee invoice."""
     if since is not None and not shadow:
-        raise SetupError("MB-USAGE-ERROR", "--since goes with --shadow; METERBRIDGE_BILLS_SINCE says what is charged")
+        raise SetupError("MB-COMMAND", "--since goes with --shadow; METERBRIDGE_BILLS_SINCE says what is charged")
     if shadow:
         _compare(ids, _instant(since), as_json=as_json)
     with prefect_ready("bills"):
@@ -90,7 +90,7 @@ def _instant(text: str | None) -> float | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as failure:
-        raise SetupError("MB-USAGE-ERROR", f"--since {text!r} is no ISO 8601 instant") from failure
+        raise SetupError("MB-COMMAND", f"--since {text!r} is no ISO 8601 instant") from failure
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 

@@ -40,7 +40,7 @@ def usage(
 ) -> None:
     """Usage files, tables and queries → m3ter measurements, or Chargebee usages."""
     if preview < 0:
-        raise SetupError("MB-USAGE-ERROR", "--preview takes a count of rows")
+        raise SetupError("MB-COMMAND", "--preview takes a count of rows")
     with prefect_ready("usage"):
         from flows.sync_usage import sync_usage
 

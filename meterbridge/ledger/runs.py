@@ -19,7 +19,6 @@ from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema import runs
 from meterbridge.ledger.transaction import AnyRow, Reader, Writer
 
-
 SIGN_SECONDS = 30.0
 """How often a run at work gives a sign of life."""
 

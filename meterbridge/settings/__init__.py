@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from meterbridge.errors import SetupError
+from meterbridge.redaction import register_secret
 from meterbridge.settings.bills import BillSettings
 from meterbridge.settings.fields import state_directory
 from meterbridge.settings.gate import GateSettings
@@ -109,14 +110,14 @@ def variable(name: str) -> str:
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read all sources.
+    """Read all sources. What is secret in them is masked from then on, in every log and error of this process.
 
     Raises:
         SetupError: MB-SETTING, naming each wrong or unknown variable, never its value.
     """
     try:
         _refuse_unknown_names()
-        return Settings(_env_file=_root() / ".env", **_by_variable(overrides or {}))
+        settings = Settings(_env_file=_root() / ".env", **_by_variable(overrides or {}))
     except ValidationError as failure:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in failure.errors(include_input=False)
@@ -126,6 +127,9 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         raise SetupError(
             "MB-SETTING", f"meterbridge.toml or .env cannot be read: {type(failure).__name__}"
         ) from failure
+    for secret in settings.secrets():
+        register_secret(secret)
+    return settings
 
 
 def _refuse_unknown_names() -> None:

@@ -296,7 +296,7 @@ def test_retry_of_one_code_leaves_the_others_alone(demo):
 def test_a_quarantine_command_that_cannot_work_is_refused(demo, words):
     with pytest.raises(SetupError) as refused:
         call("quarantine", *words)
-    assert refused.value.code == "MB-USAGE-ERROR"
+    assert refused.value.code == "MB-COMMAND"
 
 
 # --- all of them ----------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def test_commands_run_without_any_server(world: dict[str, str], tmp_path: Path) 
     usage_from_a_pipe(world, tmp_path)
     for words, more, code, said in (
         (["bills"], {"CHARGEBEE_API_KEY": "test_wrong"}, 2, "MB-CREDENTIALS: "),
-        (["subscriptions", "--id", "no-such"], {}, 2, "MB-USAGE-ERROR: no subscription or customer 'no-such'"),
+        (["subscriptions", "--id", "no-such"], {}, 2, "MB-COMMAND: no subscription or customer 'no-such'"),
     ):
         command = [str(BIN / "meterbridge"), "sync", *words]
         quiet = world | {"METERBRIDGE_LOG_LEVEL": "ERROR"} | more
