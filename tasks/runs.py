@@ -111,6 +111,8 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
     origin.verify()
     settings = load_settings()
     log.configure(settings.log_level, settings.log_format)
+    if unfit := [name for name in request.ids if name.strip() in ("", ".", "..")]:
+        raise SetupError("MB-COMMAND", f"{unfit[0]!r} is no id")
     run_id = note_run(flow, str(flow_run.id or uuid.uuid4()), request)
     try:
         with signs_of_life(run_id):

@@ -144,13 +144,13 @@ def _write_ahead(database: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def explained(failure: SQLAlchemyError, url_text: str) -> MeterbridgeError:
+def explained(failure: SQLAlchemyError, url_text: str, *, writes: bool = True) -> MeterbridgeError:
     """Our error for the database's: what passes by itself can be tried again, the rest is a bug."""
     reason = str(getattr(failure, "orig", None) or failure).strip().splitlines()[0]
     code = _sqlite_code(failure)
     if code == "SQLITE_FULL" or _postgresql_code(failure) == "53100":
         return Exhausted("MB-DISK", f"the ledger {url_text}: {reason}")
-    if code.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
+    if writes and code.startswith(("SQLITE_READONLY", "SQLITE_PERM")):  # a reader's connection is read-only by our will
         return SetupError("MB-SETTING", f"the ledger {url_text} cannot be written: {reason}", remedy=HOME)
     if _passes(failure):
         return RetriableError("MB-UNAVAILABLE", f"the ledger {url_text}: {reason}")

@@ -8,7 +8,7 @@ import pytest
 
 from meterbridge.errors import BrokenInvariant
 from meterbridge.ledger import allowances, approvals, bills, facts, inbox, mappings, quarantine, runs, usage, watermarks
-from meterbridge.ledger.ledger import Ledger
+from meterbridge.ledger.ledger import Ledger, moment
 from meterbridge.rules.records import Quarantined
 
 
@@ -358,9 +358,10 @@ def test_slots_follow_one_another_and_idle_time_is_not_saved_up(ledger: Ledger) 
 
 def test_a_hold_moves_everybody_and_never_back(ledger: Ledger) -> None:
     with ledger.write() as tx:
-        allowances.hold(tx, "chargebee", 4_000_000_000.5)
-        allowances.hold(tx, "chargebee", 3_000_000_000.0)
-        assert allowances.lease(tx, "chargebee", 1, 2.0) == 4_000_000_000.5
+        now = moment(tx)
+        allowances.hold(tx, "chargebee", now + 100.5)
+        allowances.hold(tx, "chargebee", now + 50.0)
+        assert allowances.lease(tx, "chargebee", 1, 2.0) == pytest.approx(now + 100.5, abs=1e-3)
 
 
 @pytest.mark.parametrize(("tokens", "rate"), [(0, 1.0), (1, 0.0), (1, -1.0)])
