@@ -128,6 +128,7 @@ def publish_usage(run: Run, report: UsageReport) -> None:
     """Close the run in the ledger and show its summary in Prefect's UI."""
     work = services(run.run_id)
     counts = report.model_dump(mode="json", include={"extracted", "intended", "applied", "unchanged", "seconds"})
+    counts["set_aside"] = len(report.quarantined)
     with work.ledger.write() as tx:
         runs.close_run(tx, run.run_id, "dry run" if report.dry_run else "done", counts, report.change_set)
         tx.commit()

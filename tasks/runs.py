@@ -20,14 +20,16 @@ from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.ledger import connections, facts, inbox, runs, watermarks
 from meterbridge.ledger.ledger import moment
 from meterbridge.mishaps import known
+from meterbridge.private_files import keep_private, private_folder
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
 from meterbridge.staging.database import kept_open, opened
+from tasks import leftovers
 from tasks.blocks import credentials
 from tasks.engine import raise_known, task
 from tasks.permitted_names import mapping_names
-from tasks.services import Services, ledger_in_use, release, services, staging_path
+from tasks.services import Services, ledger_in_use, release, services, staging_folder, staging_path
 from tasks.signs import signs_of_life
 
 logger = logging.getLogger(__name__)
@@ -109,14 +111,17 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
     ``keep_open``: hold the staging file all the while; not where tasks open it with settings of their own.
     """
     origin.verify()
+    keep_private()
     settings = load_settings()
     log.configure(settings.log_level, settings.log_format)
     if unfit := [name for name in request.ids if name.strip() in ("", ".", "..")]:
         raise SetupError("MB-COMMAND", f"{unfit[0]!r} is no id")
-    run_id = note_run(flow, str(flow_run.id or uuid.uuid4()), request)
+    run_id, facts = note_run(flow, str(flow_run.id or uuid.uuid4()), request), None
     try:
         with signs_of_life(run_id):
-            yield open_run(flow, run_id, request, keep_open=keep_open)
+            run = open_run(flow, run_id, request, keep_open=keep_open)
+            yield run
+            facts = None if leftovers.left_behind(run) == run.path else leftovers.facts_of(run)
     except BaseException as failure:
         _close(run_id, failure)
         if isinstance(failure, Exception):
@@ -124,6 +129,18 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
         raise
     finally:
         release(run_id)
+    if facts is not None:
+        leftovers.compact(run, facts)
+    _prune(settings)
+
+
+def _prune(settings: Settings) -> None:
+    """Keep the staging folder within its limits. Whatever hinders it: the run has done its work."""
+    try:
+        with ledger_in_use() as ledger, ledger.read() as rx:
+            leftovers.prune(settings, rx, folder=staging_folder(settings))
+    except (MeterbridgeError, OSError) as failure:
+        logger.warning("old staging files could not be removed", extra={"reason": type(failure).__name__})
 
 
 @task(name="note run")
@@ -136,6 +153,7 @@ def note_run(flow: str, flow_run_id: str, request: Request) -> str:
     with ledger_in_use() as ledger, ledger.write() as tx:
         run_id = runs.next_id(tx, flow_run_id)
         staging = str(staging_path(settings, flow, run_id))
+        private_folder(Path(staging).parent, settings.home.expanduser().absolute())
         now = moment(tx)
         row = runs.RunRow(
             run_id, flow, now, _parameters(request), staging, process=processes.this_process(), seen_at=now

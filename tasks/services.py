@@ -282,4 +282,9 @@ def serving(overrides: Mapping[str, Any] | None = None) -> Iterator[Services]:
 
 def staging_path(settings: Settings, flow: str, run_id: str) -> Path:
     """Where the run's staging file is."""
-    return settings.home.expanduser().absolute() / settings.connection / "staging" / flow / f"{run_id}.duckdb"
+    return staging_folder(settings) / flow / f"{run_id}.duckdb"
+
+
+def staging_folder(settings: Settings) -> Path:
+    """Where the connection's staging files are, in one folder a flow."""
+    return settings.home.expanduser().absolute() / settings.connection / "staging"

@@ -18,6 +18,7 @@ from meterbridge.cli import approval, bills, both_sides, demo, inspection, quara
 from meterbridge.cli.ledger_here import shows_tracebacks
 from meterbridge.errors import Interrupted, MeterbridgeError, SetupError
 from meterbridge.mishaps import explained, forget_frames
+from meterbridge.private_files import keep_private
 
 
 class Commands(TyperGroup):
@@ -77,6 +78,7 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
+    keep_private()
     try:
         _refuse_no_text(words)
         app(list(words), prog_name="meterbridge")

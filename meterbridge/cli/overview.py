@@ -79,7 +79,7 @@ def _run(row: runs.RunRow, now: float) -> dict[str, Any]:
         "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 1),
         "applied": sum((counts.get("applied") or {}).values()),
         "message": LOST if lost else counts.get("message"),
-        "staging": row.staging,
+        "staging": str(row.evidence or row.staging),
     }
 
 

@@ -218,8 +218,10 @@ def _evidence(
 def _missing(run: runs.RunRow | None, lines: list[dict[str, Any]]) -> str | None:
     if run is None:
         return "the ledger does not know the run that made this charge"
-    if not Path(run.staging).is_file():
+    if run.evidence is None:
         return "the run's staging file is gone (pruned): amounts before rounding are no longer known"
+    if run.evidence.suffix == ".json":
+        return "the run found nothing to do and kept its facts alone"
     return None if lines else "the run's staging file does not hold these bill lines, or is in use"
 
 
@@ -293,5 +295,5 @@ def _run(run: runs.RunRow | None) -> dict[str, Any] | None:
         "flow": run.flow,
         "started_at": words.instant(run.started_at),
         "change_set": run.change_set,
-        "staging": run.staging if Path(run.staging).is_file() else None,
+        "staging": None if run.evidence is None else str(run.evidence),
     }

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
@@ -57,6 +58,12 @@ class RunRow:
         """Which attempt of the flow run this is, from 1."""
         found = _ATTEMPT.fullmatch(self.run_id)
         return int(found["number"]) if found else 1
+
+    @property
+    def evidence(self) -> Path | None:
+        """The run's staging file; the file of its facts where it found nothing; None where it is gone or never was."""
+        path = Path(self.staging)
+        return next((one for one in (path, path.with_suffix(".json")) if one.is_file()), None)
 
     def is_silent(self, now: float) -> bool:
         """True if it never ended and has given no sign of life for so long that nobody does its work any more."""

@@ -30,6 +30,7 @@ from meterbridge.redaction import register_secret
 from meterbridge.settings.bills import BillSettings
 from meterbridge.settings.fields import state_directory
 from meterbridge.settings.gate import GateSettings
+from meterbridge.settings.housekeeping import HousekeepingSettings
 from meterbridge.settings.subscriptions import SubscriptionSettings
 from meterbridge.settings.usage import UsageSettings
 from meterbridge.settings.vendors import VendorSettings
@@ -49,7 +50,7 @@ PREFIXES = ("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_")
 """Variables that the demo and the tests strip before they start."""
 
 
-class Settings(VendorSettings, SubscriptionSettings, BillSettings, GateSettings, UsageSettings):
+class Settings(VendorSettings, SubscriptionSettings, BillSettings, GateSettings, UsageSettings, HousekeepingSettings):
     """All settings. Times are seconds unless the name says otherwise; rates are per the unit named."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")
