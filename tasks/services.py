@@ -121,7 +121,7 @@ class AllowancePacer:
 
 @dataclass(slots=True)
 class Services:
-    """Everything a task may need. Thread-safe; closed by :func:`release` or at the end of :func:`serving`.
+    """Everything a task may need. Thread-safe; closed by :func:`release`.
 
     ``before`` is the vendors' traffic when the run began, where it came to connections that others had used;
     ``held`` is left when the run ends.
@@ -268,16 +268,6 @@ def ledger_in_use() -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
-
-
-@contextmanager
-def serving(overrides: Mapping[str, Any] | None = None) -> Iterator[Services]:
-    """Services for the length of a block, for commands that are no run."""
-    built = build(load_settings(overrides))
-    try:
-        yield built
-    finally:
-        built.close()
 
 
 def staging_path(settings: Settings, flow: str, run_id: str) -> Path:

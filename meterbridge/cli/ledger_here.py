@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from meterbridge import log
 from meterbridge.errors import MeterbridgeError
@@ -22,6 +22,15 @@ def ledger_here() -> Iterator[tuple[Settings, Ledger]]:
         yield settings, ledger
     finally:
         ledger.close()
+
+
+def configure_logs() -> None:
+    """Configure logging as the settings say; as they stand by default where the settings cannot be read."""
+    with suppress(MeterbridgeError):
+        settings = load_settings()
+        log.configure(settings.log_level, settings.log_format)
+        return
+    log.configure()
 
 
 def shows_tracebacks() -> bool:

@@ -96,8 +96,10 @@ def _ask_server() -> None:
         RetriableError: MB-PREFECT, it cannot be reached, or says that it is out of order.
     """
     from prefect.client.orchestration import get_client
+    from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+    refresh_global_settings_context()  # Prefect reads its variables once a process, when it is imported
     url = PREFECT_API_URL.value()
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}), get_client(sync_client=True) as client:
