@@ -114,7 +114,7 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
     keep_private()
     settings = load_settings()
     log.configure(settings.log_level, settings.log_format)
-    if unfit := [name for name in request.ids if name.strip() in ("", ".", "..")]:
+    if request.by_name and (unfit := [name for name in request.ids if name.strip() in ("", ".", "..")]):
         raise SetupError("MB-COMMAND", f"{unfit[0]!r} is no id")
     run_id, facts = note_run(flow, str(flow_run.id or uuid.uuid4()), request), None
     try:
