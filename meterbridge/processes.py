@@ -9,7 +9,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def this_process() -> str:
+def own_name() -> str:
     """This process's name: where its number counts (machine, boot, container), its number, when it began."""
     return f"{_place()} {os.getpid()} {_began(os.getpid()) or '-'}"
 

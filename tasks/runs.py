@@ -155,9 +155,7 @@ def note_run(flow: str, flow_run_id: str, request: Request) -> str:
         staging = str(staging_path(settings, flow, run_id))
         private_folder(Path(staging).parent, settings.home.expanduser().absolute())
         now = moment(tx)
-        row = runs.RunRow(
-            run_id, flow, now, _parameters(request), staging, process=processes.this_process(), seen_at=now
-        )
+        row = runs.RunRow(run_id, flow, now, _parameters(request), staging, runner=processes.own_name(), seen_at=now)
         runs.open_run(tx, row)
         tx.commit()
     return run_id

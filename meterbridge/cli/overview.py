@@ -69,7 +69,7 @@ def _mark(flow: str, mark: Watermark | None, vendors_now: float) -> dict[str, An
 
 def _run(row: runs.RunRow, now: float) -> dict[str, Any]:
     counts = row.counts or {}
-    lost = row.state == "running" and (row.is_silent(now) or (row.process is not None and is_gone(row.process)))
+    lost = row.state == "running" and (row.is_silent(now) or (row.runner is not None and is_gone(row.runner)))
     return {
         "run_id": row.flow_run_id,
         "attempt": row.attempt,

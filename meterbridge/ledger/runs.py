@@ -33,7 +33,7 @@ _ATTEMPT = re.compile(r"(?P<flow_run>.+)\.(?P<number>[0-9]+)")
 class RunRow:
     """One run. Instants are epoch seconds; ``parameters`` and ``counts`` hold JSON values; ``staging`` is a path.
 
-    ``process`` names the process that it is in, ``seen_at`` is when it last gave a sign of life.
+    ``runner`` names the process that it is in, ``seen_at`` is when it last gave a sign of life.
     """
 
     run_id: str
@@ -45,7 +45,7 @@ class RunRow:
     ended_at: float | None = None
     counts: Mapping[str, Any] | None = None
     change_set: str | None = None
-    process: str | None = None
+    runner: str | None = None
     seen_at: float | None = None
 
     @property
@@ -103,7 +103,7 @@ def open_run(tx: Writer, row: RunRow) -> None:
             started_at=row.started_at,
             parameters=_json(row.parameters),
             staging=row.staging,
-            process=row.process,
+            runner=row.runner,
             seen_at=row.seen_at,
         )
     )
@@ -161,6 +161,6 @@ def _run(row: AnyRow) -> RunRow:
         ended_at=row.ended_at,
         counts=None if row.counts is None else json.loads(row.counts),
         change_set=row.change_set,
-        process=row.process,
+        runner=row.runner,
         seen_at=row.seen_at,
     )

@@ -96,7 +96,7 @@ runs = Table(
     _text("staging"),
     _text("counts", null=True),
     _text("change_set", null=True),
-    _text("process", null=True),
+    _text("runner", null=True),
     _instant("seen_at", null=True),
     Index("runs_by_start", "connection", "started_at"),
 )

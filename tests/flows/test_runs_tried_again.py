@@ -158,7 +158,7 @@ def test_a_run_at_work_in_another_process_is_running_until_it_is_silent_for_too_
 
     ledger = open_ledger(load_settings())
     with ledger.write() as tx:  # as another machine sees it, whose processes cannot be looked for
-        tx.execute(text("update runs set process = 'elsewhere 7 9', seen_at = seen_at - 200"))
+        tx.execute(text("update runs set runner = 'elsewhere 7 9', seen_at = seen_at - 200"))
         tx.commit()
     assert told_runs()[0]["state"] == "running"
     with ledger.write() as tx:

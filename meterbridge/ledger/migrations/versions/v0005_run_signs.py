@@ -10,7 +10,7 @@ down_revision = "0004"
 
 _KEYS = ("connection", "run_id")
 _ADDED: tuple[tuple[str, type[sa.types.TypeEngine[str]] | type[sa.types.TypeEngine[float]]], ...] = (
-    ("process", sa.Text),
+    ("runner", sa.Text),
     ("seen_at", sa.Double),
 )
 
