@@ -50,11 +50,21 @@ def facts_of(run: Run) -> str:
     return json.dumps({row["name"]: row["value"] for row in rows}, ensure_ascii=False, indent=1) + "\n"
 
 
-def compact(run: Run, facts: str) -> None:
+def compact(run: Run, told: str) -> None:
     """Put the facts in the staging file's place; nobody holds that one any more."""
-    run.path.with_suffix(".json").write_text(facts, encoding="utf-8")
+    run.path.with_suffix(".json").write_text(told, encoding="utf-8")
     for file in (run.path, run.path.with_name(f"{run.path.name}.wal")):
         file.unlink(missing_ok=True)
+
+
+def is_due(folder: Path) -> bool:
+    """True if nobody has looked at the folder's files for a while; who asks is expected to do it."""
+    marker, now = folder / ".pruned", time.time()
+    if marker.exists() and 0 <= now - marker.stat().st_mtime < PAUSE_SECONDS:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return True
 
 
 def prune(settings: Settings, rx: Reader, *, folder: Path) -> None:
@@ -65,12 +75,7 @@ def prune(settings: Settings, rx: Reader, *, folder: Path) -> None:
     Args:
         folder: The connection's staging folder, one folder a flow in it.
     """
-    marker = folder / ".pruned"
-    now = time.time()
-    if marker.exists() and 0 <= now - marker.stat().st_mtime < PAUSE_SECONDS:
-        return
-    marker.touch()
-    oldest = now - settings.keep_staging_days * 86_400
+    oldest = time.time() - settings.keep_staging_days * 86_400
     kept: list[tuple[float, int, Path]] = []
     for path, changed, size in _files(folder):
         if changed < oldest:

@@ -116,12 +116,12 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
     log.configure(settings.log_level, settings.log_format)
     if request.by_name and (unfit := [name for name in request.ids if name.strip() in ("", ".", "..")]):
         raise SetupError("MB-COMMAND", f"{unfit[0]!r} is no id")
-    run_id, facts = note_run(flow, str(flow_run.id or uuid.uuid4()), request), None
+    run_id, left = note_run(flow, str(flow_run.id or uuid.uuid4()), request), None
     try:
         with signs_of_life(run_id):
             run = open_run(flow, run_id, request, keep_open=keep_open)
             yield run
-            facts = None if leftovers.left_behind(run) == run.path else leftovers.facts_of(run)
+            left = None if leftovers.left_behind(run) == run.path else leftovers.facts_of(run)
     except BaseException as failure:
         _close(run_id, failure)
         if isinstance(failure, Exception):
@@ -129,16 +129,23 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
         raise
     finally:
         release(run_id)
-    if facts is not None:
-        leftovers.compact(run, facts)
+    if left is not None:
+        leftovers.compact(run, left)
     _prune(settings)
 
 
 def _prune(settings: Settings) -> None:
-    """Keep the staging folder within its limits. Whatever hinders it: the run has done its work."""
+    """Keep staging folder and facts within their limits, now and then. Whatever hinders it: the run is done."""
     try:
-        with ledger_in_use() as ledger, ledger.read() as rx:
-            leftovers.prune(settings, rx, folder=staging_folder(settings))
+        folder = staging_folder(settings)
+        if not leftovers.is_due(folder):
+            return
+        with ledger_in_use() as ledger:
+            with ledger.write() as tx:
+                facts.forget_looks(tx)
+                tx.commit()
+            with ledger.read() as rx:
+                leftovers.prune(settings, rx, folder=folder)
     except (MeterbridgeError, OSError) as failure:
         logger.warning("old staging files could not be removed", extra={"reason": type(failure).__name__})
 

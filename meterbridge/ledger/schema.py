@@ -321,18 +321,6 @@ portions = Table(
     Index("portions_by_state", "connection", "state"),
 )
 
-usage_inputs = Table(
-    "usage_inputs",
-    metadata,
-    _text("connection", key=True),
-    _text("mapping", key=True),
-    _text("input_hash", key=True),
-    _text("name"),
-    _whole("row_count"),
-    _text("run_id"),
-    _instant("declared_at"),
-)
-
 usage_batches = Table(
     "usage_batches",
     metadata,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.cli.main import app
-from meterbridge.ledger import runs
+from meterbridge.ledger import facts, runs
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from meterbridge.settings import load_settings
 from tasks import leftovers
@@ -86,7 +86,6 @@ def made(folder: Path, run_id: str, *, days: float, **counts: int) -> Path:
 
 
 def pruned(folder: Path) -> None:
-    (folder / ".pruned").unlink(missing_ok=True)
     ledger = open_ledger(load_settings())
     with ledger.read() as rx:
         leftovers.prune(load_settings(), rx, folder=folder)
@@ -112,19 +111,25 @@ def test_the_oldest_files_go_first_but_evidence_goes_by_age_alone(open_sandbox, 
     assert left == ["aside.duckdb", "missed.duckdb", "at-work.duckdb"]
 
 
-def test_seventeen_thousand_drains_are_not_looked_at_by_each_of_them(open_sandbox, tmp_path):
-    open_sandbox("single", METERBRIDGE_KEEP_STAGING_MB="1")
-    folder = tmp_path / "default" / "staging"
-    folder.mkdir(parents=True)
-    pruned(folder)
-    made(folder, "one", days=1, applied=1)
-    kept = made(folder, "two", days=0.5, applied=1)
+def test_seventeen_thousand_drains_do_not_each_look_at_all_files(tmp_path):
+    folder = tmp_path / "staging"
+    assert [leftovers.is_due(folder) for _ in range(3)] == [True, False, False]
+    long_ago = time.time() - 700
+    os.utime(folder / ".pruned", (long_ago, long_ago))
+    assert leftovers.is_due(folder)
+    ahead = time.time() + 86_400  # a clock that was set back since
+    os.utime(folder / ".pruned", (ahead, ahead))
+    assert leftovers.is_due(folder)
+
+
+def test_a_fact_about_a_write_goes_when_the_write_is_closed(open_sandbox):
+    open_sandbox("single")
     ledger = open_ledger(load_settings())
+    with ledger.write() as tx:
+        facts.put(tx, "looked:7", "1.0")
+        facts.put(tx, "bills_since", "2026-01-01")
+        tx.commit()
+    sync_subscriptions.fn()
     with ledger.read() as rx:
-        leftovers.prune(load_settings(), rx, folder=folder)
+        assert (facts.get(rx, "looked:7"), facts.get(rx, "bills_since")) == (None, "2026-01-01")
     ledger.close()
-    assert kept.exists()
-
-    pruned(folder)
-
-    assert not (folder / "sync_subscriptions" / "one.duckdb").exists()

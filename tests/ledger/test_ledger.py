@@ -112,7 +112,6 @@ def test_two_connections_in_one_ledger_never_see_each_other(open_ledger: OpenLed
             assert inbox.put(tx, inbox.Event("chargebee", "ev-1", "changed", "subscription", site))
             bills.put(tx, bills.BillState("b1", 1, None, None, site, False, "2026-01-01", "a", "EUR", None))
             bills.put_portion(tx, bills.Portion("b1", "s1", "EUR", 1, "waiting", site, 9.0))
-            assert usage.declare_input(tx, usage.UsageInput("m", "h", site, 1, "run-1"))
             usage.record_batches(tx, [usage.UsageBatch("m", "b", "h", 1, 1, site)])
             assert approvals.put(tx, "hash", "sync_bills", site)
             allowances.hold(tx, "chargebee", moment(tx) + (100 if site == "acme" else 50))

@@ -1,4 +1,7 @@
-"""Which process a run is in and when it was last heard of: a run whose process is gone is told apart."""
+"""Which process a run is in and when it was last heard of: a run whose process is gone is told apart.
+
+``usage_inputs`` goes: nothing ever wrote to it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ _ADDED: tuple[tuple[str, type[sa.types.TypeEngine[str]] | type[sa.types.TypeEngi
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the columns, drop the table."""
+    op.drop_table("usage_inputs")
     if op.get_bind().dialect.name == "sqlite":
         _rebuild(added=True)
         return
@@ -25,7 +29,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop them, and bring the empty table back."""
+    op.create_table(
+        "usage_inputs",
+        *(sa.Column(name, sa.Text(), primary_key=True) for name in ("connection", "mapping", "input_hash")),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("row_count", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("declared_at", sa.Double(), nullable=False),
+    )
     if op.get_bind().dialect.name == "sqlite":
         _rebuild(added=False)
         return
