@@ -28,6 +28,7 @@ from meterbridge.rules.records import Intent
 from meterbridge.staging.database import Staging, opened
 from tasks import decide_subscriptions as assembly
 from tasks.stage import CUSTOMER_CASES, SUBSCRIPTIONS
+from tasks.under_way import UnderWay
 
 SUBSCRIPTIONS_IN_ALL = 50_000
 PAGE = 100
@@ -176,7 +177,7 @@ def _decide(file: Staging) -> int:
     return sum(
         isinstance(decision, Intent)
         for row in file.rows("select * from int_customers order by id")
-        for decision in decide_customer(assembly._case(row, targets), accounts, plans)
+        for decision in decide_customer(assembly._case(row, targets, UnderWay(())), accounts, plans)
     )
 
 

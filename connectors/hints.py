@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ NOTHING = "nothing"
 SAMPLE = "sample"
 
 _LONGEST_ID = 200
+_UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _DEPTH = 6
 _NAMES = 40
 
@@ -60,8 +62,15 @@ def unreadable(reason: str) -> RecordRefused:
 
 
 def text(value: Any) -> str:
-    """A name or id as text, empty when it is none or longer than any id is."""
-    return value if isinstance(value, str) and len(value) <= _LONGEST_ID and "\x00" not in value else ""
+    """A name or id as text; empty when it is none, longer than any id is, or nothing that can be kept or asked for.
+
+    A control character or half a surrogate pair cannot be stored, and of ``.`` and ``..`` no address can be made.
+
+    >>> text("sub-1"), text(".."), text("\\ud800x"), text(7)
+    ('sub-1', '', '', '')
+    """
+    sound = isinstance(value, str) and len(value) <= _LONGEST_ID and value not in (".", "..")
+    return str(value) if sound and not _UNFIT.search(value) else ""
 
 
 def digest(body: bytes) -> str:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,7 @@ from meterbridge.errors import (
     SetupError,
     Throttled,
 )
+from meterbridge.redaction import without_secrets
 
 # Chargebee's codes for "come back later, nothing was done". db_connection_failure is not among
 # them: a connection can fail while a change is being committed.
@@ -37,6 +39,11 @@ IN_PROGRESS = 409
 LOCKED = "lock_timeout"
 # Raised by httpx before a byte of the request is on its way.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+UNKNOWN_HOST = (
+    "Is CHARGEBEE_SITE right, or CHARGEBEE_BASE_URL, M3TER_BASE_URL, M3TER_INGEST_URL where it is set? "
+    "If it is, run again when this machine can look names up."
+)
 _WORDS_LIMIT = 300
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:=]+\.[^\s@<>\"'(),;:=]+")
 _TOKEN = re.compile(r"(?i)\b(?:bearer|basic)\s+\S+|\beyJ[\w-]+\.[\w.-]+|\b(?:live|test)_[A-Za-z0-9]{12,}")
@@ -55,6 +62,7 @@ class Verdict:
     retry_after: float | None = None
     answer: Answer | None = None
     cause: Exception | None = None
+    remedy: str | None = None
 
     @property
     def slows_everyone(self) -> bool:
@@ -113,11 +121,27 @@ def judge_silence(error: httpx.HTTPError, *, ours: bool) -> Verdict:
         ours: False when it was the fetching of a token that failed: ours did not leave then.
     """
     kind = type(error).__name__
+    host = _unknown_host(error)
+    if host is not None:
+        return Verdict(Fate.NOT_SENT, f"the host {host} is not known", cause=error, remedy=UNKNOWN_HOST)
     if not ours:
         return Verdict(Fate.NOT_SENT, f"no token could be fetched ({kind})", cause=error)
     if isinstance(error, _NOT_SENT):
         return Verdict(Fate.NOT_SENT, f"the vendor could not be reached ({kind}: {redact(str(error))})", cause=error)
     return Verdict(Fate.LOST, f"no answer came ({kind})", cause=error)
+
+
+def _unknown_host(error: httpx.HTTPError) -> str | None:
+    """The host's name, if there is no such name; None for other trouble, also for name servers that do not answer."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, socket.gaierror):
+        found = found.__cause__ or found.__context__
+    if found is None or found.errno not in _NO_SUCH_NAME:
+        return None
+    try:
+        return error.request.url.host
+    except RuntimeError:
+        return "of the vendor"
 
 
 def judge_login(error: MeterbridgeError) -> Verdict:
@@ -159,11 +183,13 @@ def failure(verdict: Verdict, vendor: str, request: Request, *, lost: bool) -> M
         case _ if verdict.status == 429:
             return Throttled("MB-THROTTLED", message, retry_after=verdict.retry_after)
         case _:
-            return RetriableError("MB-ANSWER" if verdict.garbled else "MB-UNAVAILABLE", message)
+            code = "MB-ANSWER" if verdict.garbled else "MB-UNAVAILABLE"
+            return RetriableError(code, message, remedy=verdict.remedy)
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Take credentials and e-mail addresses out of a text, and shorten it to one line."""
+    text = without_secrets(text)  # before it is shortened: half a secret is no longer known as one
     for secret in secrets:
         text = text.replace(secret, "[secret]")
     text = _EMAIL.sub("[e-mail]", _TOKEN.sub("[secret]", text))

@@ -18,7 +18,7 @@ def undo_run(run_id: str, by: str = "somebody") -> UndoReport:
         run_id: The run of sync_bills or approve_bills whose lines are taken off.
         by: Who wants it; it is written down.
     """
-    with running("undo_run", Request()) as run:
+    with running("undo_run", Request(reads=False)) as run:
         undoing = decide_undo(run, run_id, by)
         delivered = deliver(run, UNDO_WAVES)
         report = report_undo(run, undoing, delivered)

@@ -28,6 +28,7 @@ def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) ->
     """
     try:
         text = path.read_text(encoding="utf-8")
+        _refuse_aliases(path, text, code)
         loader = LOADER(text)
         root = loader.get_single_node()
         content = None if root is None else loader.construct_document(root)
@@ -35,6 +36,8 @@ def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) ->
         raise SetupError(code, f"{path} does not exist", remedy=missing) from failure
     except (OSError, UnicodeDecodeError) as failure:
         raise SetupError(code, f"{path} cannot be read: {type(failure).__name__}") from failure
+    except RecursionError as failure:
+        raise SetupError(code, f"{path} is nested too deeply") from failure
     except yaml.YAMLError as failure:
         mark = getattr(failure, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -51,6 +54,14 @@ def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) ->
         where = ".".join(str(part) for part in found["loc"])
         message = "unknown key" if found["type"] == "extra_forbidden" else found["msg"]
         raise SetupError(code, f"{path}:{line_of(root, found['loc'])}: {where}: {message}") from None
+
+
+def _refuse_aliases(path: Path, text: str, code: str) -> None:
+    """Aliases let ten lines mean billions of entries, and hide from a reader what a row says."""
+    for event in yaml.parse(text, Loader=LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            line = 0 if event.start_mark is None else event.start_mark.line + 1
+            raise SetupError(code, f"{path}:{line}: the alias *{event.anchor} is not taken; write it out")
 
 
 def line_of(node: yaml.Node, where: tuple[Any, ...]) -> int:

@@ -7,6 +7,8 @@
     │   └── OnHold        once a person lets it go on
     ├── OutcomeUnknown    a write may have landed; probe before any resend
     ├── RecordRefused     this record cannot pass; quarantine it, go on
+    ├── Exhausted         the machine has no room left; a person makes some, then run again
+    ├── Interrupted       somebody stopped it; run again
     └── BrokenInvariant   our bug or corrupt state; stop
 
 Each carries a code out of :data:`CODES`; the code's remedy tells the person who
@@ -17,6 +19,8 @@ table and a test keeps the two in step.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from meterbridge.redaction import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,19 @@ CODES: dict[str, Code] = {
         "Another run holds records of this one.",
         "Wait for it to end, or for its lease (60 s) to run out, then run again.",
     ),
+    "MB-PREFECT": Code(
+        "Prefect's server cannot be reached, or answers that it is out of order.",
+        "Start it, or correct PREFECT_API_URL; unset, a command starts a server of its own.",
+    ),
+    "MB-DISK": Code(
+        "The disk is full.",
+        "Make room, or set METERBRIDGE_HOME to another disk; then run again: nothing is lost.",
+    ),
+    "MB-MEMORY": Code(
+        "The machine, or DuckDB's limit, has too little memory.",
+        "Read less at once (`--id`, smaller files), or run on a larger machine; nothing is lost.",
+    ),
+    "MB-INTERRUPTED": Code("Somebody stopped the command.", "Nothing is lost: the next run goes on from here."),
     # --- stopped by a person: exit 3 ----------------------------------------------
     "MB-ON-HOLD": Code(
         "A person stopped the sending, for everybody or for this customer.",
@@ -324,12 +341,14 @@ class MeterbridgeError(Exception):
 
     Args:
         code: A key of :data:`CODES`.
-        message: What happened, to which record; no secrets, no personal data.
+        message: What happened, to which record; no personal data. Registered secrets are masked: it may hold a
+            vendor's words, and one vendor's answer may quote what only another one should know.
         remedy: What to do, when the code's own words are not exact enough.
         key: The record's natural key or id, where there is one.
     """
 
     def __init__(self, code: str, message: str, *, remedy: str | None = None, key: str | None = None) -> None:
+        message = without_secrets(message)
         super().__init__(message)
         self.code = code
         self.message = message
@@ -396,6 +415,14 @@ class RecordRefused(MeterbridgeError):
         self.status = status
         self.vendor_code = vendor_code
         self.replayed = replayed
+
+
+class Exhausted(MeterbridgeError):
+    """The machine has no room left, on disk or in memory: trying again at once would only meet the same."""
+
+
+class Interrupted(MeterbridgeError):
+    """Somebody stopped it."""
 
 
 class BrokenInvariant(MeterbridgeError):

@@ -11,11 +11,12 @@ import json
 import logging
 import re
 import sys
-import threading
 import traceback
 from datetime import UTC, datetime
 from typing import Literal, TextIO
-from urllib.parse import unquote, urlsplit
+
+from meterbridge.errors import MeterbridgeError
+from meterbridge.redaction import without_secrets
 
 PACKAGES = ("flows", "tasks", "connectors", "meterbridge")
 """Names of the loggers whose level :func:`configure` sets."""
@@ -25,37 +26,28 @@ _AUTHORIZATION = re.compile(
     r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:basic|bearer)\s+)?[^\s\"',}]+|\b(basic|bearer)\s+[A-Za-z0-9._~+/=-]{8,}"
 )
 _EMAIL = re.compile(r"[^\s@<>()\[\],:;=\"]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
-_SHORTEST_SECRET = 4  # shorter texts stand in ordinary words, and masking those would make every log unreadable
-
-_secrets: tuple[str, ...] = ()
-_lock = threading.Lock()
-
-
-def register_secret(text: str) -> None:
-    """Mask this text in every later record; of a database URL its password alone, too."""
-    global _secrets
-    texts = {text}
-    if "://" in text and (password := urlsplit(text).password):
-        texts |= {password, unquote(password)}
-    with _lock:
-        known = {secret for secret in texts | set(_secrets) if len(secret) >= _SHORTEST_SECRET}
-        # The longest first: a secret that holds another one must not be left half masked.
-        _secrets = tuple(sorted(known, key=len, reverse=True))
 
 
 def redact(text: str) -> str:
     """Mask registered secrets, Authorization values and e-mail addresses."""
-    for secret in _secrets:
-        text = text.replace(secret, "[secret]")
-    text = _AUTHORIZATION.sub(lambda found: f"{found[1] or found[2] + ' '}[secret]", text)
+    text = _AUTHORIZATION.sub(lambda found: f"{found[1] or found[2] + ' '}[secret]", without_secrets(text))
     return _EMAIL.sub("[e-mail]", text)
 
 
 class Redaction(logging.Filter):
-    """Masks a record in place: message, facts and traceback. Lets every record pass."""
+    """Masks a record in place: message, facts and traceback. Lets every record pass.
+
+    An error of ours says what happened and what to do: its traceback is for whoever looks for a bug, at DEBUG.
+    """
+
+    def __init__(self, *, tracebacks: bool = False) -> None:
+        super().__init__()
+        self.tracebacks = tracebacks
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Mask; a second time changes nothing."""
+        if record.exc_info and isinstance(record.exc_info[1], MeterbridgeError) and not self.tracebacks:
+            record.exc_info = record.exc_text = None
         message = record.getMessage()
         # Left alone when clean: uvicorn's access log formats its args itself.
         if (masked := redact(message)) != message:
@@ -162,8 +154,9 @@ def configure(level: str = "INFO", form: Literal["auto", "json", "text"] = "auto
     for other in _all_handlers():
         if type(other).__name__ == "APILogHandler":  # Prefect's, by name: nothing here knows Prefect
             other.setFormatter(UiText())
-        if not any(isinstance(known, Redaction) for known in other.filters):
-            other.addFilter(Redaction())
+        for known in [known for known in other.filters if isinstance(known, Redaction)]:
+            other.removeFilter(known)
+        other.addFilter(Redaction(tracebacks=level == "DEBUG"))
 
 
 def _writes_to_terminal(handler: logging.Handler) -> bool:

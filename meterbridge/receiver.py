@@ -21,7 +21,7 @@ from typing import Any
 from connectors import hints
 from connectors.chargebee import webhooks as chargebee
 from connectors.m3ter import webhooks as m3ter
-from meterbridge.errors import MeterbridgeError, RecordRefused
+from meterbridge.errors import Exhausted, MeterbridgeError, RecordRefused, RetriableError, SetupError
 from meterbridge.ledger import inbox, malformed
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings
@@ -35,6 +35,8 @@ Send = Callable[[Message], Awaitable[None]]
 CHARGEBEE_PATH = "/webhooks/chargebee"
 M3TER_PATH = "/webhooks/m3ter/"
 EVENTS_PER_COMMIT = 1_000
+BODY_SECONDS = 20.0
+"""A body must have come by then, however slowly its sender sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +86,28 @@ class Mailbox:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting[:EVENTS_PER_COMMIT], self._waiting[EVENTS_PER_COMMIT:]
-            try:
-                await loop.run_in_executor(self._thread, self._store, [event for event, _ in batch])
-            except Exception as failure:  # noqa: BLE001 - each sender must get an answer, whatever went wrong
-                for _, kept in batch:
-                    if not kept.done():
-                        kept.set_exception(failure)
-            else:
-                for _, kept in batch:
-                    if not kept.done():
-                        kept.set_result(None)
+            outcomes = await loop.run_in_executor(self._thread, self._store_each, [event for event, _ in batch])
+            for (_, kept), failure in zip(batch, outcomes, strict=True):
+                if kept.done():
+                    continue
+                if failure is None:
+                    kept.set_result(None)
+                else:
+                    kept.set_exception(failure)
+            if None in outcomes:
                 self._arrived()
+
+    def _store_each(self, events: Sequence[inbox.Event]) -> list[Exception | None]:
+        """What went wrong with each event, None where it is stored: one that cannot be stored keeps none from it."""
+        try:
+            self._store(events)
+        except (RetriableError, Exhausted, SetupError) as failure:  # the ledger's trouble, the same for each
+            return [failure] * len(events)
+        except Exception as failure:  # noqa: BLE001 - each sender must get an answer, whatever went wrong
+            if len(events) == 1:
+                return [failure]
+            return [outcome for event in events for outcome in self._store_each([event])]
+        return [None] * len(events)
 
     def _store(self, events: Sequence[inbox.Event]) -> None:
         with self._ledger.write() as tx:
@@ -154,7 +167,10 @@ class Receiver:
         if not self._authorized(source, path, scope["headers"]):
             more = ((b"www-authenticate", b'Basic realm="meterbridge"'),) if source == "chargebee" else ()
             return Reply(401, {"message": "wrong credentials"}, more)
-        body = await _read(scope["headers"], receive)
+        try:
+            body = await asyncio.wait_for(_read(scope["headers"], receive), BODY_SECONDS)
+        except TimeoutError:
+            return Reply(408, {"message": "the body did not come in time"}, ((b"connection", b"close"),))
         if body is None:
             return _error(413, f"a webhook has at most {hints.LARGEST_BODY} bytes")
         return await self._take(source, body)
@@ -171,7 +187,7 @@ class Receiver:
 
     async def _take(self, source: str, body: bytes) -> Reply:
         try:
-            hint = (chargebee if source == "chargebee" else m3ter).parse(body)
+            hint = _parsed(source, body)
             await self._mailbox.keep(
                 inbox.Event(
                     source,
@@ -189,6 +205,10 @@ class Receiver:
         except MeterbridgeError as failure:
             logger.error("an event could not be stored", extra={"source": source, "code": failure.code})
             return Reply(503, {"message": "the ledger cannot be written now"}, ((b"retry-after", b"30"),))
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it is this event's, and the next must not meet it
+            unfit = hints.unreadable(f"it cannot be kept ({type(failure).__name__})")
+            await self._set_aside(source, body, unfit)
+            return _error(400, unfit.message)
         logger.debug("event stored", extra={"source": source, "event_type": hint.event_type, "event": hint.event_id})
         return Reply(200, {"stored": hint.event_id})
 
@@ -206,6 +226,10 @@ class Receiver:
         except MeterbridgeError:
             return Reply(503, {"status": "the ledger cannot be read"})
         return Reply(200, {"status": "ok", "waiting": found.waiting, "oldest": found.oldest})
+
+
+def _parsed(source: str, body: bytes) -> hints.Hint:
+    return chargebee.parse(body) if source == "chargebee" else m3ter.parse(body)
 
 
 def _error(status: int, message: str) -> Reply:

@@ -16,6 +16,7 @@ from meterbridge.ledger import approvals, doubts, intents, proposals
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.rules.decisions import Proposed
 from meterbridge.rules.gate import GATED
+from meterbridge.rules.keys import refuse_no_hash
 from meterbridge.rules.records import Intent
 from meterbridge.staging.database import opened
 from tasks.awaiting import Line, as_row
@@ -72,6 +73,7 @@ def approve(run: Run, change_set: str, by: str, note: str) -> Approved:
             MB-COMMAND, nobody is named.
     """
     change_set, by, note = change_set.strip(), by.strip(), note.strip()
+    refuse_no_hash(change_set)
     if not by:
         raise SetupError("MB-COMMAND", "an approval needs the name of who approves")
     work = services(run.run_id)

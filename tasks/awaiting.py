@@ -100,7 +100,7 @@ def announce(run: Run, rows: list[Row]) -> None:
             "prefect.resource.name": f"change set {change_set}",
             "meterbridge.connection": run.connection,
         }
-        emit_event(EVENT, resource, payload={"flow_run_id": run.run_id, "awaiting_approval": rows})
+        emit_event(EVENT, resource, payload={"flow_run_id": run.flow_run_id, "awaiting_approval": rows})
 
 
 def proposal_text(rows: list[Row], lines: Iterable[Line]) -> str:

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TagsContext
 
 from meterbridge.errors import OnHold, RetriableError
+from meterbridge.mishaps import known
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,13 @@ def plain_tasks() -> Iterator[None]:
         _plain.reset(before)
 
 
+def raise_known(failure: BaseException) -> None:
+    """Raise the error of ours that a foreign one means (a full disk, no memory, Ctrl-C); return where it is a bug."""
+    ours = known(failure)
+    if ours is not None and ours is not failure:
+        raise ours from failure
+
+
 def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Whether the failed state's exception says that nothing was decided."""
     try:
@@ -65,6 +73,14 @@ def task(*, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as failure:
+                raise_known(failure)
+                raise
+
         inside: Callable[P, R] = prefect.task(
             name=function.__name__,
             task_run_name=name,
@@ -73,12 +89,12 @@ def task(*, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             retry_condition_fn=is_retriable,
             cache_policy=NO_CACHE,
             persist_result=False,
-        )(function)
+        )(told)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if FlowRunContext.get() is None or _plain.get():
-                return function(*args, **kwargs)
+                return told(*args, **kwargs)
             with TagsContext(current_tags=set()):
                 return inside(*args, **kwargs)
 

@@ -44,7 +44,8 @@ def extract_bills(run: Run) -> int:
         with work.ledger.read() as rx:
             known = bills.by_id(rx)
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
-            for bill in pool.map(lambda bill_id: _read(work, bill_id, known.get(bill_id)), wanted):
+            read = _named if run.request.by_name else _read
+            for bill in pool.map(lambda bill_id: read(work, bill_id, known.get(bill_id)), wanted):
                 file.land_rows("raw_m3ter__bills", [bill])
                 file.land_rows(
                     "raw_m3ter__bill_lines", ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ())
@@ -101,6 +102,22 @@ def _read(work: Services, bill_id: str, known: bills.BillState | None = None) ->
             "billDate": known.bill_date if known else "1970-01-01",
             "lineItems": [],
         }
+
+
+def _named(work: Services, bill_id: str, known: bills.BillState | None) -> Mapping[str, Any]:
+    """As :func:`_read`, of a bill that a person named.
+
+    Raises:
+        SetupError: MB-COMMAND, neither m3ter nor the ledger knows such a bill.
+    """
+    remedy = "Check the id: it is the bill's id in m3ter."
+    try:
+        found = _read(work, bill_id, known)
+    except RecordRefused as refusal:
+        raise SetupError("MB-COMMAND", f"m3ter has no bill {bill_id!r}: {refusal.message}", remedy=remedy) from refusal
+    if found["status"] == "DELETED" and known is None:
+        raise SetupError("MB-COMMAND", f"m3ter has no bill {bill_id!r}, and none was there before", remedy=remedy)
+    return found
 
 
 def shadow_since(work: Services, run: Run) -> date:

@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import Field
 
 from meterbridge.ledger import intents, mappings, quarantine
+from meterbridge.rules.kinds import Wave
 from meterbridge.rules.links import Judged, judge, link_intents
 from meterbridge.rules.records import Quarantined
 from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, Tray, land, record
 from tasks.decide_subscriptions import KINDS, subject
-from tasks.deliver import Delivered, Wave
+from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.link_facts import link_facts, plans_on
 from tasks.link_file import read_links

@@ -59,7 +59,7 @@ def _report(
         decided = list(landed_quarantine(file))
     return UsageReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         extracted={"rows": preflight.rows},
         intended=change_set.intended,
         applied=dict(sorted(delivered.applied.items())) if delivered else {},

@@ -146,7 +146,7 @@ def compare(run: Run) -> ReconcileReport:
     logger.info("compared", extra={"run_id": run.run_id, "differences": len(drift), "explained": len(explained)})
     return ReconcileReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         extracted=extracted,
         requests=work.requests(),
         throttled=work.throttled(),

@@ -24,9 +24,7 @@ def release(
     """
     known = bills.get(tx, bill_id)
     if known is None:
-        raise SetupError(
-            "MB-COMMAND", f"the ledger knows no bill {bill_id}: `sync bills --id` reads it", key=bill_id
-        )
+        raise SetupError("MB-COMMAND", f"the ledger knows no bill {bill_id}: `sync bills --id` reads it", key=bill_id)
     minor = _minor(amount, known.currency, three_decimal)
     entry = releases.Release(bill_id, minor, known.currency, by, note)
     releases.add(tx, entry)

@@ -22,6 +22,7 @@ from tasks.closing_soon import announce_closing, closing_soon
 from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.ledger_trust import notices
+from tasks.leftovers import left_behind
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.waits import in_words, waited
@@ -91,7 +92,7 @@ def build(
     refused = [] if delivered is None else delivered.refused
     return RunReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
         extracted=extracted,
         intended=change_set.intended,
@@ -112,7 +113,7 @@ def build(
         waited=waited(work) | ({"other_runs": round(delivered.waited_for_others, 3)} if delivered else {}),
         delivering=delivered.pace.shown(work) if delivered else {},
         change_set=change_set.hash,
-        staging=run.staging,
+        staging=str(left_behind(run)),
         notices=notices(work.settings, work.ledger),
     )
 
@@ -171,8 +172,17 @@ def publish(run: Run, report: RunReport) -> RunReport:
     work = services(run.run_id)
     counts = report.model_dump(
         mode="json",
-        include={"extracted", "intended", "applied", "unchanged", "awaiting_approval", "requests", "seconds"},
-    )
+        include={
+            "extracted",
+            "intended",
+            "applied",
+            "unchanged",
+            "awaiting_approval",
+            "missing",
+            "requests",
+            "seconds",
+        },
+    ) | {"set_aside": len(report.quarantined)}
     state = "dry run" if report.dry_run else "done"
     with work.ledger.write() as tx:
         runs.close_run(tx, run.run_id, state, counts, report.change_set)

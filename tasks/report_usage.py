@@ -135,7 +135,7 @@ def report_usage(
     accounts = accounts_of(run)
     report = UsageReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         dry_run=delivered is None,
         extracted={"rows": preflight.rows},
         intended={"measurement": preflight.sendable},
@@ -172,6 +172,7 @@ def publish_usage(run: Run, report: UsageReport) -> None:
     """Close the run in the ledger and show its summary in Prefect's UI."""
     work = services(run.run_id)
     counts = report.model_dump(mode="json", include={"extracted", "intended", "applied", "unchanged", "seconds"})
+    counts["set_aside"] = len(report.quarantined)
     with work.ledger.write() as tx:
         runs.close_run(tx, run.run_id, "dry run" if report.dry_run else "done", counts, report.change_set)
         tx.commit()

@@ -14,19 +14,23 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from meterbridge import log, origin
+from meterbridge import log, origin, processes
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import MeterbridgeError, SetupError
 from meterbridge.ledger import connections, facts, inbox, runs, watermarks
+from meterbridge.ledger.ledger import moment
+from meterbridge.mishaps import known
+from meterbridge.private_files import keep_private, private_folder
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.windows import Window, reading_window
 from meterbridge.settings import Settings, load_settings
 from meterbridge.staging.database import kept_open, opened
-from tasks import ledger_trust
+from tasks import ledger_trust, leftovers
 from tasks.blocks import credentials
-from tasks.engine import task
+from tasks.engine import raise_known, task
 from tasks.permitted_names import mapping_names
-from tasks.services import Services, release, services, staging_path
+from tasks.services import Services, ledger_in_use, release, services, staging_folder, staging_path
+from tasks.signs import signs_of_life
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class Request:
     A ``shadow`` run compares every bill as if the ledger knew none.
     ``hints`` are the events that made somebody ask for these ids, if it was no person.
     ``repair``: what somebody changed in m3ter by hand is brought back, whatever ``on_foreign_edit`` says.
+    ``reads``: False where the run delivers what another one has decided.
     """
 
     dry_run: bool = False
@@ -50,6 +55,7 @@ class Request:
     hints: tuple[inbox.Event, ...] = ()
     shadow: bool = False
     repair: bool = False
+    reads: bool = True
 
     @property
     def by_name(self) -> bool:
@@ -60,6 +66,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Run:
     """Facts of one run, small and plain: what tasks pass around instead of data.
+
+    ``run_id`` is the flow run's id, and for an attempt after the first ``ID.2``, ``ID.3``.
 
     ``doubt`` says why the ledger may not know all that stands, empty where it does; with ``compares_all`` every bill
     is compared for it, not only those that changed.
@@ -78,6 +86,11 @@ class Run:
     scope_fingerprint: str
     doubt: str = ""
     compares_all: bool = False
+
+    @property
+    def flow_run_id(self) -> str:
+        """The flow run's id, as Prefect and reports name it: the same for all its attempts."""
+        return runs.flow_run_of(self.run_id)
 
     @property
     def path(self) -> Path:
@@ -102,16 +115,62 @@ def running(flow: str, request: Request, *, keep_open: bool = True) -> Iterator[
 
     ``keep_open``: hold the staging file all the while; not where tasks open it with settings of their own.
     """
-    run_id = str(flow_run.id or uuid.uuid4())
+    origin.verify()
+    keep_private()
+    settings = load_settings()
+    log.configure(settings.log_level, settings.log_format)
+    if request.by_name and (unfit := [name for name in request.ids if name.strip() in ("", ".", "..")]):
+        raise SetupError("MB-COMMAND", f"{unfit[0]!r} is no id")
+    run_id, left = note_run(flow, str(flow_run.id or uuid.uuid4()), request), None
     try:
-        run = open_run(flow, run_id, request, keep_open=keep_open)
-        try:
+        with signs_of_life(run_id):
+            run = open_run(flow, run_id, request, keep_open=keep_open)
             yield run
-        except BaseException as failure:
-            _close(run, "failed", str(failure) if isinstance(failure, MeterbridgeError) else type(failure).__name__)
-            raise
+            left = None if leftovers.left_behind(run) == run.path else leftovers.facts_of(run)
+    except BaseException as failure:
+        _close(run_id, failure)
+        if isinstance(failure, Exception):
+            raise_known(failure)
+        raise
     finally:
         release(run_id)
+    if left is not None:
+        leftovers.compact(run, left)
+    _prune(settings)
+
+
+def _prune(settings: Settings) -> None:
+    """Keep staging folder and facts within their limits, now and then. Whatever hinders it: the run is done."""
+    try:
+        folder = staging_folder(settings)
+        if not leftovers.is_due(folder):
+            return
+        with ledger_in_use() as ledger:
+            with ledger.write() as tx:
+                facts.forget_looks(tx)
+                tx.commit()
+            with ledger.read() as rx:
+                leftovers.prune(settings, rx, folder=folder)
+    except (MeterbridgeError, OSError) as failure:
+        logger.warning("old staging files could not be removed", extra={"reason": type(failure).__name__})
+
+
+@task(name="note run")
+def note_run(flow: str, flow_run_id: str, request: Request) -> str:
+    """Write down that a run begins, before anything of it can fail; returns its id.
+
+    A flow run that is tried again, by Prefect's Retry or by an automation, is a run of its own each time.
+    """
+    settings = load_settings()
+    with ledger_in_use() as ledger, ledger.write() as tx:
+        run_id = runs.next_id(tx, flow_run_id)
+        staging = str(staging_path(settings, flow, run_id))
+        private_folder(Path(staging).parent, settings.home.expanduser().absolute())
+        now = moment(tx)
+        row = runs.RunRow(run_id, flow, now, _parameters(request), staging, runner=processes.own_name(), seen_at=now)
+        runs.open_run(tx, row)
+        tx.commit()
+    return run_id
 
 
 @task(name="open run")
@@ -120,21 +179,18 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
 
     The vendors' clock, told by the Date header of the first answers, is the clock of the run.
     """
-    origin.verify()
     settings = load_settings()
-    log.configure(settings.log_level, settings.log_format)
     work = services(run_id, credentials(settings))
     settings = work.settings
     trust = ledger_trust.require(settings, work.ledger, flow)
     site = _learn_vendors(work)
     staging = staging_path(settings, flow, run_id)
-    scope = scope_fingerprint(settings, work)
+    scope = scope_fingerprint(settings)
     with work.ledger.write() as tx:
         connections.bind(tx, site, settings.m3ter_org_id)
         mark = watermarks.get(tx, flow)
         full, why = _full(request, mark, scope)
         window, events_since = _windows(work, request, mark, full=full)
-        runs.open_run(tx, runs.RunRow(run_id, flow, work.ledger.now(), _parameters(request), str(staging)))
         tx.commit()
     run = Run(
         flow=flow,
@@ -154,7 +210,8 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     if keep_open:
         work.held.enter_context(kept_open(run.path))
     _note_facts(run, settings)
-    logger.info("run opened", extra={"flow": flow, "run_id": run_id, "full": full, "reason": why})
+    told = {"full": full, "reason": why} if request.reads else {}
+    logger.info("run opened", extra={"flow": flow, "run_id": run_id, **told})
     return run
 
 
@@ -191,9 +248,8 @@ def _note_facts(run: Run, settings: Settings) -> None:
         )
 
 
-def scope_fingerprint(settings: Settings, work: Services) -> str:
+def scope_fingerprint(settings: Settings) -> str:
     """Hash of the catalog and of every setting that says what is in scope: another one needs a full read."""
-    del work
     names = (
         "accounts_only",
         "accounts_except",
@@ -210,6 +266,8 @@ def scope_fingerprint(settings: Settings, work: Services) -> str:
 
 
 def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tuple[bool, str]:
+    if not request.reads:
+        return False, "delivers what another run decided"
     if request.ids:
         return False, "named ids only"
     if request.full:
@@ -252,11 +310,16 @@ def _parameters(request: Request) -> dict[str, object]:
     return {"dry_run": request.dry_run, "full": request.full, "ids": list(request.ids), "since": request.since}
 
 
-def _close(run: Run, state: str, message: str) -> None:
-    work = services(run.run_id)
+def _close(run_id: str, failure: BaseException) -> None:
     try:
-        with work.ledger.write() as tx:
-            runs.close_run(tx, run.run_id, state, {"message": message}, None)
+        with ledger_in_use() as ledger, ledger.write() as tx:
+            runs.close_run(tx, run_id, "failed", {"message": told(failure)}, None)
             tx.commit()
     except MeterbridgeError:
-        logger.warning("the ledger could not be told how the run ended", extra={"run_id": run.run_id})
+        logger.warning("the ledger could not be told how the run ended", extra={"run_id": run_id})
+
+
+def told(failure: BaseException) -> str:
+    """What stopped a run, as the ledger keeps it; of a bug no foreign words, which may hold what must not be kept."""
+    ours = known(failure)
+    return type(failure).__name__ if ours is None else log.redact(str(ours))

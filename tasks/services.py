@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -14,12 +15,14 @@ from typing import Any
 
 from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
+from connectors.retry import RetryPolicy
 from connectors.transport import Traffic
-from meterbridge import log
 from meterbridge.clock import Clock, boottime
 from meterbridge.ledger import allowances
-from meterbridge.ledger.ledger import Ledger
+from meterbridge.ledger.ledger import Ledger, moment
 from meterbridge.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
 
 SENDING_SHARE = 11 / 12
 """This part of a lease is for starting writes; what is left lets the last one leave before another run takes over."""
@@ -32,17 +35,29 @@ What a run leases and does not use is lost to the next one: a run of ten request
 """
 
 
+TOLD_SECONDS = 10.0
+"""A wait that is longer is logged with its reason: a run that only waits must not look like one that hangs."""
+
+
+WAITING_THREADS = 64
+"""So many requests may wait for their slots at once, in all processes together."""
+
+
 class AllowancePacer:
     """A vendor's pacing clock that lives in the ledger, so that all processes share one budget.
 
     Slots are leased in blocks, the next one while a quarter of the last is left: nobody waits for the ledger then, and
-    none of the budget passes between two blocks. ``rate`` is requests per second after the reserve.
+    none of the budget passes between two blocks. ``rate`` is requests per second after the reserve; ``window`` is the
+    time in seconds over which the vendor counts: no wait is longer than that and the longest hold, whatever a clock did
+    (at a rate so low that the threads of a few processes fill more than the window, than they take).
     """
 
-    def __init__(self, ledger: Ledger, vendor: str, rate: float) -> None:
+    def __init__(self, ledger: Ledger, vendor: str, rate: float, *, window: float = 1.0) -> None:
         self._ledger = ledger
         self._vendor = vendor
         self._rate = rate
+        self._longest = max(window, WAITING_THREADS / rate) + RetryPolicy().retry_after_cap
+        self._held = False
         self._most = max(1, int(rate * BLOCK_SECONDS))
         self._block = max(1, int(rate * FIRST_SECONDS))
         self._slots: deque[tuple[float, int]] = deque()
@@ -70,6 +85,7 @@ class AllowancePacer:
         with self._leasing:
             with self._lock:
                 self._slots.clear()
+            self._held = True
             with self._ledger.write() as tx:
                 allowances.hold(tx, self._vendor, self._ledger.now() + seconds)
                 tx.commit()
@@ -90,17 +106,22 @@ class AllowancePacer:
 
     def _lease(self) -> None:
         with self._ledger.write() as tx:
-            first = allowances.lease(tx, self._vendor, self._block, self._rate)
-            ahead = first - self._ledger.now()
+            first = allowances.lease(tx, self._vendor, self._block, self._rate, self._longest)
+            ahead = min(max(0.0, first - moment(tx)), self._longest)
             tx.commit()
+        if ahead > TOLD_SECONDS:
+            reason = "the vendor asked for a pause" if self._held else "other processes use the budget, or hold it"
+            told = {"vendor": self._vendor, "seconds": round(ahead, 1), "reason": reason}
+            logger.info("waiting for the vendor's request budget", extra=told)
+        self._held = False
         with self._lock:
-            self._slots.append((time.monotonic() + max(0.0, ahead), self._block))
+            self._slots.append((time.monotonic() + ahead, self._block))
             self._block = min(self._most, 2 * self._block)
 
 
 @dataclass(slots=True)
 class Services:
-    """Everything a task may need. Thread-safe; closed by :func:`release` or at the end of :func:`serving`.
+    """Everything a task may need. Thread-safe; closed by :func:`release`.
 
     ``before`` is the vendors' traffic when the run began, where it came to connections that others had used;
     ``held`` is left when the run ends.
@@ -151,14 +172,12 @@ def open_ledger(settings: Settings) -> Ledger:
 def build(settings: Settings) -> Services:
     """Connect everything; sends no request."""
     settings.require_vendors()
-    for secret in settings.secrets():
-        log.register_secret(secret)
     ledger = open_ledger(settings)
     share = 1 - settings.request_reserve
     chargebee = ChargebeeClient.connect(
         base_url=settings.chargebee_url,
         api_key=settings.chargebee_api_key.get_secret_value(),
-        pacer=AllowancePacer(ledger, "chargebee", settings.chargebee_requests_per_minute / 60 * share),
+        pacer=AllowancePacer(ledger, "chargebee", settings.chargebee_requests_per_minute / 60 * share, window=60),
         max_connections=settings.deliver_threads + 2,
         monotonic=boottime,
     )
@@ -167,7 +186,7 @@ def build(settings: Settings) -> Services:
         organization_id=settings.m3ter_org_id,
         api_key=settings.m3ter_api_key.get_secret_value(),
         api_secret=settings.m3ter_api_secret.get_secret_value(),
-        pacer=AllowancePacer(ledger, "m3ter", settings.m3ter_requests_per_second * share),
+        pacer=AllowancePacer(ledger, "m3ter", settings.m3ter_requests_per_second * share, window=1),
         max_connections=settings.deliver_threads + 2,
         monotonic=boottime,
     )
@@ -238,6 +257,16 @@ def release(run_id: str) -> None:
 
 
 @contextmanager
+def serving() -> Iterator[Services]:
+    """Services for the length of a block, for commands that are no run."""
+    built = build(load_settings())
+    try:
+        yield built
+    finally:
+        built.close()
+
+
+@contextmanager
 def ledger_in_use() -> Iterator[Ledger]:
     """The ledger of this environment for the length of a block, the kept one if there is one; asks no vendor."""
     kept = _kept.get()
@@ -251,16 +280,11 @@ def ledger_in_use() -> Iterator[Ledger]:
         ledger.close()
 
 
-@contextmanager
-def serving(overrides: Mapping[str, Any] | None = None) -> Iterator[Services]:
-    """Services for the length of a block, for commands that are no run."""
-    built = build(load_settings(overrides))
-    try:
-        yield built
-    finally:
-        built.close()
-
-
 def staging_path(settings: Settings, flow: str, run_id: str) -> Path:
     """Where the run's staging file is."""
-    return settings.home.expanduser().absolute() / settings.connection / "staging" / flow / f"{run_id}.duckdb"
+    return staging_folder(settings) / flow / f"{run_id}.duckdb"
+
+
+def staging_folder(settings: Settings) -> Path:
+    """Where the connection's staging files are, in one folder a flow."""
+    return settings.home.expanduser().absolute() / settings.connection / "staging"

@@ -1,13 +1,11 @@
-"""After delivery: what is known of bills, the watermark, old staging files."""
+"""After delivery: what is known of bills, and the watermark."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from meterbridge.ledger import bills, intents, mappings, proposals, watermarks
@@ -21,7 +19,7 @@ from tasks.engine import task
 from tasks.ledger_trust import MONEY_FLOWS, prove
 from tasks.moved_on import left_out
 from tasks.runs import Run
-from tasks.services import Services, services
+from tasks.services import services
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ Standing = dict[tuple[str, str], tuple[int, str, str | None]]
 
 @task(name="settle")
 def settle(run: Run, kinds: tuple[str, ...]) -> bool:
-    """Move the watermark forward if every record of the window is in the ledger's hands; prune old staging files.
+    """Move the watermark forward if every record of the window is in the ledger's hands.
 
     Returns:
         Whether the watermark moved. It never does for named ids, while a write of ours is still
@@ -51,7 +49,6 @@ def settle(run: Run, kinds: tuple[str, ...]) -> bool:
             moved = True
     if moved and run.compares_all and run.flow in MONEY_FLOWS:
         prove(work, run.run_id)
-    _prune(work, run)
     return moved
 
 
@@ -243,11 +240,3 @@ def _state(row: dict[str, Any], unsettled: set[str]) -> bills.BillState:
         finished=row["locked"] and row["id"] not in unsettled,
         deleted=row["status"] == "DELETED",
     )
-
-
-def _prune(work: Services, run: Run) -> None:
-    oldest = time.time() - work.settings.keep_staging_days * 86_400
-    for file in Path(run.staging).parent.glob("*.duckdb"):
-        if file.stat().st_mtime < oldest:
-            file.unlink(missing_ok=True)
-            logger.info("old staging file removed", extra={"file": file.name})

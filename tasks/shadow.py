@@ -53,7 +53,7 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
     bills = [_bill(case, rows_of) for case, rows_of in _by_bill([case for case, _ in reckoned], rows)]
     return ShadowReport(
         flow=run.flow,
-        flow_run_id=run.run_id,
+        flow_run_id=run.flow_run_id,
         dry_run=True,
         extracted=extracted,
         requests=work.requests(),

@@ -99,21 +99,27 @@ def decide_undo(run: Run, target: str, by: str) -> Undoing:
 
 
 def _refuse(rx: Reader, target: str) -> None:
-    if runs.get(rx, target) is None:
+    if not runs.attempts(rx, target):
         raise SetupError("MB-COMMAND", f"the ledger knows no run {target!r}; `meterbridge status` shows the last ones")
     now = moment(rx)
-    if any(row.lease_owner == target and (row.lease_until or 0) > now for row in intents.open_rows(rx, GATED)):
+    ours = _attempts(rx, target)
+    if any(row.lease_owner in ours and (row.lease_until or 0) > now for row in intents.open_rows(rx, GATED)):
         raise RetriableError("MB-HELD", f"run {target} is at work; stop it, or wait until it has ended", key=target)
+
+
+def _attempts(rx: Reader, target: str) -> set[str]:
+    """The run's id; of a flow run that was tried again the ids of all its attempts."""
+    return {row.run_id for row in runs.attempts(rx, target)}
 
 
 def _lines_of(rx: Reader, target: str) -> list[Mapping]:
     """Charges that the run wrote and that stand by the ledger; what it took over or netted is no line of its own."""
-    found = []
+    found, ours = [], _attempts(rx, target)
     for one in mappings.all(rx, "charge", active_only=True):
         if not one.remote_id or one.state.get("adopted"):
             continue
-        row = None if one.run_id == target else intents.by_key(rx, "charge", one.key)
-        if one.run_id == target or (row is not None and row.run_id == target):
+        row = None if one.run_id in ours else intents.by_key(rx, "charge", one.key)
+        if one.run_id in ours or (row is not None and row.run_id in ours):
             found.append(one)
     return found
 
@@ -140,13 +146,14 @@ def _shown(line: Mapping, why: str = "") -> dict[str, Any]:
 
 def _credits(rx: Reader, target: str) -> list[dict[str, Any]]:
     """Credits are no lines of an invoice: they are told, and stay."""
-    ours = (one for one in mappings.all(rx, "credit", active_only=True) if _by(rx, one, target))
+    attempts = _attempts(rx, target)
+    ours = (one for one in mappings.all(rx, "credit", active_only=True) if _by(rx, one, attempts))
     return [_shown(one, "a credit: take it back in Chargebee") for one in ours]
 
 
-def _by(rx: Reader, one: Mapping, target: str) -> bool:
+def _by(rx: Reader, one: Mapping, attempts: set[str]) -> bool:
     row = intents.by_key(rx, one.kind, one.key)
-    return row is not None and row.run_id == target
+    return row is not None and row.run_id in attempts
 
 
 def _removal(line: Mapping, target: str) -> Intent:

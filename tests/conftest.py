@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+from meterbridge import redaction
 
 # Before any test module imports Prefect, which reads its variables once. METERBRIDGE_TEST_ is ours to steer tests with.
 for _name in [name for name in os.environ if name.startswith(("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_"))]:
@@ -37,3 +40,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and METERBRIDGE_TEST_NO_SKIP allows none: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets() -> Iterator[None]:
+    """What a test has for a secret is an ordinary word in the next one."""
+    before = dict(redaction._secrets)
+    yield
+    redaction._secrets.clear()
+    redaction._secrets.update(before)

@@ -67,12 +67,12 @@ def _dtos(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _version(dto: dict[str, Any]) -> int | None:
     version = dto.get("version")
-    return version if isinstance(version, int) and 0 <= version < 2**53 else None
+    return version if isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 2**53 else None
 
 
 def _instant(value: Any) -> float | None:
     try:
         found = datetime.fromisoformat(text(value))
-    except ValueError:
+        return found.timestamp() if found.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return found.timestamp() if found.tzinfo else None

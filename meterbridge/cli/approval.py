@@ -9,6 +9,7 @@ import typer
 from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import AsJson, console, report_table, table, write
 from meterbridge.errors import SetupError
+from meterbridge.rules.keys import refuse_no_hash
 from meterbridge.rules.money import amount_text
 
 
@@ -21,6 +22,7 @@ def approve(
     """Approve a proposed change set of bills, and send what of it is still as it was proposed."""
     if not by.strip():
         raise SetupError("MB-COMMAND", "--by must say something")
+    refuse_no_hash(change_set.strip())
     with prefect_ready("approval"):
         from flows.approve_bills import approve_bills
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.checks import examine
-from meterbridge.cli.ledger_here import ledger_here
+from meterbridge.cli.ledger_here import configure_logs, ledger_here
 from meterbridge.cli.overview import overview
 from meterbridge.cli.show import AsJson, console, table, write
 from meterbridge.cli.tables import show_status, show_trace
@@ -22,6 +22,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Ends with 2 when a line is a failure. Changes nothing at either vendor.
     """
+    configure_logs()
     findings = examine()
     failed = sum(1 for one in findings if one.verdict == "failure")
     warned = sum(1 for one in findings if one.verdict == "warning")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
 from meterbridge import log
+from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import holds
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings, load_settings
@@ -19,8 +20,6 @@ def ledger_here() -> Iterator[tuple[Settings, Ledger]]:
     """Settings and ledger for the length of a block; no vendor's setting is needed."""
     settings = load_settings()
     log.configure(settings.log_level, settings.log_format)
-    for secret in settings.secrets():
-        log.register_secret(secret)
     ledger = open_ledger(settings)
     try:
         with ledger.read() as rx:
@@ -30,3 +29,20 @@ def ledger_here() -> Iterator[tuple[Settings, Ledger]]:
         yield settings, ledger
     finally:
         ledger.close()
+
+
+def configure_logs() -> None:
+    """Configure logging as the settings say; as they stand by default where the settings cannot be read."""
+    with suppress(MeterbridgeError):
+        settings = load_settings()
+        log.configure(settings.log_level, settings.log_format)
+        return
+    log.configure()
+
+
+def shows_tracebacks() -> bool:
+    """True if the settings ask for logs at DEBUG; False also where they cannot be read."""
+    try:
+        return load_settings().log_level == "DEBUG"
+    except MeterbridgeError:
+        return False

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from meterbridge import __version__
 from meterbridge.cli import (
@@ -27,10 +29,26 @@ from meterbridge.cli import (
     sync,
     webhooks,
 )
-from meterbridge.errors import MeterbridgeError, OnHold, SetupError
+from meterbridge.cli.ledger_here import shows_tracebacks
+from meterbridge.errors import Interrupted, MeterbridgeError, OnHold, SetupError
+from meterbridge.mishaps import explained, forget_frames
+from meterbridge.private_files import keep_private
+
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C in one of them is an error of ours, which Typer would only answer with a number."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the context names."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted("MB-INTERRUPTED", "the command was interrupted") from stop
+
 
 app = typer.Typer(
     name="meterbridge",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -72,30 +90,46 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one clear line and an exit code."""
+    """Run the command line; whatever stops it becomes two lines, what happened and what to do, and an exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
+    keep_private()
     try:
-        app()
-    except SetupError as failure:
-        _tell(failure)
-        sys.exit(2)
-    except OnHold as failure:
-        _tell(failure)
-        sys.exit(3)
-    except MeterbridgeError as failure:
-        _tell(failure)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing is lost: the next run goes on from here", err=True)
-        sys.exit(1)
+        _refuse_no_text(words)
+        app(list(words), prog_name="meterbridge")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException as failure:  # noqa: BLE001 - nobody above us could tell it better
+        ours = explained(failure)
+        _tell(ours)
+        if shows_tracebacks():
+            typer.echo("".join(traceback.format_exception(failure)), err=True)
+        forget_frames(failure)
+        return _exit_code(ours)
+    return 0
+
+
+def _exit_code(failure: MeterbridgeError) -> int:
+    if isinstance(failure, SetupError):
+        return 2
+    return 3 if isinstance(failure, OnHold) else 1
+
+
+def _refuse_no_text(words: Sequence[str]) -> None:
+    for number, word in enumerate(words, 1):
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise SetupError("MB-COMMAND", f"argument {number} is no text in this terminal's encoding: {word!a}")
 
 
 def _tell(failure: MeterbridgeError) -> None:
     """One line of what happened, one of what to do."""
     where = f" [{failure.key}]" if failure.key else ""
-    typer.echo(f"{failure.code}{where}: {failure.message}", err=True)
-    typer.echo(f"  → {failure.remedy}", err=True)
-    # Prefect keeps the exception; DuckDB's binding would complain at exit of what its frames still hold.
-    held: BaseException | None = failure
-    while held is not None:
-        traceback.clear_frames(held.__traceback__)
-        held = held.__cause__ or held.__context__
+    happened, remedy = (" ".join(text.split()) for text in (failure.message, failure.remedy))
+    try:
+        typer.echo(f"{failure.code}{where}: {happened}", err=True)
+        typer.echo(f"  → {remedy}", err=True)
+    except OSError:  # nobody reads it; the exit code still tells
+        return

@@ -10,6 +10,7 @@ from meterbridge.cli import words
 from meterbridge.ledger import bills, intents, proposals, quarantine, runs, watermarks
 from meterbridge.ledger.ledger import Ledger, Reader
 from meterbridge.ledger.watermarks import Watermark
+from meterbridge.processes import is_gone
 from meterbridge.rules.gate import GATED
 from meterbridge.settings import Settings
 from tasks.ledger_trust import notices
@@ -17,6 +18,7 @@ from tasks.ledger_trust import notices
 FLOWS = ("sync_subscriptions", "sync_bills")
 SHOWN_RUNS = 8
 HOUR = 3_600
+LOST = "its process ended without a word; the next run goes on from there"
 
 
 def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "ledger": ledger.url_text,
             "staging": str(settings.home.expanduser().absolute() / settings.connection / "staging"),
             "watermarks": [_mark(flow, mark, vendors_now) for flow, mark in marks.items()],
-            "runs": [_run(row) for row in runs.recent(rx, limit=SHOWN_RUNS)],
+            "runs": [_run(row, now) for row in runs.recent(rx, limit=SHOWN_RUNS)],
             "open_intents": dict(sorted(open_intents.items())),
             "waiting": waiting,
             "closing_soon": _closing_soon(rx, settings, vendors_now),
@@ -68,17 +70,19 @@ def _mark(flow: str, mark: Watermark | None, vendors_now: float) -> dict[str, An
     return {"flow": flow, "position": words.instant(mark.position), "lag_seconds": lag, "run_id": mark.run_id}
 
 
-def _run(row: runs.RunRow) -> dict[str, Any]:
+def _run(row: runs.RunRow, now: float) -> dict[str, Any]:
     counts = row.counts or {}
+    lost = row.state == "running" and (row.is_silent(now) or (row.runner is not None and is_gone(row.runner)))
     return {
-        "run_id": row.run_id,
+        "run_id": row.flow_run_id,
+        "attempt": row.attempt,
         "flow": row.flow,
-        "state": row.state,
+        "state": "lost" if lost else row.state,
         "started_at": words.instant(row.started_at),
         "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 1),
         "applied": sum((counts.get("applied") or {}).values()),
-        "message": counts.get("message"),
-        "staging": row.staging,
+        "message": LOST if lost else counts.get("message"),
+        "staging": str(row.evidence or row.staging),
     }
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from importlib import import_module
 
 import typer
@@ -13,7 +14,8 @@ import typer
 from meterbridge import log
 from meterbridge.catalog import load_catalog
 from meterbridge.cli.short_lived import ShortLivedServer
-from meterbridge.errors import SetupError
+from meterbridge.errors import RetriableError, SetupError
+from meterbridge.mishaps import known
 from meterbridge.settings import load_settings
 
 DEFAULTS = {
@@ -49,6 +51,7 @@ def prefect_ready(*tags: str) -> Iterator[None]:
         for name, value in WITHOUT_SERVER.items():  # before Prefect is imported: it sets its loggers up then
             os.environ.setdefault(name, value)
     if _is_server_named():
+        _ask_server()
         with tagged(*tags):
             yield
         return
@@ -86,8 +89,32 @@ def tagged(*tags: str) -> Iterator[None]:
         yield
 
 
+def _ask_server() -> None:
+    """Ask the server that is named whether it works: a flow would ask it for a minute and end in its client's words.
+
+    Raises:
+        RetriableError: MB-PREFECT, it cannot be reached, or says that it is out of order.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    refresh_global_settings_context()  # Prefect reads its variables once a process, when it is imported
+    url = PREFECT_API_URL.value()
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}), get_client(sync_client=True) as client:
+            status = client.request("GET", "/health").status_code
+    except Exception as failure:
+        found = known(failure)
+        if found is None or found.code != "MB-PREFECT":
+            raise
+        raise RetriableError("MB-PREFECT", f"{found.message}, {url}") from failure
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise RetriableError("MB-PREFECT", f"Prefect's server answered {status}, {url}")
+
+
 def _is_server_named() -> bool:
-    """Whether the environment, Prefect's profile or its files name a server."""
+    """True if the environment, Prefect's profile or its files name a server."""
     if os.environ.get("PREFECT_API_URL"):
         return True
     from prefect.settings import get_current_settings

@@ -77,13 +77,17 @@ def _listen(app: Receiver, host: str, port: int) -> None:
     """Answer requests until a signal comes."""
     import uvicorn
 
+    from meterbridge.cli.slow_senders import TimedProtocol
+
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has shut down; by then the drain has still to end its batch.
         signal.signal(number, lambda _number, _frame: None)
     with bound(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
         typer.echo(f"listening on http://{shown}:{listening.getsockname()[1]}", err=True)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False)
+        config = uvicorn.Config(
+            app, http=TimedProtocol, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False
+        )
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from meterbridge.errors import RetriableError
+from meterbridge.errors import SetupError
 
 
 @contextmanager
@@ -14,7 +14,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens on the port (0: a free one) for the length of the block.
 
     Raises:
-        RetriableError: MB-UNAVAILABLE; the port cannot be used.
+        SetupError: MB-COMMAND; the port cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named: else asyncio takes it for no TCP socket, and every answer waits 40 ms for an ACK.
@@ -24,8 +24,6 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
             found.bind((host, port))
         except OSError as failure:
             message = f"port {port} on {host} cannot be used: {failure.strerror or failure}"
-            raise RetriableError(
-                "MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one."
-            ) from failure
+            raise SetupError("MB-COMMAND", message, remedy="Choose another --port, or 0 for a free one.") from failure
         found.listen(2048)
         yield found

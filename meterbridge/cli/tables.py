@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meterbridge.cli import words
@@ -31,7 +31,7 @@ def show_status(found: dict[str, Any]) -> None:
     columns = ("code", "records", "amount", "oldest")
     _table("Set aside (`meterbridge quarantine list`)", columns, aside, right=("records", "amount"))
     runs = [
-        (one["started_at"], one["flow"], one["state"], one["applied"], one["message"] or "", one["run_id"])
+        (one["started_at"], one["flow"], _state(one), one["applied"], one["message"] or "", one["run_id"])
         for one in found["runs"]
     ]
     _table("Last runs", ("started", "flow", "state", "writes", "message", "run"), runs, right=("writes",))
@@ -73,6 +73,10 @@ def show_trace(found: dict[str, Any]) -> None:
     _show_proposed(found["awaiting_approval"])
     for row in found["set_aside"]:
         say.print(f"Set aside (record {row['id']}): {row['code']}: {row['message']}", markup=False)
+
+
+def _state(run: Mapping[str, Any]) -> str:
+    return run["state"] if run["attempt"] == 1 else f"{run['state']} (attempt {run['attempt']})"
 
 
 def _show_waiting(rows: Sequence[dict[str, Any]]) -> None:
@@ -151,8 +155,11 @@ def _approved(approval: dict[str, Any] | None) -> str:
     return f"by {approval['by']} at {approval['at']}, change set {approval['change_set']}{said}"
 
 
+def _run_words(run: dict[str, Any] | None) -> str:
+    return "unknown" if run is None else f"{run['run_id']} ({run['flow']}, {run['started_at']})"
+
+
 def _charge_rows(charge: dict[str, Any]) -> list[tuple[str, str]]:
-    run = charge["run"] or {}
     rows = [
         ("on invoice", f"{charge['invoice_id']}, line {charge['invoice_line_id']}"),
         ("amount", amount_text(charge["amount"], charge["currency"])),
@@ -168,8 +175,9 @@ def _charge_rows(charge: dict[str, Any]) -> list[tuple[str, str]]:
         ("rule", charge["rule"]),
         ("reason", charge["reason"] or "unknown"),
         ("approved", _approved(charge["approved"])),
-        ("run", f"{run.get('run_id', 'unknown')} ({run.get('flow', '')}, {run.get('started_at', '')})"),
-        ("staging file", run.get("staging") or ""),
+        ("decided by", _run_words(charge["decided_by"])),
+        ("sent by", _run_words(charge["run"])),
+        ("staging file", (charge["decided_by"] or {}).get("staging") or ""),
         ("not known", charge["missing"] or ""),
     ]
     return [(name, value) for name, value in rows if value]

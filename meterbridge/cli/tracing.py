@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -131,8 +131,8 @@ def _concerns(key: tuple[str, ...], named: str, bill_ids: Mapping[str, None], fo
 def _charge(rx: Reader, charge: mappings.Mapping) -> dict[str, Any]:
     state = charge.state
     intent = intents.by_key(rx, "charge", charge.key)
-    run = runs.get(rx, charge.run_id)
-    lines = [] if run is None else bill_lines(Path(run.staging), state["bill_id"], state.get("bill_line_ids", ()))
+    decided, sent = None if intent is None else runs.get(rx, intent.run_id), runs.get(rx, charge.run_id)
+    run, lines = _evidence((decided, sent), state)
     exact = plain(exact_sum([Decimal(line["amount"]) for line in lines])) if lines else None
     return {
         "invoice_id": state["invoice_id"],
@@ -153,7 +153,8 @@ def _charge(rx: Reader, charge: mappings.Mapping) -> dict[str, Any]:
         "idempotency_key": None if intent is None else intent.idempotency_key,
         "approved": _approval(rx, intent),
         "sent_at": None if intent is None else words.instant(intent.first_sent_at),
-        "run": _run(run),
+        "decided_by": _run(decided or sent),
+        "run": _run(sent),
         "missing": _missing(run, lines),
     }
 
@@ -199,11 +200,28 @@ def _rule(state: Mapping[str, Any], intent: intents.IntentRow | None) -> str:
     return "no row of the catalog's charges fits: an ad-hoc charge with a description of its own"
 
 
+def _evidence(
+    ours: Iterable[runs.RunRow | None], state: Mapping[str, Any]
+) -> tuple[runs.RunRow | None, list[dict[str, Any]]]:
+    """The first of the runs whose staging file holds the charge's bill lines, and these; else the first run, none.
+
+    The run that decided comes first: one that only sends what was approved reads no bills.
+    """
+    known = [run for run in ours if run is not None]
+    for run in known:
+        lines = bill_lines(Path(run.staging), state["bill_id"], state.get("bill_line_ids", ()))
+        if lines:
+            return run, lines
+    return (known[0] if known else None), []
+
+
 def _missing(run: runs.RunRow | None, lines: list[dict[str, Any]]) -> str | None:
     if run is None:
         return "the ledger does not know the run that made this charge"
-    if not Path(run.staging).is_file():
+    if run.evidence is None:
         return "the run's staging file is gone (pruned): amounts before rounding are no longer known"
+    if run.evidence.suffix == ".json":
+        return "the run found nothing to do and kept its facts alone"
     return None if lines else "the run's staging file does not hold these bill lines, or is in use"
 
 
@@ -272,9 +290,10 @@ def _run(run: runs.RunRow | None) -> dict[str, Any] | None:
     if run is None:
         return None
     return {
-        "run_id": run.run_id,
+        "run_id": run.flow_run_id,
+        "attempt": run.attempt,
         "flow": run.flow,
         "started_at": words.instant(run.started_at),
         "change_set": run.change_set,
-        "staging": run.staging if Path(run.staging).is_file() else None,
+        "staging": None if run.evidence is None else str(run.evidence),
     }

@@ -13,7 +13,6 @@ from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
 from connectors.pacing import SlotPacer
 from connectors.transport import Request, Transport, path
-from meterbridge import log
 from meterbridge.cli import words
 from meterbridge.cli.findings import Finding, failure, guarded, ok, warning
 from meterbridge.errors import CODES, RecordRefused, SetupError
@@ -41,8 +40,6 @@ class Clients:
 @contextmanager
 def connected(settings: Settings) -> Iterator[Clients]:
     """Clients for the length of a block, paced for this process alone: doctor must work without a ledger."""
-    for secret in settings.secrets():
-        log.register_secret(secret)
     share = 1 - settings.request_reserve
     chargebee = ChargebeeClient.connect(
         base_url=settings.chargebee_url,

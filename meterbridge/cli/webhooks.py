@@ -3,52 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import typer
 
 from connectors.chargebee import endpoints
+from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter import notifications
+from connectors.m3ter.client import M3terClient
+from meterbridge.cli.ledger_here import configure_logs, ledger_here
 from meterbridge.cli.show import AsJson, table, write
+from meterbridge.cli.vendor_checks import Clients, connected
 from meterbridge.errors import SetupError
 from meterbridge.ledger import inbox, malformed
 from meterbridge.receiver import CHARGEBEE_PATH, M3TER_PATH
-from meterbridge.settings import Settings
-from tasks.services import Services, serving
+from meterbridge.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Where both vendors send their events.")
 
 KINDS = {"rule": notifications.RULES, "webhook": notifications.WEBHOOKS, "link": notifications.LINKS}
 Done = dict[str, str]
+Vendor = Literal["chargebee", "m3ter"]
+VENDORS: tuple[Vendor, ...] = ("chargebee", "m3ter")
 
 
 @app.command()
 def install(as_json: AsJson = False) -> None:
     """Create or correct the endpoint at Chargebee, and rule, webhook and link in m3ter."""
-    with serving() as work:
+    with _asking() as work:
         settings = work.settings
         if not settings.webhook_url:
             raise SetupError("MB-SETTING", "METERBRIDGE_WEBHOOK_URL is not set: the vendors must know where to send")
+        wanted = _wanted(settings)
         done: list[Done] = []
-        if settings.webhook_password.get_secret_value():
+        if "chargebee" in wanted:
             done.append(_install_chargebee(work))
-        if settings.webhook_m3ter_path.get_secret_value():
+        if "m3ter" in wanted:
             done += _install_m3ter(work)
-        if not done:
-            message = "neither METERBRIDGE_WEBHOOK_PASSWORD nor METERBRIDGE_WEBHOOK_M3TER_PATH is set"
-            raise SetupError("MB-SETTING", message)
     _tell("Installed", done, as_json)
 
 
 @app.command("list")
 def list_installed(as_json: AsJson = False) -> None:
     """What is installed under our name, what waits in the inbox, and bodies that were no event."""
-    with serving() as work:
+    with _asking() as work, ledger_here() as (_, ledger):
         found = [
             {"vendor": vendor, "what": what, "id": row["id"], "url": _masked(work.settings, str(row.get("url", "")))}
             for vendor, what, row in _installed(work)
         ]
-        with work.ledger.read() as rx:
+        with ledger.read() as rx:
             backlog, refused = inbox.backlog(rx), malformed.all(rx)
     bodies = [
         {"source": row.body.source, "times": row.times, "reason": row.body.reason, "outline": row.body.outline}
@@ -68,7 +73,7 @@ def list_installed(as_json: AsJson = False) -> None:
 @app.command()
 def remove(as_json: AsJson = False) -> None:
     """Take away what is installed under our name; events that are under way may still come."""
-    with serving() as work:
+    with _asking() as work:
         done = []
         # The link goes before what it links.
         for vendor, what, row in sorted(_installed(work), key=lambda each: each[1] != "link"):
@@ -80,24 +85,77 @@ def remove(as_json: AsJson = False) -> None:
     _tell("Removed", done, as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Settings, and clients of the vendors that can be asked."""
+
+    settings: Settings
+    clients: Clients
+    vendors: tuple[Vendor, ...]
+
+    @property
+    def chargebee(self) -> ChargebeeClient:
+        """Chargebee's client."""
+        return self.clients.chargebee
+
+    @property
+    def m3ter(self) -> M3terClient:
+        """m3ter's client."""
+        return self.clients.m3ter
+
+
+@contextmanager
+def _asking() -> Iterator[Asking]:
+    """Clients for the length of a block; a vendor without credentials is not asked.
+
+    Raises:
+        SetupError: MB-SETTING, no vendor can be asked.
+    """
+    settings = load_settings()
+    configure_logs()
+    vendors = tuple(vendor for vendor in VENDORS if not settings.missing(vendor))
+    if not vendors:
+        settings.require_vendors()
+    with connected(settings) as clients:
+        yield Asking(settings, clients, vendors)
+
+
+def _wanted(settings: Settings) -> list[Vendor]:
+    """The vendors whose webhook secrets are set.
+
+    Raises:
+        SetupError: MB-SETTING, there is none, or such a vendor's own credentials are missing.
+    """
+    secrets = {"chargebee": settings.webhook_password, "m3ter": settings.webhook_m3ter_path}
+    wanted = [vendor for vendor in VENDORS if secrets[vendor].get_secret_value()]
+    if not wanted:
+        message = "neither METERBRIDGE_WEBHOOK_PASSWORD nor METERBRIDGE_WEBHOOK_M3TER_PATH is set"
+        raise SetupError("MB-SETTING", message)
+    if missing := [name for vendor in wanted for name in settings.missing(vendor)]:
+        raise SetupError("MB-SETTING", f"{', '.join(missing)} not set")
+    return wanted
+
+
 def name_of(settings: Settings) -> str:
     """The name under which things are installed, one per connection."""
     return f"meterbridge-{settings.connection}"
 
 
-def _installed(work: Services) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _installed(work: Asking) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(vendor, kind, row) of everything that has our name; twins are all named."""
     name = name_of(work.settings)
-    for entry in work.chargebee.rows("webhook_endpoints"):
-        row = entry["webhook_endpoint"]
-        if row["name"] == name:
-            yield "chargebee", "endpoint", row
-    for what, below in KINDS.items():
-        for page in work.m3ter.list(below):
-            yield from (("m3ter", what, row) for row in page if row.get("name") == name)
+    if "chargebee" in work.vendors:
+        for entry in work.chargebee.rows("webhook_endpoints"):
+            row = entry["webhook_endpoint"]
+            if row["name"] == name:
+                yield "chargebee", "endpoint", row
+    if "m3ter" in work.vendors:
+        for what, below in KINDS.items():
+            for page in work.m3ter.list(below):
+                yield from (("m3ter", what, row) for row in page if row.get("name") == name)
 
 
-def _install_chargebee(work: Services) -> Done:
+def _install_chargebee(work: Asking) -> Done:
     settings = work.settings
     wanted = {
         "name": name_of(settings),
@@ -113,7 +171,7 @@ def _install_chargebee(work: Services) -> Done:
     return {"vendor": "chargebee", "what": "endpoint", "done": "created" if here is None else "updated"}
 
 
-def _install_m3ter(work: Services) -> Iterator[Done]:
+def _install_m3ter(work: Asking) -> Iterator[Done]:
     settings, name = work.settings, name_of(work.settings)
     here = {what: row for vendor, what, row in _installed(work) if vendor == "m3ter"}
     url = settings.webhook_url.rstrip("/") + M3TER_PATH + settings.webhook_m3ter_path.get_secret_value()
@@ -127,7 +185,7 @@ def _install_m3ter(work: Services) -> Iterator[Done]:
     yield _put(work, "link", here.get("link"), ends)[1]
 
 
-def _put(work: Services, what: str, here: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> tuple[str, Done]:
+def _put(work: Asking, what: str, here: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> tuple[str, Done]:
     """Create, or replace what differs; the id, and what was done. Credentials are not read back, so they are sent."""
     org, below = work.settings.m3ter_org_id, KINDS[what]
     if here is None:

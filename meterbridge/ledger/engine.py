@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from meterbridge.errors import BrokenInvariant, MeterbridgeError, RetriableError, SetupError
+from meterbridge.errors import BrokenInvariant, Exhausted, MeterbridgeError, RetriableError, SetupError
 
 FILE_NAME = "ledger.sqlite3"
+HOME = "Set METERBRIDGE_HOME to a directory that can be written."
 WAIT_SECONDS = 30
 """How long a writer waits for another one."""
 
@@ -22,7 +24,7 @@ _POSTGRES = {
     # A frozen process must not hold others up for ever; 300 s leave room for reading staging within a transaction.
     "options": "-c statement_timeout=120s -c lock_timeout=30s -c idle_in_transaction_session_timeout=300s",
 }
-_TRANSIENT_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN")
+_TRANSIENT_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,10 @@ def _sqlite(url: URL) -> Engines:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600, exist_ok=True)
     except OSError as failure:
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Exhausted("MB-DISK", f"the ledger {path} cannot be written: {failure.strerror}") from failure
         raise SetupError(
-            "MB-SETTING", f"the ledger {path} cannot be written: {failure.strerror}", remedy="Set METERBRIDGE_HOME."
+            "MB-SETTING", f"the ledger {path} cannot be written: {failure.strerror}", remedy=HOME
         ) from failure
     return Engines(reader=_sqlite_engine(url, writes=False), writer=_sqlite_engine(url, writes=True))
 
@@ -140,12 +144,17 @@ def _write_ahead(database: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def explained(failure: SQLAlchemyError, url_text: str) -> MeterbridgeError:
+def explained(failure: SQLAlchemyError, url_text: str, *, writes: bool = True) -> MeterbridgeError:
     """Our error for the database's: what passes by itself can be tried again, the rest is a bug."""
     reason = str(getattr(failure, "orig", None) or failure).strip().splitlines()[0]
+    code = _sqlite_code(failure)
+    if code == "SQLITE_FULL" or _postgresql_code(failure) == "53100":
+        return Exhausted("MB-DISK", f"the ledger {url_text}: {reason}")
+    if writes and code.startswith(("SQLITE_READONLY", "SQLITE_PERM")):  # a reader's connection is read-only by our will
+        return SetupError("MB-SETTING", f"the ledger {url_text} cannot be written: {reason}", remedy=HOME)
     if _passes(failure):
         return RetriableError("MB-UNAVAILABLE", f"the ledger {url_text}: {reason}")
-    if _sqlite_code(failure) == "SQLITE_NOTADB":
+    if code == "SQLITE_NOTADB":
         return SetupError("MB-SETTING", f"the ledger {url_text}: {reason}", remedy="Set METERBRIDGE_LEDGER_URL.")
     return BrokenInvariant("MB-INVARIANT", f"the ledger refused a statement: {reason}")
 
@@ -158,6 +167,10 @@ def _passes(failure: SQLAlchemyError) -> bool:
     if isinstance(failure.orig, sqlite3.Error):
         return _sqlite_code(failure).startswith(_TRANSIENT_SQLITE)
     return failure.connection_invalidated or isinstance(failure, OperationalError | InterfaceError)
+
+
+def _postgresql_code(failure: SQLAlchemyError) -> str:
+    return str(getattr(getattr(failure, "orig", None), "sqlstate", None) or "")
 
 
 def _sqlite_code(failure: SQLAlchemyError) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, delete, literal, select
 
-from meterbridge.ledger.schema import facts
+from meterbridge.ledger.schema import OPEN_STATES, facts, intents
 from meterbridge.ledger.transaction import Reader, Writer, upsert
 
 
@@ -18,3 +18,14 @@ def get(rx: Reader, name: str) -> str | None:
 def put(tx: Writer, name: str, value: str) -> None:
     """Store or replace the fact."""
     upsert(tx, facts, [{"connection": tx.connection, "name": name, "value": value}])
+
+
+def forget_looks(tx: Writer) -> int:
+    """Delete when writes were first looked for (``looked:<intent id>``) whose intents are closed; returns how many."""
+    still = select(literal("looked:") + cast(intents.c.id, Text)).where(
+        intents.c.connection == tx.connection, intents.c.state.in_(OPEN_STATES)
+    )
+    done = delete(facts).where(
+        facts.c.connection == tx.connection, facts.c.name.startswith("looked:"), facts.c.name.not_in(still)
+    )
+    return tx.execute(done).rowcount

@@ -90,7 +90,7 @@ class Ledger:
             with self._engines.reader.connect() as database:
                 yield Reader(database, self.connection)
         except SQLAlchemyError as failure:
-            raise engine.explained(failure, self.url_text) from failure
+            raise engine.explained(failure, self.url_text, writes=False) from failure
 
     @contextmanager
     def write(self) -> Iterator[Writer]:

@@ -6,7 +6,7 @@ import builtins
 import json
 from collections.abc import Collection, Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal_column, select, update
@@ -23,10 +23,16 @@ from meterbridge.rules.records import Key
 class Mapping:
     """A natural key and the remote id it has at the target.
 
-    ``kind`` is one of ``account``, ``account_plan``, ``external_mapping``, ``bill``
-    (key: bill id, invoice id) and ``charge`` (key of the charge intent; ``remote_id``
-    is the invoice line, ``scope`` the bill). ``state`` holds JSON values: what the
-    rules need to know of the thing. An inactive mapping is history.
+    ``state`` holds JSON values: what the rules need to know of the thing. An inactive mapping is history. By ``kind``:
+
+    - ``account``, ``account_plan``, ``external_mapping``: a thing of ours in m3ter, under its intent's key;
+    - ``charge``: key of the charge's intent; ``remote_id`` is the invoice line, empty while it is not known which one,
+      ``scope`` the id of the invoice that it stands on;
+    - ``credit``: key of the credit's intent; ``remote_id`` is the credit at Chargebee;
+    - ``invoice``: key (draft id); ``remote_id`` is the invoice that the draft became;
+    - ``settled``, ``undone``: key (bill id, subscription id), no remote id: what a person settled by hand, and which
+      lines an undo took off, for good;
+    - ``usage``: key of a usage record; ``remote_id`` is Chargebee's usage.
     """
 
     kind: str
@@ -50,11 +56,6 @@ def put(tx: Writer, *rows: Mapping) -> None:
     """Store mappings, replacing those with the same kind and key."""
     wanted = [_row(tx.connection, row) for row in rows]
     upsert(tx, mappings, wanted, stamps=("created_at", "updated_at"), keep=("created_at",))
-
-
-def with_state(mapping: Mapping, state: MappingOf[str, Any]) -> Mapping:
-    """The same mapping with another state."""
-    return replace(mapping, state=state)
 
 
 def get(rx: Reader, kind: str, key: Key) -> Mapping | None:
@@ -159,11 +160,6 @@ def changed_since(rx: Reader, kinds: Collection[str], instant: float) -> Iterato
 def deactivate(tx: Writer, kind: str, key: Key) -> bool:
     """Make a mapping history; False if there is none."""
     return _change(tx, kind, key, active=False)
-
-
-def move_remote(tx: Writer, kind: str, key: Key, new_remote_id: str) -> bool:
-    """The target renamed the thing (a closed draft's lines have new ids); False if there is no such mapping."""
-    return _change(tx, kind, key, remote_id=new_remote_id)
 
 
 def delete(tx: Writer, kind: str, key: Key) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0005_account_digests"
+HEAD = "0008"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -96,6 +96,8 @@ runs = Table(
     _text("staging"),
     _text("counts", null=True),
     _text("change_set", null=True),
+    _text("runner", null=True),
+    _instant("seen_at", null=True),
     Index("runs_by_start", "connection", "started_at"),
 )
 
@@ -317,18 +319,6 @@ portions = Table(
     _instant("until", null=True),
     _instant("updated_at"),
     Index("portions_by_state", "connection", "state"),
-)
-
-usage_inputs = Table(
-    "usage_inputs",
-    metadata,
-    _text("connection", key=True),
-    _text("mapping", key=True),
-    _text("input_hash", key=True),
-    _text("name"),
-    _whole("row_count"),
-    _text("run_id"),
-    _instant("declared_at"),
 )
 
 usage_batches = Table(

@@ -9,21 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import Column, ColumnElement, and_, select, update
 
 from meterbridge.ledger.expressions import EpochNow
-from meterbridge.ledger.schema import usage_batches, usage_inputs, usage_members
-from meterbridge.ledger.transaction import Reader, Writer, chunks, insert_into, insert_new
+from meterbridge.ledger.schema import usage_batches, usage_members
+from meterbridge.ledger.transaction import Reader, Writer, chunks, insert_into
 
 BatchState = Literal["ready", "sent", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class UsageInput:
-    """A file or query result under one mapping file, by the hash of its content."""
-
-    mapping: str
-    input_hash: str
-    name: str
-    row_count: int
-    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +36,6 @@ class UsageBatch:
 
 _COLUMNS = [usage_batches.c[field.name] for field in fields(UsageBatch) if field.name != "members"]
 _MEMBER_COLUMNS = [column for column in usage_members.columns if column.name != "connection"]
-
-
-def declare_input(tx: Writer, declared: UsageInput) -> bool:
-    """Write an input down; False if the same content was declared before."""
-    row = {
-        "connection": tx.connection,
-        "mapping": declared.mapping,
-        "input_hash": declared.input_hash,
-        "name": declared.name,
-        "row_count": declared.row_count,
-        "run_id": declared.run_id,
-        "declared_at": EpochNow(),
-    }
-    return insert_new(tx, usage_inputs, row, ["connection", "mapping", "input_hash"])
 
 
 def record_batches(tx: Writer, batches: Sequence[UsageBatch]) -> None:

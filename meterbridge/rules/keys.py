@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from meterbridge.errors import SetupError
 from meterbridge.rules.records import Intent, Key, Ref
 
 CODE_LENGTH = 80
@@ -126,6 +127,12 @@ def idempotency_key(connection: str, site: str, kind: str, key: Key, *, generati
     """The vendor key of one intent, for life: at most 100 characters, the same in every rerun of the same intent."""
     text = canonical([connection, site, kind, key, generation, fingerprint])
     return f"meterbridge-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
+
+
+def refuse_no_hash(text: str) -> None:
+    """Raise SetupError MB-APPROVAL unless the text has the form of a change set's hash."""
+    if not re.fullmatch(r"[0-9a-f]{16}", text):
+        raise SetupError("MB-APPROVAL", f"{text[:40]!a} is no hash of a change set: 16 digits and letters a to f")
 
 
 def change_set_hash(intents: Iterable[Intent]) -> str:

@@ -55,8 +55,3 @@ def reading_window(
 def inclusive_end(end: datetime) -> datetime:
     """m3ter's exclusive end → Chargebee's last second inclusive."""
     return end - LAST_SECOND
-
-
-def exclusive_end(last: datetime) -> datetime:
-    """Chargebee's last second inclusive → m3ter's exclusive end."""
-    return last + LAST_SECOND

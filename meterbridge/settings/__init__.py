@@ -14,9 +14,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -26,9 +27,11 @@ from pydantic_settings import (
 )
 
 from meterbridge.errors import SetupError
+from meterbridge.redaction import register_secret
 from meterbridge.settings.bills import BillSettings
 from meterbridge.settings.fields import state_directory
 from meterbridge.settings.gate import GateSettings
+from meterbridge.settings.housekeeping import HousekeepingSettings
 from meterbridge.settings.subscriptions import SubscriptionSettings
 from meterbridge.settings.usage import UsageSettings
 from meterbridge.settings.vendors import VendorSettings
@@ -48,7 +51,14 @@ PREFIXES = ("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_")
 """Variables that the demo and the tests strip before they start."""
 
 
-class Settings(VendorSettings, SubscriptionSettings, BillSettings, GateSettings, UsageSettings):
+NEEDED: dict[str, tuple[str, ...]] = {
+    "chargebee": ("chargebee_site", "chargebee_api_key"),
+    "m3ter": ("m3ter_org_id", "m3ter_api_key", "m3ter_api_secret"),
+}
+"""What a vendor cannot be asked without."""
+
+
+class Settings(VendorSettings, SubscriptionSettings, BillSettings, GateSettings, UsageSettings, HousekeepingSettings):
     """All settings. Times are seconds unless the name says otherwise; rates are per the unit named."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")
@@ -77,10 +87,12 @@ class Settings(VendorSettings, SubscriptionSettings, BillSettings, GateSettings,
 
     def require_vendors(self) -> None:
         """Raise SetupError naming every vendor setting that is still missing."""
-        needed = ["chargebee_site", "chargebee_api_key", "m3ter_org_id", "m3ter_api_key", "m3ter_api_secret"]
-        missing = [name.upper() for name in needed if str(_plain(getattr(self, name))) == ""]
-        if missing:
+        if missing := [*self.missing("chargebee"), *self.missing("m3ter")]:
             raise SetupError("MB-SETTING", f"{', '.join(missing)} not set")
+
+    def missing(self, vendor: Literal["chargebee", "m3ter"]) -> list[str]:
+        """The variables without which the vendor cannot be asked and that are not set."""
+        return [name.upper() for name in NEEDED[vendor] if str(_plain(getattr(self, name))) == ""]
 
     @classmethod
     def settings_customise_sources(
@@ -109,14 +121,14 @@ def variable(name: str) -> str:
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read all sources.
+    """Read all sources. What is secret in them is masked from then on, in every log and error of this process.
 
     Raises:
         SetupError: MB-SETTING, naming each wrong or unknown variable, never its value.
     """
     try:
         _refuse_unknown_names()
-        return Settings(_env_file=_root() / ".env", **_by_variable(overrides or {}))
+        settings = Settings(_env_file=_root() / ".env", **_by_variable(overrides or {}))
     except ValidationError as failure:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in failure.errors(include_input=False)
@@ -126,17 +138,29 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         raise SetupError(
             "MB-SETTING", f"meterbridge.toml or .env cannot be read: {type(failure).__name__}"
         ) from failure
+    for secret in settings.secrets():
+        register_secret(secret)
+    return settings
+
+
+_NEAR = 0.85
 
 
 def _refuse_unknown_names() -> None:
     variables = {variable(name) for name in Settings.model_fields}
     in_file = set(_toml())
-    own = {name for name in os.environ if name.startswith("METERBRIDGE_") and not name.startswith("METERBRIDGE_TEST_")}
+    given = {**dotenv_values(_root() / ".env"), **os.environ}
+    own = {name for name in given if name.startswith("METERBRIDGE_") and not name.startswith("METERBRIDGE_TEST_")}
     for name, known in [*((n, variables) for n in own), *((n, set(Settings.model_fields)) for n in in_file)]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise SetupError("MB-SETTING", f"{name} is not a setting{hint}")
+    for name in sorted(name for name in given if name.startswith(("CHARGEBEE_", "M3TER_")) and name not in variables):
+        # Other programs have variables of their own there: one that is near to ours is meant for us if ours is not set.
+        near = [each for each in difflib.get_close_matches(name, variables, n=1, cutoff=_NEAR) if each not in given]
+        if near:
+            raise SetupError("MB-SETTING", f"{name} is not a setting; did you mean {near[0]}?")
 
 
 def _by_variable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from pydantic import field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from meterbridge.settings.fields import own
+
+
+def _no_day() -> NoReturn:
+    raise ValueError("must be a day of the calendar as YYYY-MM-DD, such as 2026-03-01")
 
 
 class BillSettings(BaseSettings):
@@ -111,6 +116,16 @@ class BillSettings(BaseSettings):
         "{product}: {quantity} {unit}, {start}–{end}",
         about="Template of a charge's description, printed on the invoice.",
     )
+
+    @field_validator("bills_since", mode="before")
+    @classmethod
+    def _is_a_day(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return date.fromisoformat(value) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) else _no_day()
+        except ValueError:
+            return _no_day()
 
     @field_validator("main_subscription", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Settings of webhooks, of usage and of housekeeping."""
+"""Settings of webhooks and of usage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from meterbridge.settings.fields import own
 
 
 class UsageSettings(BaseSettings):
-    """Webhooks, usage, housekeeping."""
+    """Webhooks, usage."""
 
     # webhooks
     webhook_url: str = own(
@@ -37,11 +37,4 @@ class UsageSettings(BaseSettings):
         5_000_000,
         ge=1,
         about="From so many measurements on, usage goes to m3ter as file uploads instead of by its ingest API.",
-    )
-
-    # housekeeping
-    deliver_threads: int = own("deliver_threads", 8, ge=1, le=32, about="Requests under way at once while delivering.")
-    keep_staging_days: int = own("keep_staging_days", 30, ge=1, about="Staging files older than this are pruned, days.")
-    lease_seconds: int = own(
-        "lease_seconds", 60, ge=5, about="How long a run holds records it is sending, seconds, renewed."
     )

@@ -95,6 +95,13 @@ class VendorSettings(BaseSettings):
         "all_customers", False, about="Also customers without a mapped subscription item become accounts."
     )
 
+    @field_validator("chargebee_base_url")
+    @classmethod
+    def _ends_in_version(cls, value: str) -> str:
+        if value and not value.rstrip("/").endswith("/api/v2"):
+            raise ValueError("must end in /api/v2, as in https://SITE.chargebee.com/api/v2")
+        return value
+
     @field_validator("accounts_only", "accounts_except", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:

@@ -29,7 +29,9 @@ def test_a_setting_is_in_the_reference_and_in_the_example(name: str) -> None:
 def test_no_setting_is_documented_that_is_gone() -> None:
     known = {variable(name) for name in Settings.model_fields}
     for path in ("docs/reference/settings.md", ".env.example"):
-        assert set(re.findall(r"\b(?:METERBRIDGE|CHARGEBEE|M3TER)_[A-Z0-9_]+\b", read(path))) <= known
+        named = set(re.findall(r"\b(?:METERBRIDGE|CHARGEBEE|M3TER)_[A-Z0-9_]+\b", read(path)))
+        assert named
+        assert named <= known
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
@@ -39,15 +41,19 @@ def test_an_error_code_is_in_the_reference(code: str) -> None:
 
 def test_codes_in_the_source_are_in_the_table() -> None:
     folders = ("flows", "tasks", "connectors", "meterbridge")
+    all_used = set()
     for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py")]:
         used = set(re.findall(r"\"(MB-[A-Z-]+[A-Z])\"", path.read_text(encoding="utf-8")))
         assert used <= set(CODES), path
+        all_used |= used
+    assert all_used == set(CODES)
 
 
 def test_every_staging_table_is_described() -> None:
     text = read("docs/reference/staging-tables.md")
     made = {path.stem for path in (ROOT / "meterbridge/staging/sql").rglob("*.sql")}
     landed = {f"raw_chargebee__{name}" for name in shapes.CHARGEBEE} | set(shapes.TEXT)
+    assert made
     assert {table for table in made | landed if f"`{table}`" not in text} == set()
 
 
@@ -61,4 +67,5 @@ def test_every_command_is_described() -> None:
     names = [f"{name} {sub}" for name, c in groups.items() for sub in getattr(c, "commands", {})] + [
         name for name, c in groups.items() if not hasattr(c, "commands")
     ]
+    assert names
     assert {name for name in names if f"`meterbridge {name}" not in text} == set()

@@ -29,6 +29,10 @@ def test_only_links_outside_code_are_found() -> None:
     assert links(text) == ["a.md#b", "c.md"]
 
 
+def test_there_are_links_to_follow() -> None:
+    assert any(links(page.read_text(encoding="utf-8")) for page in PAGES)
+
+
 def test_an_anchor_is_the_heading_in_small_letters() -> None:
     assert anchors("# One word, one meaning\n## What `x` is\n") == {"one-word-one-meaning", "what-x-is"}
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from meterbridge.ledger import bills, intents, mappings, quarantine, usage, watermarks
 from meterbridge.ledger.ledger import Reader
-from meterbridge.ledger.schema import inbox, usage_batches, usage_inputs
+from meterbridge.ledger.schema import inbox, usage_batches
 from meterbridge.rules.keys import key_text
 from meterbridge.sandbox import snapshot
 from meterbridge.sandbox.world import World
@@ -79,9 +79,7 @@ def _bills(rx: Reader) -> Iterator[str]:
 
 
 def _usage(rx: Reader) -> Iterator[str]:
-    """Inputs, and their batches with what each holds; an upload job has the id that m3ter drew."""
-    for each in rx.execute(select(usage_inputs)):
-        yield f"input {each.mapping} {each.input_hash} {each.row_count}"
+    """Batches of usage with what each holds; an upload job has the id that m3ter drew."""
     for mapping, input_hash in rx.execute(select(usage_batches.c.mapping, usage_batches.c.input_hash).distinct()).all():
         for batch in usage.batches(rx, mapping, input_hash):
             job = "a job" if batch.job_id else "no job"

@@ -17,6 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
+from meterbridge.cli.slow_senders import TimedProtocol
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.receiver import Receiver
 from meterbridge.settings import Settings, load_settings, stripped_environment
@@ -39,7 +40,8 @@ def settings(home: Path, **more: Any) -> Settings:
 def receiving(ledger: Ledger, chosen: Settings, arrived: Callable[[], None] = lambda: None) -> Iterator[httpx.Client]:
     """A client of a receiver that runs inside the block."""
     app = Receiver(chosen, ledger, arrived)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on", ws="none"))
+    config = uvicorn.Config(app, http=TimedProtocol, port=0, log_level="error", lifespan="on", ws="none")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

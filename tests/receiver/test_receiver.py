@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import socket
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from meterbridge import receiver
+from meterbridge.cli import slow_senders
 from meterbridge.ledger import inbox, malformed
 from meterbridge.ledger.ledger import Ledger
+from meterbridge.receiver import Mailbox
 from tests.receiver.conftest import AUTH, body, receiving, settings, told
 
 CHARGEBEE = "/webhooks/chargebee"
@@ -154,3 +161,95 @@ def test_a_ledger_that_cannot_be_written_is_a_503_and_the_vendor_comes_again(led
         with sqlite3.connect(tmp_path / "ledger.sqlite3") as database:
             database.execute("alter table elsewhere rename to inbox")
         assert http.post(CHARGEBEE, json=told(1)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "\ud800x"),
+        ("id", ".."),
+        ("id", "a\x1fb"),
+        ("event_type", "sub\udfff"),
+        ("subscription", "."),
+        ("subscription", ".."),
+    ],
+)
+def test_an_id_that_cannot_be_kept_or_asked_for_is_refused_at_the_door(
+    http: httpx.Client, ledger: Ledger, field: str, value: str
+) -> None:
+    event = told(1, value) if field == "subscription" else {**told(1), field: value}
+    answer = http.post(CHARGEBEE, content=json.dumps(event).encode(), headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert events(ledger) == []
+    with ledger.read() as rx:
+        assert len(malformed.all(rx)) == 1
+
+
+def test_one_event_that_the_ledger_cannot_take_fails_none_that_comes_with_it(ledger: Ledger) -> None:
+    good = [inbox.Event("chargebee", f"ev_{n}", "changed", "subscription", f"sub-{n}") for n in range(28)]
+    bad = [
+        inbox.Event("chargebee", "ev_\ud800", "changed", "subscription", "sub"),
+        inbox.Event("chargebee", "ev_big", "changed", "subscription", "sub", None, 2**70),
+        inbox.Event("chargebee", "ev_odd", "changed", "subscription", "sub", object()),  # type: ignore[arg-type]
+    ]
+    mixed = [*good[:14], *bad, *good[14:]]
+
+    async def post_all() -> list[BaseException | None]:
+        mailbox = Mailbox(ledger, lambda: None)
+        return await asyncio.gather(*(mailbox.keep(event) for event in mixed), return_exceptions=True)
+
+    outcomes = asyncio.run(post_all())
+
+    assert [outcome is None for outcome in outcomes] == [event in good for event in mixed]
+    assert {event.event_id for event in events(ledger)} == {event.event_id for event in good}
+
+
+def test_a_body_that_does_not_come_in_time_is_given_up(
+    http: httpx.Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.5)
+    with socket.create_connection((http.base_url.host, http.base_url.port)) as slow:
+        slow.settimeout(10)
+        slow.sendall(head(AUTH, 100) + b'{"id": ')
+        began = time.monotonic()
+        answer = slow.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408")
+        while slow.recv(4096):
+            pass
+    assert time.monotonic() - began < 5
+    assert http.post(CHARGEBEE, json=told(1)).status_code == 200
+    assert len(events(ledger)) == 1
+
+
+def head(auth: tuple[str, str], length: int) -> bytes:
+    basic = base64.b64encode(":".join(auth).encode()).decode()
+    return (
+        f"POST {CHARGEBEE} HTTP/1.1\r\nhost: here\r\nauthorization: Basic {basic}\r\ncontent-length: {length}\r\n\r\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /webhooks/chargebee HTTP/1.1\r\nhost: he"])
+def test_a_connection_that_sends_no_whole_head_is_closed(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(slow_senders, "HEAD_SECONDS", 0.5)
+    with socket.create_connection((http.base_url.host, http.base_url.port)) as slow:
+        slow.settimeout(10)
+        slow.sendall(begun)
+        began = time.monotonic()
+        assert slow.recv(4096) == b""
+        assert time.monotonic() - began < 5
+
+
+def test_half_a_head_after_an_answered_request_is_closed_too(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_senders, "HEAD_SECONDS", 0.5)
+    with socket.create_connection((http.base_url.host, http.base_url.port)) as slow:
+        slow.settimeout(10)
+        sent = body(told(3))
+        slow.sendall(head(AUTH, len(sent)) + sent)
+        assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+        slow.sendall(b"POST /webhooks")
+        while slow.recv(4096):
+            pass

@@ -67,3 +67,12 @@ def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_an_empty_map(tmp_path: Path) -> None:
     assert load_catalog(written(tmp_path, "# nothing yet\n")).plans == ()
+
+
+def test_aliases_are_refused_before_they_can_grow(tmp_path):
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(levels))
+    with pytest.raises(SetupError, match=r"bomb\.yaml:2: the alias \*a0 is not taken") as refusal:
+        load_catalog(tmp_path / "bomb.yaml")
+    assert refusal.value.code == "MB-CATALOG"

@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from meterbridge import log
+from meterbridge.redaction import register_secret
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -78,25 +79,25 @@ def test_terminal_text_names_facts_after_the_message() -> None:
 
 
 def test_a_registered_secret_is_masked_in_message_and_facts() -> None:
-    log.register_secret("live_k3y_of_the_site")
+    register_secret("live_k3y_of_the_site")
     made = masked(record("key %s", "live_k3y_of_the_site", url={"user": ["live_k3y_of_the_site:"]}))
     assert made.getMessage() == "key [secret]"
     assert made.__dict__["url"] == {"user": ["[secret]:"]}
 
 
 def test_a_secret_that_holds_another_is_masked_as_a_whole() -> None:
-    log.register_secret("inner-part")
-    log.register_secret("outer-inner-part-outer")
+    register_secret("inner-part")
+    register_secret("outer-inner-part-outer")
     assert log.redact("outer-inner-part-outer") == "[secret]"
 
 
 def test_the_password_of_a_database_url_is_masked_alone_too() -> None:
-    log.register_secret("postgresql+psycopg://bridge:p%40ssphrase@db/ledger")
+    register_secret("postgresql+psycopg://bridge:p%40ssphrase@db/ledger")
     assert log.redact("authentication failed for p@ssphrase") == "authentication failed for [secret]"
 
 
 def test_a_text_too_short_to_be_a_secret_is_not_masked() -> None:
-    log.register_secret("a")
+    register_secret("a")
     assert log.redact("a page landed") == "a page landed"
 
 

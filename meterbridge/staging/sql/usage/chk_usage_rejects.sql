@@ -1,6 +1,7 @@
 -- grain: one measurement that must not be sent, with the first reason against it; or lines of a file that are no row
 -- reads: stg_usage, stg_usage_lines, int_usage_twins, ref_usage_accounts, ref_usage_meters, ref_usage_closed, ref_usage_places
 -- why: what a row says of itself was judged when it landed; here it is held against m3ter, the ledger and its siblings
+-- severity: warn
 create or replace table chk_usage_rejects as
 with rejected as (
     select

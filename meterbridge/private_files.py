@@ -1,0 +1,23 @@
+"""Files of ours are for their owner alone: they hold names, addresses and amounts."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def keep_private() -> None:
+    """Let every file and folder that this process makes from now on be its owner's alone, whatever library makes it."""
+    os.umask(0o077)
+
+
+def private_folder(path: Path, home: Path) -> None:
+    """Make the folder; it and those between ``home`` and it are closed to others, also where they were made before."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (path, *path.parents):
+        if folder == home or home not in folder.parents:
+            return
+        if folder.stat().st_mode & 0o077:
+            with suppress(PermissionError):  # somebody else's folder is not ours to close
+                folder.chmod(0o700)
