@@ -106,7 +106,7 @@ CODES: dict[str, Code] = {
         "Complete the record at the vendor, then `meterbridge quarantine retry`.",
     ),
     "MB-MISSING": Code(
-        "Chargebee's events tell of a record that neither its list nor its id shows.",
+        "Chargebee's events tell of a record that was asked for by id and that Chargebee does not show.",
         "Wait: each run asks again. If it is gone for good, `meterbridge quarantine dismiss`.",
     ),
     "MB-FOREIGN-EDIT": Code(

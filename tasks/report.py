@@ -51,6 +51,7 @@ class RunReport(BaseModel):
     quarantined: list[dict[str, Any]] = Field(default_factory=list)
     recovered: int = 0
     missing: int = 0
+    seen_next_run: int = 0
     requests: dict[str, int] = Field(default_factory=dict)
     throttled: int = 0
     seconds: float = 0.0
@@ -101,6 +102,7 @@ def build(
         quarantined=[*_quarantined(aside), *refused],
         recovered=recovered[0],
         missing=recovered[1],
+        seen_next_run=change_set.next_run,
         requests=work.requests(),
         throttled=work.throttled(),
         seconds=round(work.clock.epoch() - run.started_at, 3),
@@ -208,15 +210,11 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
         f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
         f"| quarantined | {len(report.quarantined)} |",
         f"| held by another run | {report.held} |",
+        f"| seen, next run | {report.seen_next_run} |",
     ]
     if report.closing_soon:
-        lines += [
-            "",
-            "## Drafts that close soon, without this money",
-            "",
-            "| closes | amount | record | what holds it |",
-        ]
-        lines += ["|---|---:|---|---|"]
+        lines += ["", "## Drafts that close soon, without this money", ""]
+        lines += ["| closes | amount | record | what holds it |", "|---|---:|---|---|"]
         for row in report.closing_soon[:SHOWN_ROWS]:
             held = f"{row['state']} {row['code']}".strip()
             lines.append(f"| {row['closes_at']} | {money(row)} | `{shown(row['key'])}` | {held} |")

@@ -76,6 +76,8 @@ def report_table(report: RunReport) -> None:
     rows += [("written", name, count) for name, count in report.applied.items()]
     rows += [("unchanged", "", report.unchanged), ("out of scope", "", report.out_of_scope)]
     rows += [("waiting", "", len(report.waiting)), ("quarantined", "", len(report.quarantined))]
+    if report.seen_next_run:
+        rows.append(("seen, next run", "subscriptions", report.seen_next_run))
     if report.held:
         rows.append(("held by another run", "", report.held))
     rows += [("requests", name, count) for name, count in report.requests.items()]
