@@ -124,6 +124,7 @@ def test_only_times_are_floating_point_numbers() -> None:
         "created_at",
         "declared_at",
         "done_at",
+        "due_at",
         "ended_at",
         "first_seen",
         "first_sent_at",
