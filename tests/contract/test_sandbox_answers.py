@@ -24,7 +24,7 @@ from meterbridge.sandbox.wire import Routes
 from tests.contract import chargebee_types, openapi
 from tests.contract.openapi import Complaint
 from tests.contract.walks import refused_by_chargebee, refused_by_m3ter, walk_m3ter
-from tests.contract.walks_chargebee import walk_chargebee
+from tests.contract.walks_chargebee import walk_chargebee, walk_time_machine
 from tests.contract.wiretap import Exchange, tapped
 from tests.flows.conftest import opening
 
@@ -39,6 +39,9 @@ READ_BY: dict[str, tuple[str, str]] = {
     "POST customers/{id}/delete_relationship": ("customer", "DeleteRelationshipResponse"),
     "POST customers/{id}/relationships": ("customer", "RelationshipsResponse"),
     "POST customers/merge": ("customer", "MergeResponse"),
+    "GET time_machines/{id}": ("time_machine", "RetrieveResponse"),
+    "POST time_machines/{id}/start_afresh": ("time_machine", "StartAfreshResponse"),
+    "POST time_machines/{id}/travel_forward": ("time_machine", "TravelForwardResponse"),
     "GET item_families": ("item_family", "ListResponse"),
     "GET item_families/{id}": ("item_family", "RetrieveResponse"),
     "GET items": ("item", "ListResponse"),
@@ -180,7 +183,8 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Exchange]
                 sync_usage.fn(*usage(home, via), via=via)
             use_and_bill(sandbox.world)
             sync_bills.fn()
-            for walk in (walk_m3ter, walk_chargebee, refused_by_m3ter, refused_by_chargebee):
+            walks = (walk_m3ter, walk_chargebee, refused_by_m3ter, refused_by_chargebee, walk_time_machine)
+            for walk in walks:
                 walk(sandbox)
         yield exchanges
 

@@ -85,6 +85,7 @@ def play(home: Path, name: str, rows: list[Life], way: str) -> Played:
 def make_world(name: str, rows: list[Life]) -> World:
     world = build("empty")
     world.m3ter.organization["allowOverlappingPlans"] = "overlap allowed" in name
+    world.switches.merge_deletes_source = name == "other settings"
     with world.clock.held((world.facts["start"] - 21 * HOUR) * 1000):
         product = next(row for row in world.m3ter.products.rows() if row["code"] == "api")
         catalogue._put_plan(world, "api-plus-eur", product, "EUR", Decimal(0))
