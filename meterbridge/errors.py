@@ -86,6 +86,10 @@ CODES: dict[str, Code] = {
         "A vendor or the ledger could not be reached or was out of order.",
         "Nothing is lost: run again when it answers; see the vendor's status page.",
     ),
+    "MB-TIME-TRAVEL": Code(
+        "The Chargebee test site is on its way to another time.",
+        "Run again when Time Machine has arrived: what is due on the way has not all happened yet.",
+    ),
     "MB-ANSWER": Code(
         "A vendor's answer cannot be read.", "Run again; if it stays, keep the staging file and report it."
     ),

@@ -60,10 +60,10 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     with work.ledger.read() as rx:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
-    accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
     tray = Tray(refused)
     subjects: set[str] = set()
     with opened(run.path) as file:
+        accounts, plans = policies(work.settings, present(run, file), overlapping)
         with work.ledger.read() as rx:
             under_way = UnderWay.read(rx, file)
         edits = Edits.read(work, run, under_way)
@@ -90,6 +90,13 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
     return change_set
+
+
+def present(run: Run, file: Staging) -> datetime:
+    """Now at the Chargebee site: never before anything that it tells of, for what happens while a run reads is read."""
+    query = "select max(greatest(coalesce(told_at, 0), coalesce(updated_at, 0))) as newest from stg_versions"
+    newest = next(file.rows(query))["newest"] or 0
+    return datetime.fromtimestamp(max(run.site.now, newest), UTC)
 
 
 def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[AccountPolicy, PlanPolicy]:

@@ -39,6 +39,7 @@ class RunReport(BaseModel):
     flow: str
     flow_run_id: str
     dry_run: bool = False
+    site_time: str | None = None
     extracted: dict[str, int] = Field(default_factory=dict)
     intended: dict[str, int] = Field(default_factory=dict)
     applied: dict[str, int] = Field(default_factory=dict)
@@ -90,6 +91,7 @@ def build(
         flow=run.flow,
         flow_run_id=run.run_id,
         dry_run=run.request.dry_run,
+        site_time=run.site.shown,
         extracted=extracted,
         intended=change_set.intended,
         applied=dict(sorted(delivered.applied.items())) if delivered else {},
@@ -198,8 +200,9 @@ def _sums(run: Run) -> dict[str, str]:
 def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -> str:
     """The report as Markdown, without personal data: ids, counts and sums only."""
     word = "Dry run" if report.dry_run else "Run"
+    travels = [travelling(report.site_time), ""] if report.site_time else []
     lines = [f"# {word} of {report.flow}", "", f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
-    lines += [in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
+    lines += [*travels, in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
     for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
         lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
     lines += [f"| intended {name} | {amount} |" for name, amount in sums.items()]
@@ -232,6 +235,11 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
         for row in report.waiting[:SHOWN_ROWS]:
             lines.append(f"| {money(row)} | `{shown(row['key'])}` | {_cell(row['reason'])} |")
     return "\n".join(lines) + "\n"
+
+
+def travelling(site_time: str) -> str:
+    """What a run says of a site that is in another time."""
+    return f"The Chargebee site travels with Time Machine: it is {site_time} there."
 
 
 def money(row: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from tasks.blocks import credentials
 from tasks.engine import task
 from tasks.permitted_names import mapping_names
 from tasks.services import Services, release, services, staging_path
+from tasks.site_time import SiteTime, site_time
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Facts of one run, small and plain: what tasks pass around instead of data."""
+    """Facts of one run, small and plain: what tasks pass around instead of data.
+
+    ``started_at`` is when it was opened, ``site`` what time it was at Chargebee then.
+    """
 
     flow: str
     run_id: str
@@ -70,6 +74,7 @@ class Run:
     full: bool
     full_reason: str
     started_at: float
+    site: SiteTime
     scope_fingerprint: str
 
     @property
@@ -119,13 +124,14 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     work = services(run_id, credentials(settings))
     settings = work.settings
     site = _learn_vendors(work)
+    time = site_time(work.chargebee, site, work.clock.epoch())
     staging = staging_path(settings, flow, run_id)
-    scope = scope_fingerprint(settings, work)
+    scope = time.scoped(scope_fingerprint(settings, work))
     with work.ledger.write() as tx:
         connections.bind(tx, site, settings.m3ter_org_id)
         mark = watermarks.get(tx, flow)
-        full, why = _full(request, mark, scope)
-        window, events_since = _windows(work, request, mark, full=full)
+        full, why = _full(request, mark, scope, time)
+        window, events_since = _windows(work, request, mark, time, full=full)
         runs.open_run(tx, runs.RunRow(run_id, flow, work.ledger.now(), _parameters(request), str(staging)))
         tx.commit()
     run = Run(
@@ -139,6 +145,7 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
         full=full,
         full_reason=why,
         started_at=work.clock.epoch(),
+        site=time,
         scope_fingerprint=scope,
     )
     if keep_open:
@@ -148,18 +155,21 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     return run
 
 
-def _windows(work: Services, request: Request, mark: watermarks.Watermark | None, *, full: bool) -> tuple[Window, int]:
+def _windows(
+    work: Services, request: Request, mark: watermarks.Watermark | None, time: SiteTime, *, full: bool
+) -> tuple[Window, int]:
     """What lists are read for, and since when events are: those of the time since the last run, in a full read too."""
     settings = work.settings
-    position = request.since if request.since is not None else (mark.position if mark else None)
+    last = mark.position if mark and time.follows(mark.fingerprint) else None
+    position = request.since if request.since is not None else last
     window = reading_window(
         position,
-        work.clock.epoch(),
+        time.now,
         overlap_seconds=settings.overlap_seconds,
         hold_back_seconds=settings.hold_back_seconds,
         full=full,
     )
-    told = position if position is not None else window.until
+    told = position if position is not None else time.genesis or window.until
     return window, min(math.floor(told - settings.overlap_seconds), window.until - 1)
 
 
@@ -170,6 +180,7 @@ def _note_facts(run: Run, settings: Settings) -> None:
         "flow": run.flow,
         "run_id": run.run_id,
         "window": str(run.window),
+        "site_time": run.site.shown,
         "full": run.full,
         "full_reason": run.full_reason,
     }
@@ -199,7 +210,7 @@ def scope_fingerprint(settings: Settings, work: Services) -> str:
     return fingerprint([load_catalog(settings.catalog_path).fingerprint(), values])
 
 
-def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tuple[bool, str]:
+def _full(request: Request, mark: watermarks.Watermark | None, scope: str, time: SiteTime) -> tuple[bool, str]:
     if request.ids:
         return False, "named ids only"
     if request.full:
@@ -208,6 +219,8 @@ def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tu
         return False, "since the instant asked for"
     if mark is None:
         return True, "first run"
+    if not time.follows(mark.fingerprint):
+        return True, "the Chargebee site is in another time than before"
     if mark.fingerprint != scope:
         return True, "the catalog or a scope setting changed"
     return False, "changes since the last run"

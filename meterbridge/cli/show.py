@@ -67,7 +67,7 @@ def _plain(cell: object) -> str:
 
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
-    from tasks.report import money
+    from tasks.report import money, travelling
     from tasks.waits import in_words
 
     title = f"{'Dry run of ' if report.dry_run else ''}{report.flow}"
@@ -82,6 +82,8 @@ def report_table(report: RunReport) -> None:
         rows.append(("held by another run", "", report.held))
     rows += [("requests", name, count) for name, count in report.requests.items()]
     table(title, ("what", "of", "count"), rows, right=("count",))
+    if report.site_time:
+        console().print(travelling(report.site_time), markup=False)
     if report.closing_soon:
         soon = [(r["closes_at"], shown(r["key"]), money(r), f"{r['state']} {r['code']}") for r in report.closing_soon]
         columns = ("closes", "record", "amount", "held")
