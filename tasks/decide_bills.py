@@ -71,7 +71,7 @@ def decide_bills(run: Run) -> ChangeSet:
             decided = decide_case(case, policy)
             decisions += decided
             beside += suspects(case, decided, policy)
-            ahead += deadlines(case, policy.auto_close_days)
+            ahead += deadlines(case, policy)
         decisions = agree(hold_suspects(decisions, beside))
         closings = {one.invoice_id: one.closes_at for one in ahead}
         for decision in by_risk(carry_over(decisions) if policy.negative_delta == "net" else decisions, closings):
