@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from meterbridge.ledger import facts
+from meterbridge.ledger import facts, quarantine
 from meterbridge.rules.account_plans import PlanPolicy
 from meterbridge.rules.accounts import AccountPolicy
+from meterbridge.rules.code_clashes import clashes
 from meterbridge.rules.histories import Moment, decide_through
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.records import (
@@ -87,9 +88,22 @@ def decide_subscriptions(run: Run) -> ChangeSet:
             for decision in edits.of_account(case, decided, policy):
                 tray.put(decision)
         edits.of_plans(file, tray, plans)
+        _set_clashes_aside(run, file, tray)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
     return change_set
+
+
+def _set_clashes_aside(run: Run, file: Staging, tray: Tray) -> None:
+    """What m3ter would refuse for its code is set aside before anything is sent, so that a dry run tells it, too."""
+    with services(run.run_id).ledger.read() as rx:
+        again = frozenset(row.key for row in quarantine.list(rx, state="retry") if row.kind == "account")
+    if run.request.by_name:
+        again |= {intent.key for intent in tray.intents}
+    known = [row["customer_id"] for row in file.rows("select customer_id from ref_accounts")]
+    for clash in clashes(tray.intents, known, again):
+        tray.intents = [one for one in tray.intents if (one.kind, one.key) != (clash.kind, clash.key)]
+        tray.put(clash)
 
 
 def present(run: Run, file: Staging) -> datetime:
