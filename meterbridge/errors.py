@@ -146,7 +146,7 @@ CODES: dict[str, Code] = {
     ),
     "MB-PLAN-BILLED": Code(
         "An account plan that should never have existed has started or was billed.",
-        "Decide in m3ter whether to end or delete it, then retry.",
+        "Decide in m3ter: delete it (the next run takes that over), or give it an end and dismiss.",
     ),
     "MB-STATUS": Code(
         "The subscription is in a state the bridge cannot place.",

@@ -82,6 +82,16 @@ class Tray:
             case _:
                 assert_never(decision)
 
+    def is_aside(self, key: Key, code: str) -> bool:
+        """True if a record is set aside for this reason."""
+        return any((row["key"], row.get("code")) == (key_text(key), code) for row in self.set_aside)
+
+    def take_back(self, key: Key, code: str) -> None:
+        """No longer set a record aside for this reason."""
+        rest = [row for row in self.set_aside if (row["key"], row.get("code")) != (key_text(key), code)]
+        self.counts["quarantined"] -= len(self.set_aside) - len(rest)
+        self.set_aside = rest
+
     def _put_intent(self, intent: Intent) -> None:
         names = [(intent.kind, intent.key, intent.fingerprint)]
         names += [("charge", tuple(one["key"]), one["fingerprint"]) for one in intent.payload.get("lines", ())]

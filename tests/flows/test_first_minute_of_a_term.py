@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,14 @@ def expected(name: str, way: str) -> dict[str, Spans]:
     return {**started, "support-eur": [(0, None)]}
 
 
+def set_aside(home: Path) -> list[tuple[str, tuple[str, ...], float | None]]:
+    ledger = ledger_at(home)
+    with ledger.read() as rx:
+        found = [(row.code, row.key, row.due_at) for row in quarantine.list(rx)]
+    ledger.close()
+    return found
+
+
 @pytest.mark.parametrize("way", ["schedule", "webhook", "both in one run"])
 def test_old_and_new_meet_or_the_old_stays_set_aside(open_sandbox: OpenSandbox, tmp_path: Path, way: str) -> None:
     sandbox = open_sandbox("single")
@@ -91,12 +99,49 @@ def test_old_and_new_meet_or_the_old_stays_set_aside(open_sandbox: OpenSandbox, 
         sync(sandbox, tmp_path, way, number)
         found = spans(sandbox, started)
         assert {name: found[name] for name in names} == {name: expected(name, way) for name in names}
-        ledger = ledger_at(tmp_path)
-        with ledger.read() as rx:
-            assert [(row.code, row.key, row.due_at) for row in quarantine.list(rx)] == stuck
-        ledger.close()
+        assert set_aside(tmp_path) == stuck
         world.advance(32 * DAY)
     report = sync_subscriptions.fn(full=True)
     assert report.exit_code == (3 if stuck else 0)
     assert all("should end at" in row["message"] for row in report.quarantined)
     assert sync_subscriptions.fn().writes == 0
+
+
+@pytest.mark.parametrize("by_hand", ["deleted", "ended"])
+def test_what_a_person_did_in_m3ter_closes_the_case(open_sandbox: OpenSandbox, tmp_path: Path, by_hand: str) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    world, key = sandbox.world, ("other-0-sub", API, "1")
+    instant = world.clock.now() * 1000
+    with world.clock.held(instant):
+        create(sandbox, "other-0")
+    sync_subscriptions.fn()
+    with world.clock.held(instant):
+        change(sandbox, "other-0")
+    assert [row["code"] for row in sync_subscriptions.fn().quarantined] == ["MB-PLAN-BILLED"]
+    state = world.m3ter
+    with world.lock:
+        (stuck,) = [row for row in state.account_plans.rows() if row["code"].startswith(f"other-0-sub-{API}")]
+        if by_hand == "deleted":
+            state.account_plans.remove(stuck["id"], world.clock.now_ms())
+        else:
+            end = datetime.fromtimestamp(instant / 1000 + 3_600, UTC).isoformat().replace("+00:00", "Z")
+            state.save(state.account_plans, stuck | {"endDate": end}, stuck)
+    world.advance(7_200)
+    codes = [row["code"] for row in sync_subscriptions.fn().quarantined]
+    if by_hand == "ended":
+        assert codes == ["MB-PLAN-BILLED"]
+        ledger = ledger_at(tmp_path)
+        with ledger.write() as tx:
+            assert quarantine.dismiss(tx, "account_plan", key, "ann", "billed by hand")
+            tx.commit()
+    else:
+        assert codes == []
+    for _ in range(2):  # neither the next version nor a full read opens it again
+        world.advance(32 * DAY)
+        sync_subscriptions.fn()
+        assert sync_subscriptions.fn(full=True).writes == 0
+        assert set_aside(tmp_path) == []
+        found = spans(sandbox, instant // 1000)["other-0"]
+        ended = {"api-pro-eur": [(0, 3_600)]} if by_hand == "ended" else {}
+        assert found == {**ended, "support-eur": [(0, None)]}

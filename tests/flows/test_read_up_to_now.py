@@ -11,7 +11,7 @@ import pytest
 from flows.drain_inbox import drain_inbox
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge import sandbox as imitation
-from meterbridge.ledger import quarantine
+from meterbridge.ledger import inbox, quarantine
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.table import Row
 from tests.flows.conftest import OpenSandbox
@@ -200,3 +200,22 @@ def test_a_run_of_named_ids_sets_nobody_aside_either(open_sandbox: OpenSandbox, 
     report = sync_subscriptions.fn(ids=[asked])
     assert report.applied["account_plan.replace"] == 1
     assert (report.quarantined, report.exit_code) == ([], 0)
+
+
+def test_a_drain_misses_what_it_was_asked_about_once_that_is_old_and_only_if_chargebee_has_the_event(
+    open_sandbox: OpenSandbox, tmp_path: Path
+) -> None:
+    sandbox = open_sandbox("single")
+    sync_subscriptions.fn()
+    state = sandbox.world.chargebee
+    created = next(row for row in state.events.rows() if row["event_type"] == "subscription_created")
+    unseen = created["content"]["subscription"] | {"id": "sub-unseen", "resource_version": 5}
+    state.emit("subscription_created", created["content"] | {"subscription": unseen})
+    *_, told = state.events.rows()
+    hint = inbox.Event("chargebee", told["id"], "subscription_created", "subscription", "sub-unseen", None, 5)
+    sample = event(9, "subscription", "cbdemo_sub", version=7)  # Chargebee's own event list knows nothing of it
+    sandbox.world.advance(400)
+    tell(tmp_path, hint, sample)
+    report = drain_inbox.fn()
+    assert report is not None
+    assert [(row["code"], row["key"]) for row in report.quarantined] == [("MB-MISSING", ["sub-unseen"])]
