@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.runs import Run
+    from tasks.site_time import SiteTime
     from tasks.usage_input import UsageInput
 
 ACCOUNTS = 500
@@ -135,6 +136,7 @@ def one_size(rows: int, source: str, yardsticks: bool) -> None:
         full=False,
         full_reason="",
         started_at=0.0,
+        site=SiteTime(0.0),
         scope_fingerprint="",
     )
     request = UsageRequest(str(mapping), (source,))

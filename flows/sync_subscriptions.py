@@ -16,7 +16,7 @@ from tasks.refer import refer
 from tasks.report import RunReport, build, publish
 from tasks.runs import Request, run_name, running
 from tasks.settle import settle
-from tasks.stage import CUSTOMER_CASES, SUBSCRIPTIONS, stage
+from tasks.stage import CHANGES, CUSTOMER_CASES, stage
 
 
 @flow(name="sync_subscriptions", flow_run_name=run_name)
@@ -47,7 +47,7 @@ def sync(request: Request) -> RunReport:
         recovered = recover_missed(run)
         extract_plans(run)
         refer(run, own_slice=True)
-        stage(run, SUBSCRIPTIONS)
+        stage(run, CHANGES)
         extract_owners(run)
         find_existing(run)
         find_edited(run)

@@ -99,6 +99,10 @@ CODES: dict[str, Code] = {
         "A vendor or the ledger could not be reached or was out of order.",
         "Nothing is lost: run again when it answers; see the vendor's status page.",
     ),
+    "MB-TIME-TRAVEL": Code(
+        "The Chargebee test site is on its way to another time.",
+        "Run again when Time Machine has arrived: what is due on the way has not all happened yet.",
+    ),
     "MB-ANSWER": Code(
         "A vendor's answer cannot be read.", "Run again; if it stays, keep the staging file and report it."
     ),
@@ -137,7 +141,7 @@ CODES: dict[str, Code] = {
         "Complete the record at the vendor, then `meterbridge quarantine retry`.",
     ),
     "MB-MISSING": Code(
-        "Chargebee's events tell of a record that neither its list nor its id shows.",
+        "Chargebee's events tell of a record that was asked for by id and that Chargebee does not show.",
         "Wait: each run asks again. If it is gone for good, `meterbridge quarantine dismiss`.",
     ),
     "MB-FOREIGN-EDIT": Code(
@@ -181,7 +185,7 @@ CODES: dict[str, Code] = {
     ),
     "MB-PLAN-BILLED": Code(
         "An account plan that should never have existed has started or was billed.",
-        "Decide in m3ter whether to end or delete it, then retry.",
+        "Decide in m3ter: delete it (the next run takes that over), or give it an end and dismiss.",
     ),
     "MB-STATUS": Code(
         "The subscription is in a state the bridge cannot place.",

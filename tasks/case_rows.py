@@ -26,4 +26,6 @@ def known_plan(row: Mapping[str, Any]) -> KnownPlan:
         terms=row["terms"],
         items=tuple(json.loads(row["items"] or "[]")),
         paused=row["paused"] == "true",
+        due=moment(row["due"]),
+        due_by=None if row["due_by"] is None else int(row["due_by"]),
     )

@@ -18,6 +18,7 @@ from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, ke
 from meterbridge.rules.recall import marks_of
 from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
 from meterbridge.staging.database import Staging, opened
+from meterbridge.staging.moments import moment
 from tasks.engine import task
 from tasks.moved_on import LEFT_OUT, land_moved, moved_on, seen, still_right
 from tasks.runs import Run
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 class ChangeSet:
     """All intents of one run, by hash, with counts; the rows themselves stay in the staging file.
 
-    ``proposal`` is the hash of those that await approval, empty when nothing does.
+    ``proposal`` is the hash of those that await approval, empty when nothing does; ``next_run`` counts the
+    subscriptions that were seen and left to the next run.
     """
 
     hash: str
@@ -40,6 +42,7 @@ class ChangeSet:
     waiting: int
     quarantined: int
     proposal: str = ""
+    next_run: int = 0
     subjects: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -71,13 +74,25 @@ class Tray:
             case Quarantined():
                 money = {"amount": decision.amount, "currency": decision.currency}
                 words = {"code": decision.code, "message": decision.message}
-                self._set_aside("quarantined", decision, source_version=decision.source_version, **money, **words)
+                due = decision.due.isoformat() if decision.due else None
+                version = decision.source_version
+                self._set_aside("quarantined", decision, source_version=version, due=due, **money, **words)
             case Waiting():
                 money = {"amount": decision.amount, "currency": decision.currency}
                 until = decision.until.isoformat() if decision.until else None
                 self._set_aside("waiting", decision, message=decision.reason, until=until, **money)
             case _:
                 assert_never(decision)
+
+    def is_aside(self, key: Key, code: str) -> bool:
+        """True if a record is set aside for this reason."""
+        return any((row["key"], row.get("code")) == (key_text(key), code) for row in self.set_aside)
+
+    def take_back(self, key: Key, code: str) -> None:
+        """No longer set a record aside for this reason."""
+        rest = [row for row in self.set_aside if (row["key"], row.get("code")) != (key_text(key), code)]
+        self.counts["quarantined"] -= len(self.set_aside) - len(rest)
+        self.set_aside = rest
 
     def _put_intent(self, intent: Intent) -> None:
         names = [(intent.kind, intent.key, intent.fingerprint)]
@@ -161,6 +176,7 @@ def land(file: Staging, tray: Tray, subjects: Iterable[str], gate: Gate | None =
         waiting=tray.counts["waiting"],
         quarantined=tray.counts["quarantined"],
         proposal=proposed.change_set,
+        next_run=file.count("out_next_run"),
         subjects=tuple(sorted(set(subjects))),
     )
 
@@ -231,6 +247,7 @@ def landed_quarantine(file: Staging) -> Iterator[Quarantined]:
             _number(row["amount"]),
             row["currency"],
             _number(row["source_version"]),
+            due=moment(row["due"]),
         )
 
 

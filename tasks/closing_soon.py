@@ -35,7 +35,7 @@ def closing_soon(work: Services, run: Run, file: Staging) -> Iterator[Row]:
 
     A bill that is set aside whole counts once, with the first of its drafts to close.
     """
-    last = datetime.fromtimestamp(run.started_at, UTC) + timedelta(hours=work.settings.close_warning_hours)
+    last = datetime.fromtimestamp(run.site.now, UTC) + timedelta(hours=work.settings.close_warning_hours)
     drafts: dict[Key, Row] = {}
     for row in file.rows("select * from map_deadlines order by closes_at desc"):
         if datetime.fromisoformat(row["closes_at"]) <= last:

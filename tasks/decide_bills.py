@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from meterbridge.catalog import load_catalog
@@ -56,7 +56,7 @@ def decide_bills(run: Run) -> ChangeSet:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         names = json.loads(facts.get(rx, "m3ter_mapping_names") or "{}")
         under_way = Marking.of(rx)
-    policy = policy_of(work)
+    policy = policy_of(work, run)
     tray = Tray(refused)
     subjects: set[str] = set()
     decisions: list[Decision] = []
@@ -73,7 +73,7 @@ def decide_bills(run: Run) -> ChangeSet:
             decided = decide_case(case, policy)
             decisions += decided
             beside += suspects(case, decided, policy)
-            ahead += deadlines(case, policy.auto_close_days)
+            ahead += deadlines(case, policy)
         decisions = agree(hold_suspects(decisions, beside))
         closings = {one.invoice_id: one.closes_at for one in ahead}
         for decision in by_risk(carry_over(decisions) if policy.negative_delta == "net" else decisions, closings):
@@ -92,7 +92,7 @@ def broken_bills(file: Staging) -> Iterator[tuple[str, str]]:
         yield row["id"], f"bill {row['id']} comes without {row['problem']}, or with it in a wrong form"
 
 
-def policy_of(work: Services, first: date | None = None) -> BillPolicy:
+def policy_of(work: Services, run: Run, first: date | None = None) -> BillPolicy:
     """The settings as the bill rules take them; ``first`` is the first bill date where the kept one does not count."""
     settings = work.settings
     first = first or since(work)
@@ -102,6 +102,7 @@ def policy_of(work: Services, first: date | None = None) -> BillPolicy:
     return BillPolicy(
         since=first,
         mark=connection_mark(settings.connection, settings.chargebee_site, settings.m3ter_org_id),
+        site_ahead=timedelta(seconds=run.site.now - run.started_at) if run.site.shown else timedelta(0),
         settle_hours=settings.bill_settle_hours,
         rounding=settings.rounding,
         three_decimal=settings.three_decimal_exponent,

@@ -11,6 +11,7 @@ from meterbridge.ledger import facts, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.account_plans import PlanPolicy
 from meterbridge.rules.accounts import AccountPolicy
+from meterbridge.rules.code_clashes import clashes
 from meterbridge.rules.histories import Moment, decide_through
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.kinds import kinds_of
@@ -65,10 +66,10 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         no_twins = apart(rx)
         overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
-    accounts, plans = policies(work.settings, datetime.fromtimestamp(run.started_at, UTC), overlapping)
     tray = Tray(refused)
     subjects: set[str] = set()
     with opened(run.path) as file:
+        accounts, plans = policies(work.settings, present(run, file), overlapping)
         with work.ledger.read() as rx:
             under_way = UnderWay.read(rx, file)
         edits = Edits.read(work, run, under_way)
@@ -93,6 +94,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
             for decision in edits.of_account(case, decided, policy):
                 tray.put(decision)
         edits.of_plans(file, tray, plans)
+        _set_clashes_aside(run, file, tray)
         change_set = land(file, tray, subjects)
         _land_mapped(file, tray.intents)
     return change_set
@@ -101,6 +103,25 @@ def decide_subscriptions(run: Run) -> ChangeSet:
 def apart(rx: Reader) -> set[str]:
     """Customers of whom a person has said that the accounts which look like theirs are somebody else's."""
     return {row.key[0] for row in quarantine.list(rx, "dismissed") if row.code == TWIN}
+
+
+def _set_clashes_aside(run: Run, file: Staging, tray: Tray) -> None:
+    """What m3ter would refuse for its code is set aside before anything is sent, so that a dry run tells it, too."""
+    with services(run.run_id).ledger.read() as rx:
+        again = frozenset(row.key for row in quarantine.list(rx, state="retry") if row.kind == "account")
+    if run.request.by_name:
+        again |= {intent.key for intent in tray.intents}
+    known = [row["customer_id"] for row in file.rows("select customer_id from ref_accounts")]
+    for clash in clashes(tray.intents, known, again):
+        tray.intents = [one for one in tray.intents if (one.kind, one.key) != (clash.kind, clash.key)]
+        tray.put(clash)
+
+
+def present(run: Run, file: Staging) -> datetime:
+    """Now at the Chargebee site: never before anything that it tells of, for what happens while a run reads is read."""
+    query = "select max(greatest(coalesce(told_at, 0), coalesce(updated_at, 0))) as newest from stg_versions"
+    newest = next(file.rows(query))["newest"] or 0
+    return datetime.fromtimestamp(max(run.site.now, newest), UTC)
 
 
 def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[AccountPolicy, PlanPolicy]:

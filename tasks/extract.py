@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from connectors.chargebee.encoding import between, id_filters
+from connectors.chargebee.encoding import id_filters, not_before
 from meterbridge.errors import SetupError
 from meterbridge.ledger import intents, mappings, quarantine
 from meterbridge.staging.database import Staging, opened
@@ -26,7 +26,7 @@ SEEN_CUSTOMERS = (
 
 @task(name="extract customers")
 def extract_customers(run: Run) -> int:
-    """Customers changed in the window; in a full read all of them, because old rows may lack updated_at."""
+    """Customers changed since the window began; in a full read all of them, because old rows may lack updated_at."""
     if run.request.ids:
         return 0
     work = services(run.run_id)
@@ -39,7 +39,7 @@ def extract_customers(run: Run) -> int:
 
 @task(name="extract subscriptions")
 def extract_subscriptions(run: Run) -> int:
-    """Subscriptions changed in the window, deleted ones too, and those that a quarantine waits for."""
+    """Subscriptions changed since the window began, deleted ones too, and those that a quarantine waits for."""
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_chargebee__subscriptions")
@@ -92,7 +92,7 @@ def _changed(work: Services, run: Run, resource: str) -> Iterator[bytes]:
     if run.window.since is None:
         yield from whole(work, resource)
         return
-    params = {"include_deleted": "true", "updated_at[between]": between(run.window.since, run.window.until)}
+    params = {"include_deleted": "true", "updated_at[after]": not_before(run.window.since)}
     for page in work.chargebee.pages(resource, params, sort_by="updated_at"):
         yield page.body
 

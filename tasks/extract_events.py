@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from connectors.chargebee.encoding import between, id_filters, in_list
+from connectors.chargebee.encoding import id_filters, in_list, not_before
 from meterbridge.errors import RecordRefused
 from meterbridge.ledger import mappings, watermarks
 from meterbridge.ledger.inbox import Event
@@ -51,25 +51,23 @@ READ = (
 )
 
 
-def land_window(work: Services, file: Staging, since: int, until: int, types: Sequence[str]) -> int:
-    """Land the events of these types that occurred in a window (epoch seconds)."""
-    pages = work.chargebee.pages("events", _occurred(since, until, types), sort_by="occurred_at")
+def land_since(work: Services, file: Staging, since: int, types: Sequence[str]) -> int:
+    """Land the events of these types that occurred since an instant (epoch seconds)."""
+    pages = work.chargebee.pages("events", _occurred(since, types), sort_by="occurred_at")
     return file.land_pages("events", (page.body for page in pages))
 
 
-def _occurred(since: int, until: int, types: Sequence[str]) -> dict[str, str]:
-    return {"occurred_at[between]": between(since, until), "event_type[in]": in_list(types)}
+def _occurred(since: int, types: Sequence[str]) -> dict[str, str]:
+    return {"occurred_at[after]": not_before(since), "event_type[in]": in_list(types)}
 
 
-def land_between(work: Services, file: Staging, hints: Iterable[Event], now: float) -> int:
+def land_between(work: Services, file: Staging, hints: Iterable[Event]) -> int:
     """Land what the events of a batch showed before the version that was read, and what happened in between.
 
     The event of an older change may be on its way yet, or lost: where a subscription changed that is known already,
     the newest events since the watermark are listed, once for the batch and at most :data:`MOST_PAGES` pages. An event
     whose snapshot is the record as it was read costs no request; versions that the ledger has applied cost none either.
-
-    Args:
-        now: Epoch seconds on the vendor's clock.
+    A subscription that cannot be read at all is missing only if Chargebee itself has the event that named it.
 
     Returns:
         How many events landed.
@@ -83,23 +81,27 @@ def land_between(work: Services, file: Staging, hints: Iterable[Event], now: flo
     changed = {name: row for name, row in read.items() if row["version"] > applied.get(name, 0)}
     landed, whole = 0, False
     if any(name in applied for name in changed):
-        landed, whole = _land_newest(work, file, math.ceil(now) + 1)
+        landed, whole = _land_newest(work, file)
     moved_on = [
-        event for name, row in changed.items() if max(told[name]) < row["version"] for event in told[name].values()
+        event.occurred_at
+        for name, row in changed.items()
+        if max(told[name]) < row["version"]
+        for event in told[name].values()
+        if event.occurred_at is not None
     ]
     if moved_on and not whole:
-        first = min(event.occurred_at or now for event in moved_on)
-        landed += land_window(work, file, math.floor(first) - 1, math.ceil(now) + 1, SUBSCRIPTION_EVENTS)
-    wanted = (
+        landed += land_since(work, file, math.floor(min(moved_on)), SUBSCRIPTION_EVENTS)
+    wanted = [
         event
         for name, row in changed.items()
         for version, event in told[name].items()
         if version > applied.get(name, 0) and _is_late(event, row["version"])
-    )
+    ]
+    wanted += [event for name, versions in told.items() if name not in read for event in versions.values()]
     return landed + _land_by_id(work, file, [event.event_id for event in wanted])
 
 
-def _land_newest(work: Services, file: Staging, until: int) -> tuple[int, bool]:
+def _land_newest(work: Services, file: Staging) -> tuple[int, bool]:
     """Land the newest events of subscriptions since the watermark; how many, and whether these are all.
 
     What occurred before it, the scheduled runs have seen.
@@ -109,7 +111,7 @@ def _land_newest(work: Services, file: Staging, until: int) -> tuple[int, bool]:
     if mark is None:
         return 0, False
     since = math.floor(mark.position) - work.settings.overlap_seconds
-    window = _occurred(since, until, SUBSCRIPTION_EVENTS)
+    window = _occurred(since, SUBSCRIPTION_EVENTS)
     listed = work.chargebee.pages("events", window, sort_by="occurred_at", newest_first=True)
     pages = list(islice(listed, MOST_PAGES))
     whole = not pages or pages[-1].next_offset is None

@@ -37,11 +37,11 @@ def extract_hinted(run: Run) -> int:
     """
     work = services(run.run_id)
     with opened(run.path) as file:
-        file.clear("raw_chargebee__customers", "raw_chargebee__subscriptions", "raw_chargebee__events")
+        file.clear("raw_chargebee__customers", "raw_chargebee__subscriptions", "raw_chargebee__events", "ref_asked")
         landed = 0
         for one, many in (("customer", "customers"), ("subscription", "subscriptions")):
             landed += read_again(work, file, (one, many), newest(run.request.hints, one), origin="hinted")
-        land_between(work, file, run.request.hints, work.clock.epoch())
+        land_between(work, file, run.request.hints)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "hinted", "count": landed})
     return landed
 
@@ -63,6 +63,7 @@ def versions(file: Staging, one: str, many: str) -> dict[str, int]:
 def read_again(work: Services, file: Staging, names: tuple[str, str], wanted: dict[str, int], *, origin: str) -> int:
     """Land records by id, each at least in the version wanted where Chargebee has it; returns how many entries came."""
     one, many = names
+    file.land_rows("ref_asked", ({"resource": one, "id": id_, "version": v} for id_, v in wanted.items()))
     read = work.chargebee.customer if one == "customer" else work.chargebee.subscription
     landed = 0 if len(wanted) <= FEW else _land_lists(work, file, many, list(wanted), origin)
     listed = versions(file, one, many)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from connectors.chargebee.client import ChargebeeClient, Page
-from connectors.chargebee.encoding import between, id_filters
+from connectors.chargebee.encoding import between, id_filters, not_before
 from meterbridge.settings import Settings
 from tasks.services import Services
 
@@ -30,8 +30,6 @@ LEAST_REQUESTS_PER_MINUTE = 480
 
 WINDOWS_PER_READER = 4
 """More windows than readers, because rows are never spread evenly over time."""
-
-DAY_SECONDS = 86_400
 
 
 def whole(work: Services, resource: str) -> Iterator[bytes]:
@@ -50,7 +48,7 @@ def whole(work: Services, resource: str) -> Iterator[bytes]:
     for page in head:
         reading.note(reading.read, page)
     start = max(one for one in first if one is not None)
-    yield from reading.windows(readers(work.settings), start, int(work.clock.epoch()) + DAY_SECONDS)
+    yield from reading.windows(readers(work.settings), start)
     yield from reading.rest()
 
 
@@ -86,8 +84,8 @@ class _Reading:
         ids.update(found)
         return found
 
-    def windows(self, at_once: int, start: int, end: int) -> Iterator[bytes]:
-        """The pages of all windows from ``start`` to ``end``, and of rows without ``created_at``, as they come.
+    def windows(self, at_once: int, start: int) -> Iterator[bytes]:
+        """The pages of all windows from ``start`` on, and of rows without ``created_at``, as they come.
 
         Neighbouring windows share their boundary second: Chargebee's ends are inclusive, and rows of
         that second come twice rather than never.
@@ -95,13 +93,13 @@ class _Reading:
         backward = self._backward()
         last = next(backward)
         self.note(self.counted[1], last)
-        newest = max((one for one in _created(last, self.resource) if one is not None), default=end)
+        newest = max((one for one in _created(last, self.resource) if one is not None), default=start + 1)
         step = max(1, -(-(newest - start) // (at_once * WINDOWS_PER_READER)))
         filters = [
             {"created_at[between]": between(low, low + step)} for low in range(start, max(newest, start + 1), step)
         ]
         # What is older than the newest row is spread over the windows; what comes meanwhile has one of its own.
-        filters += [{"created_at[between]": between(newest, end)}, {"created_at[is_present]": "false"}]
+        filters += [{"created_at[after]": not_before(newest)}, {"created_at[is_present]": "false"}]
         with ThreadPoolExecutor(at_once + 2) as pool:
             work = [pool.submit(self._window, each) for each in filters]
             work += [pool.submit(self._count, self.onward, 0), pool.submit(self._count, backward, 1)]

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from meterbridge.ledger import quarantine
 from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
-from meterbridge.rules.foreign_edits import CODE, Edited, OnForeignEdit, account_edited, decide_edited, with_decided
+from meterbridge.rules.foreign_edits import (
+    CODE,
+    Edited,
+    OnForeignEdit,
+    account_edited,
+    decide_deleted,
+    decide_edited,
+    with_decided,
+)
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_policy import PlanPolicy
 from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, Quarantined
@@ -20,6 +28,8 @@ from tasks.extract_both_sides import find_known_plans, land_account_plans
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.under_way import UnderWay
+
+STUCK = "MB-PLAN-BILLED"
 
 
 @task(name="look for edits by hand")
@@ -123,6 +133,12 @@ class Edits:
         for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
             edited = _edited(row)
             if ("account_plan", edited.key) in self.settled:
+                continue
+            if edited.is_ended and tray.is_aside(edited.key, STUCK):  # a person did what the remedy asks for
+                if edited.found is None:
+                    tray.take_back(edited.key, STUCK)
+                    for verdict in decide_deleted(edited):
+                        tray.put(verdict)
                 continue
             ours = [one for one in tray.intents if _writes_to(one, edited)]
             same = [one for one in ours if one.key == edited.key and one.action == "update"]

@@ -175,7 +175,7 @@ def _total(total: Total) -> dict[str, int]:
 
 def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     accounts, plans = decide_subscriptions.policies(
-        work.settings, datetime.fromtimestamp(run.started_at, UTC), known.overlapping
+        work.settings, decide_subscriptions.present(run, file), known.overlapping
     )
     targets = {
         row["item_price"]: decide_subscriptions._target(row) for row in file.rows("select * from ref_plan_targets")
@@ -249,7 +249,7 @@ def _charges(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     reasons = [Reason("quarantined", (bill_id,), "MB-RECORD", message) for bill_id, message in broken.items()]
     if not file.count("int_bills"):
         return Compared(reasons=reasons, counts={"portions": 0})
-    policy = decide_bills.policy_of(work)
+    policy = decide_bills.policy_of(work, run)
     now = datetime.fromtimestamp(run.started_at, UTC)
     wanted: list[WantedCharge] = []
     expected: list[Expected] = []

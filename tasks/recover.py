@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
-from tasks.extract_events import CUSTOMER_EVENTS, SUBSCRIPTION_EVENTS, land_window
+from tasks.extract_events import CUSTOMER_EVENTS, SUBSCRIPTION_EVENTS, land_since
 from tasks.extract_hinted import read_again, versions
 from tasks.runs import Run
 from tasks.services import Services, services
@@ -16,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 TOLD = (
     "select entry.event.content.{one}.id as id, "
-    "max(try_cast(entry.event.content.{one}.resource_version as bigint)) as version "
+    "max(try_cast(entry.event.content.{one}.resource_version as bigint)) as version, "
+    "max(try_cast(entry.event.occurred_at as bigint)) as told_at "
     "from raw_chargebee__events where entry.event.content.{one}.id is not null "
     "and starts_with(entry.event.event_type, '{one}_') group by all"
 )
@@ -29,33 +29,33 @@ def recover_missed(run: Run) -> tuple[int, int]:
     The events stay: they also show what happened between two runs, for which alone a run of named ids reads them.
 
     Returns:
-        How many were recovered, and how many are known from an event but cannot be read at all.
+        How many were recovered, and how many an event told of before the hold-back and cannot be read at all.
     """
     if run.request.hints:
         return 0, 0
     work = services(run.run_id)
     with opened(run.path) as file:
-        file.clear("raw_chargebee__events")
+        file.clear("raw_chargebee__events", "ref_asked")
         if run.request.ids:
-            land_window(work, file, run.events_since, math.ceil(run.started_at), SUBSCRIPTION_EVENTS)
+            land_since(work, file, run.events_since, SUBSCRIPTION_EVENTS)
             return 0, 0
-        types = (*SUBSCRIPTION_EVENTS, *CUSTOMER_EVENTS)
-        land_window(work, file, run.events_since, run.window.until, types)
+        land_since(work, file, run.events_since, (*SUBSCRIPTION_EVENTS, *CUSTOMER_EVENTS))
         recovered = missing = 0
         for one, many in (("customer", "customers"), ("subscription", "subscriptions")):
-            found, absent = _recover(work, file, one, many)
+            found, absent = _recover(work, file, (one, many), run.window.until)
             recovered, missing = recovered + found, missing + absent
     logger.info("recovered", extra={"run_id": run.run_id, "count": recovered, "missing": missing})
     return recovered, missing
 
 
-def _recover(work: Services, file: Staging, one: str, many: str) -> tuple[int, int]:
-    told = {row["id"]: row["version"] or 0 for row in file.rows(TOLD.format(one=one))}
-    listed = versions(file, one, many)
-    late = {name: version for name, version in told.items() if listed.get(name, -1) < version}
+def _recover(work: Services, file: Staging, names: tuple[str, str], until: int) -> tuple[int, int]:
+    told = {row["id"]: row for row in file.rows(TOLD.format(one=names[0]))}
+    listed = versions(file, *names)
+    late = {name: row["version"] or 0 for name, row in told.items() if listed.get(name, -1) < (row["version"] or 0)}
     if not late:
         return 0, 0
-    read_again(work, file, (one, many), late, origin="recovered")
-    now = versions(file, one, many)
-    absent = sum(1 for name in late if name not in now)
+    read_again(work, file, names, late, origin="recovered")
+    now = versions(file, *names)
+    # What an event tells of now may be shown a moment later.
+    absent = sum(1 for name in late if name not in now and (told[name]["told_at"] or 0) <= until)
     return sum(1 for name in late if now.get(name, -1) > listed.get(name, -1)), absent

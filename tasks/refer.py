@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meterbridge.catalog import load_catalog
-from meterbridge.ledger import bill_accounts, bills, intents, mappings, releases
+from meterbridge.ledger import bill_accounts, bills, intents, mappings, quarantine, releases
 from meterbridge.ledger.ledger import Reader, moment
 from meterbridge.rules.keys import canonical, key_text
 from meterbridge.rules.recall import carried_key, mark_of
@@ -75,7 +75,11 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         known = Known(rx, _named(file) if own_slice and run.request.ids else None)
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))
         copied += file.land_rows("ref_accounts", _accounts(known))
-        copied += file.land_rows("ref_account_plans", _account_plans(known, _overtaken(rx, file)))
+        as_told = _overtaken(rx, file)
+        for key, (due, version) in quarantine.due_ends(rx).items():
+            end = datetime.fromtimestamp(due, UTC).isoformat()
+            as_told[key] = {**as_told.get(key, {}), "due": end, "due_by": version}
+        copied += file.land_rows("ref_account_plans", _account_plans(known, as_told))
         copied += file.land_rows("ref_external_mappings", _external_mappings(known))
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))

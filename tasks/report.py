@@ -41,6 +41,7 @@ class RunReport(BaseModel):
     flow: str
     flow_run_id: str
     dry_run: bool = False
+    site_time: str | None = None
     extracted: dict[str, int] = Field(default_factory=dict)
     intended: dict[str, int] = Field(default_factory=dict)
     applied: dict[str, int] = Field(default_factory=dict)
@@ -54,6 +55,7 @@ class RunReport(BaseModel):
     quarantined: list[dict[str, Any]] = Field(default_factory=list)
     recovered: int = 0
     missing: int = 0
+    seen_next_run: int = 0
     requests: dict[str, int] = Field(default_factory=dict)
     throttled: int = 0
     seconds: float = 0.0
@@ -94,6 +96,7 @@ def build(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
+        site_time=run.site.shown,
         extracted=extracted,
         intended=change_set.intended,
         applied=dict(sorted(delivered.applied.items())) if delivered else {},
@@ -107,6 +110,7 @@ def build(
         quarantined=[*_quarantined(aside), *refused],
         recovered=recovered[0],
         missing=recovered[1],
+        seen_next_run=change_set.next_run,
         requests=work.requests(),
         throttled=work.throttled(),
         seconds=round(work.clock.epoch() - run.started_at, 3),
@@ -212,9 +216,10 @@ def _sums(run: Run) -> dict[str, str]:
 def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -> str:
     """The report as Markdown, without personal data: ids, counts and sums only."""
     word = "Dry run" if report.dry_run else "Run"
+    travels = [travelling(report.site_time), ""] if report.site_time else []
     told = [line for one in report.notices for line in (f"**{one['code']}** {one['message']}", "")]
     lines = [f"# {word} of {report.flow}", "", *told, f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
-    lines += [in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
+    lines += [*travels, in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
     for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
         lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
     lines += [f"| intended {name} | {amount} |" for name, amount in sums.items()]
@@ -225,6 +230,7 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
         f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
         f"| quarantined | {len(report.quarantined)} |",
         f"| held by another run | {report.held} |",
+        f"| seen, next run | {report.seen_next_run} |",
     ]
     if report.notes:
         lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
@@ -254,6 +260,11 @@ def _closing(report: RunReport) -> list[str]:
         held = f"{row['state']} {row['code']}".strip()
         lines.append(f"| {row['closes_at']} | {money(row)} | `{shown(row['key'])}` | {held} |")
     return lines
+
+
+def travelling(site_time: str) -> str:
+    """What a run says of a site that is in another time."""
+    return f"The Chargebee site travels with Time Machine: it is {site_time} there."
 
 
 def money(row: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from tasks.engine import raise_known, task
 from tasks.permitted_names import mapping_names
 from tasks.services import Services, ledger_in_use, release, services, staging_folder, staging_path
 from tasks.signs import signs_of_life
+from tasks.site_time import SiteTime, site_time
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Run:
 
     ``doubt`` says why the ledger may not know all that stands, empty where it does; with ``compares_all`` every bill
     is compared for it, not only those that changed.
+
+    ``started_at`` is when it was opened, ``site`` what time it was at Chargebee then.
     """
 
     flow: str
@@ -83,6 +86,7 @@ class Run:
     full: bool
     full_reason: str
     started_at: float
+    site: SiteTime
     scope_fingerprint: str
     doubt: str = ""
     compares_all: bool = False
@@ -184,13 +188,14 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     settings = work.settings
     trust = ledger_trust.require(settings, work.ledger, flow)
     site = _learn_vendors(work)
+    time = site_time(work.chargebee, site, work.clock.epoch())
     staging = staging_path(settings, flow, run_id)
-    scope = scope_fingerprint(settings)
+    scope = time.scoped(scope_fingerprint(settings))
     with work.ledger.write() as tx:
         connections.bind(tx, site, settings.m3ter_org_id)
         mark = watermarks.get(tx, flow)
-        full, why = _full(request, mark, scope)
-        window, events_since = _windows(work, request, mark, full=full)
+        full, why = _full(request, mark, scope, time)
+        window, events_since = _windows(work, request, mark, time, full=full)
         tx.commit()
     run = Run(
         flow=flow,
@@ -203,6 +208,7 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
         full=full,
         full_reason=why,
         started_at=work.clock.epoch(),
+        site=time,
         scope_fingerprint=scope,
         doubt=trust.doubt,
         compares_all=trust.compares_all,
@@ -215,18 +221,21 @@ def open_run(flow: str, run_id: str, request: Request, *, keep_open: bool = True
     return run
 
 
-def _windows(work: Services, request: Request, mark: watermarks.Watermark | None, *, full: bool) -> tuple[Window, int]:
+def _windows(
+    work: Services, request: Request, mark: watermarks.Watermark | None, time: SiteTime, *, full: bool
+) -> tuple[Window, int]:
     """What lists are read for, and since when events are: those of the time since the last run, in a full read too."""
     settings = work.settings
-    position = request.since if request.since is not None else (mark.position if mark else None)
+    last = mark.position if mark and time.follows(mark.fingerprint) else None
+    position = request.since if request.since is not None else last
     window = reading_window(
         position,
-        work.clock.epoch(),
+        time.now,
         overlap_seconds=settings.overlap_seconds,
         hold_back_seconds=settings.hold_back_seconds,
         full=full,
     )
-    told = position if position is not None else window.until
+    told = position if position is not None else time.genesis or window.until
     return window, min(math.floor(told - settings.overlap_seconds), window.until - 1)
 
 
@@ -237,6 +246,7 @@ def _note_facts(run: Run, settings: Settings) -> None:
         "flow": run.flow,
         "run_id": run.run_id,
         "window": str(run.window),
+        "site_time": run.site.shown,
         "full": run.full,
         "full_reason": run.full_reason,
     }
@@ -265,7 +275,7 @@ def scope_fingerprint(settings: Settings) -> str:
     return fingerprint([load_catalog(settings.catalog_path).fingerprint(), values])
 
 
-def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tuple[bool, str]:
+def _full(request: Request, mark: watermarks.Watermark | None, scope: str, time: SiteTime) -> tuple[bool, str]:
     if not request.reads:
         return False, "delivers what another run decided"
     if request.ids:
@@ -276,6 +286,8 @@ def _full(request: Request, mark: watermarks.Watermark | None, scope: str) -> tu
         return False, "since the instant asked for"
     if mark is None:
         return True, "first run"
+    if not time.follows(mark.fingerprint):
+        return True, "the Chargebee site is in another time than before"
     if mark.fingerprint != scope:
         return True, "the catalog or a scope setting changed"
     return False, "changes since the last run"

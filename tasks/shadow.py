@@ -30,7 +30,7 @@ VERDICTS = ("equal", "different", "missing", "extra")
 def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
     """Reckon every approved bill as if nothing were known of it, and compare it with what is there."""
     work = services(run.run_id)
-    policy = policy_of(work, shadow_since(work, run))
+    policy = policy_of(work, run, shadow_since(work, run))
     now = datetime.fromtimestamp(run.started_at, UTC)
     reckoned: list[tuple[BillCase, list[Portion]]] = []
     with opened(run.path) as file:

@@ -37,6 +37,9 @@ SUBSCRIPTIONS = Stage(
     ),
     "subscriptions",
 )
+CHANGES = Stage("subscriptions", (*SUBSCRIPTIONS.tables, "out_next_run"), "changed subscriptions")
+"""Of a sync: it leaves to the next run what it cannot judge yet."""
+
 CUSTOMER_CASES = Stage(
     "subscriptions",
     (
@@ -66,7 +69,7 @@ def stage(run: Run, stage_: Stage) -> int:
     rows = 0
     with opened(run.path) as file:
         for table in stage_.tables:
-            rows = file.make(stage_.resource, table)
+            rows = file.make(stage_.resource, table, {"until": run.window.until})
             if table.startswith("chk_") and rows:
                 _judge(run, stage_.resource, table, rows)
     logger.info("staged", extra={"run_id": run.run_id, "resource": stage_.name, "count": rows})

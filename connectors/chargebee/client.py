@@ -10,10 +10,10 @@ from typing import Any, Self, Unpack
 import httpx
 
 from connectors.chargebee.encoding import BARE_PARAMETERS, query
-from connectors.chargebee.models import Invoice, SiteConfiguration
+from connectors.chargebee.models import Invoice, SiteConfiguration, TimeMachine
 from connectors.records import objects, read_record, read_written
 from connectors.transport import Answer, Pacer, Request, Transport, TransportOptions, path, unreadable
-from meterbridge.errors import BrokenInvariant, OutcomeUnknown, RecordRefused
+from meterbridge.errors import BrokenInvariant, OutcomeUnknown, RecordRefused, SetupError
 
 IDEMPOTENCY_HEADER = "chargebee-idempotency-key"
 _NO_FILTER: Mapping[str, str] = MappingProxyType({})
@@ -56,6 +56,14 @@ class ChargebeeClient:
             raise unreadable("chargebee GET /configurations: the answer names no configuration")
         return read_record(SiteConfiguration, rows[0], resource="configuration")
 
+    def time_machine_or_none(self) -> TimeMachine | None:
+        """Where the site is in time; None where it has no Time Machine, or hides it from our key: it is a test tool."""
+        try:
+            found = self._single(path("time_machines", "delorean"), "time_machine")
+        except (RecordRefused, SetupError):
+            return None
+        return read_record(TimeMachine, found, resource="time_machine")
+
     def pages(
         self,
         resource: str,
@@ -86,10 +94,11 @@ class ChargebeeClient:
         params: Mapping[str, str] = _NO_FILTER,
         *,
         sort_by: str | None = None,
+        newest_first: bool = False,
         limit: int = 100,
     ) -> Iterator[dict[str, Any]]:
         """A list's entries as they come, each wrapped: ``{"invoice": {...}}``. For short lists."""
-        for _, entries in self._walk(resource, self._filters(params, sort_by, limit)):
+        for _, entries in self._walk(resource, self._filters(params, sort_by, limit, newest_first=newest_first)):
             yield from entries
 
     def invoice(self, invoice_id: str) -> Invoice:

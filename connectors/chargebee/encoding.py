@@ -56,6 +56,17 @@ def id_filters(name: str, ids: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {f"{name}[in]": in_list(ids[start : start + IDS_PER_LIST])}
 
 
+def not_before(instant: int) -> str:
+    """The text of an ``[after]`` filter that includes the instant (epoch seconds): no page says if Chargebee's does.
+
+    Such a window has no upper end: a test site that travels in time dates what happens now in the future.
+
+    >>> not_before(1767225600)
+    '1767225599'
+    """
+    return str(instant - 1)
+
+
 def between(first: int, last: int) -> str:
     """The text of a ``[between]`` filter, both ends included, epoch seconds; Chargebee refuses equal ends.
 

@@ -25,6 +25,14 @@ class SiteConfiguration(WireRecord):
     chargebee_response_schema_type: str | None = None
 
 
+class TimeMachine(WireRecord):
+    """Where a test site is in time; instants are absent while it does not travel."""
+
+    time_travel_status: str
+    genesis_time: int | None = None
+    destination_time: int | None = None
+
+
 class Address(WireRecord):
     """A billing address."""
 

@@ -73,7 +73,7 @@ def tell(notices: Iterable[Mapping[str, str]]) -> None:
 
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
-    from tasks.report import money
+    from tasks.report import money, travelling
     from tasks.waits import in_words
 
     tell(report.notices)
@@ -83,12 +83,16 @@ def report_table(report: RunReport) -> None:
     rows += [("written", name, count) for name, count in report.applied.items()]
     rows += [("unchanged", "", report.unchanged), ("out of scope", "", report.out_of_scope)]
     rows += [("waiting", "", len(report.waiting)), ("quarantined", "", len(report.quarantined))]
+    if report.seen_next_run:
+        rows.append(("seen, next run", "subscriptions", report.seen_next_run))
     if report.held:
         rows.append(("held by another run", "", report.held))
     rows += [("requests", name, count) for name, count in report.requests.items()]
     table(title, ("what", "of", "count"), rows, right=("count",))
     for note in report.notes:
         console().print(note, markup=False)
+    if report.site_time:
+        console().print(travelling(report.site_time), markup=False)
     if report.closing_soon:
         soon = [(r["closes_at"], shown(r["key"]), money(r), f"{r['state']} {r['code']}") for r in report.closing_soon]
         columns = ("closes", "record", "amount", "held")

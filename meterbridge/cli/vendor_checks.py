@@ -19,6 +19,7 @@ from meterbridge.errors import CODES, RecordRefused, SetupError
 from meterbridge.rules.native import sending_bills
 from meterbridge.settings import Settings
 from tasks.permitted_names import MAPPING_NAMES, NEEDED_NAMES, mapping_names
+from tasks.site_time import site_time
 
 CLOCK_WARNING_SECONDS = 60
 CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
@@ -66,6 +67,7 @@ def chargebee_checks(clients: Clients) -> Iterator[Finding]:
     yield from guarded("chargebee rights", lambda: _chargebee_rights(clients))
     yield from guarded("metered billing", lambda: _metered_billing(clients))
     yield from _clock("chargebee clock", clients.chargebee.transport)
+    yield from guarded("chargebee time", lambda: _site_time(clients))
 
 
 def m3ter_checks(clients: Clients) -> Iterator[Finding]:
@@ -135,6 +137,21 @@ def _metered_billing(clients: Clients) -> Iterator[Finding]:
         "no sign of it: no pending invoice, no metered item, no subscription that creates pending invoices",
         "In Chargebee see Settings → Billing LogIQ → Metered Billing; subscriptions need create_pending_invoices.",
     )
+
+
+def _site_time(clients: Clients) -> Iterator[Finding]:
+    """Where in time a test site is: its records are dated there, whatever its answers' Date header says."""
+    now = time.time() + (clients.chargebee.transport.server_offset() or 0)
+    site = site_time(clients.chargebee, clients.site_name, now)
+    if site.shown is None:
+        yield ok("chargebee time", "the site does not travel in time")
+        return
+    ahead = "ahead of" if site.now > now else "behind"
+    found = (
+        f"the site travels with Time Machine: it is {site.shown} there, {words.age(abs(site.now - now))} {ahead} now"
+    )
+    remedy = "Runs compare Chargebee's dates with that instant. Start with an empty ledger when it starts afresh."
+    yield warning("chargebee time", found, remedy)
 
 
 def _clock(check: str, transport: Transport) -> Iterator[Finding]:

@@ -26,7 +26,8 @@ State = Literal["open", "retry", "dismissed", "cleared"]
 class QuarantineRow:
     """A record set aside; ``id`` is what a person types. ``amount`` in minor units, instants in epoch seconds.
 
-    ``first_seen`` is when this trouble began: it starts anew if the record was cleared in between.
+    ``due_at`` is when an account plan should have ended. ``first_seen`` is when this trouble began: it starts anew
+    if the record was cleared in between.
     """
 
     id: int
@@ -44,6 +45,7 @@ class QuarantineRow:
     last_seen: float
     closed_by: str | None
     note: str | None
+    due_at: float | None
 
 
 def put(tx: Writer, flow: str, aside: Quarantined, run_id: str) -> None:
@@ -59,6 +61,7 @@ def put(tx: Writer, flow: str, aside: Quarantined, run_id: str) -> None:
         "amount": aside.amount,
         "currency": aside.currency,
         "source_version": aside.source_version,
+        "due_at": aside.due.timestamp() if aside.due else None,
         "run_id": run_id,
         "closed_by": None,
         "note": None,
@@ -103,6 +106,15 @@ def to_decide(rx: Reader) -> builtins.list[QuarantineRow]:
     return list(rx)
 
 
+def due_ends(rx: Reader) -> dict[Key, tuple[float, int | None]]:
+    """When account plans that are set aside, dismissed ones too, should have ended, and by which version, by key."""
+    c = quarantine.c
+    query = select(c.natural_key, c.due_at, c.source_version).where(
+        c.connection == rx.connection, c.state.in_(("open", "retry", "dismissed")), c.due_at.is_not(None)
+    )
+    return {key_from_text(row.natural_key): (row.due_at, row.source_version) for row in rx.stream(query)}
+
+
 def get(rx: Reader, kind: str, key: Key) -> QuarantineRow | None:
     """One record by its natural key, in any state."""
     return _one(rx, _this(rx, kind, key))
@@ -143,6 +155,7 @@ def _row(row: AnyRow) -> QuarantineRow:
         amount=row.amount,
         currency=row.currency,
         source_version=row.source_version,
+        due_at=row.due_at,
         run_id=row.run_id,
         first_seen=row.first_seen,
         last_seen=row.last_seen,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -240,6 +240,7 @@ quarantine = Table(
     _instant("last_seen"),
     _text("closed_by", null=True),
     _text("note", null=True),
+    _instant("due_at", null=True),
     Index("quarantine_record", "connection", "kind", "natural_key", unique=True),
     Index("quarantine_by_state", "connection", "state"),
 )

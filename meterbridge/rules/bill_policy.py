@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
 from meterbridge.rules.money import Rounding
@@ -29,7 +29,9 @@ class BillPolicy:
     site's wait before it closes a pending invoice, None when people close them.
     ``on_void`` is for lines of ours that were voided, deleted or changed by hand,
     ``on_unapproved`` for those of a bill that is PENDING again, ``negative_delta``
-    for what a closed invoice has too much of. ``mark`` is the connection's, on every reference.
+    for what a closed invoice has too much of. ``site_ahead`` is how far the
+    Chargebee site's dates are ahead of m3ter's: a test site may travel in time.
+    ``mark`` is the connection's, on every reference.
     """
 
     since: date
@@ -56,3 +58,4 @@ class BillPolicy:
     on_void: Literal["hold", "recharge"] = "hold"
     on_unapproved: Literal["keep", "remove"] = "keep"
     negative_delta: Literal["net", "credit_note", "quarantine"] = "net"
+    site_ahead: timedelta = timedelta(0)

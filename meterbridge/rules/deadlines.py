@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from meterbridge.rules.invoices import Demand, candidates
-from meterbridge.rules.records import BillCase, Decision, Intent, Invoice, SubscriptionFacts
+from meterbridge.rules.bill_lines import in_arrears, service_period
+from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.invoices import Ambiguous, Chosen, Demand, candidates, choose_invoice, tolerance
+from meterbridge.rules.placing import place_lines
+from meterbridge.rules.records import BillCase, BillLine, Decision, Intent, Invoice, SubscriptionFacts
+from meterbridge.rules.standing import take_stock
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -17,7 +21,7 @@ BOOKED = ("charge", "charge_set")
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The draft that a portion is meant for, the first to close of those that could take it, and when it does."""
+    """The draft that a portion goes on, the first to close of those it could go on equally, and when it does."""
 
     bill_id: str
     subscription_id: str
@@ -44,20 +48,69 @@ def closing(invoice: Invoice, subscription: SubscriptionFacts | None, days: int 
     return invoice.date + timedelta(days=days)
 
 
-def deadlines(case: BillCase, days: int | None) -> list[Deadline]:
-    """The deadline of each subscription that the bill may concern, where one of its drafts closes by itself."""
+def deadlines(case: BillCase, policy: BillPolicy) -> list[Deadline]:
+    """The deadline of each subscription that the bill may concern, whose draft closes by itself.
+
+    Known whether the bill can be charged or not: who set it aside must learn until when to decide.
+    """
+    if policy.auto_close_days is None:
+        return []
     found = []
+    lines = _lines(case, policy)
     for subscription in case.subscriptions.values():
-        demand = Demand(subscription, case.bill.currency, None, timedelta(0), payers=case.payers)
         closings = [
             (at, one.id)
-            for one in candidates(case.invoices, demand)
-            if (at := closing(one, subscription, days)) is not None
+            for one in _takers(case, policy, subscription, lines.get(subscription.id, case.bill.lines))
+            if (at := closing(one, subscription, policy.auto_close_days)) is not None
         ]
         if closings:
             at, invoice_id = min(closings)
             found.append(Deadline(case.bill.id, subscription.id, invoice_id, at))
     return found
+
+
+def _lines(case: BillCase, policy: BillPolicy) -> Mapping[str, Sequence[BillLine]]:
+    """The bill's lines by subscription, as far as they can be placed; not asked for where no draft has a rival."""
+    able = (candidates(case.invoices, _anything(case, one)) for one in case.subscriptions.values())
+    found: dict[str, list[BillLine]] = defaultdict(list)
+    if any(len(drafts) > 1 for drafts in able):
+        # Shares of a line of the bill change no date, so the decimals do not matter.
+        for placed in place_lines(case, policy, 2)[0]:
+            found[placed.subscription_id].append(placed.line)
+    return found
+
+
+def _anything(case: BillCase, subscription: SubscriptionFacts) -> Demand:
+    return Demand(subscription, case.bill.currency, None, timedelta(0), payers=case.payers)
+
+
+def _takers(
+    case: BillCase, policy: BillPolicy, subscription: SubscriptionFacts, lines: Sequence[BillLine]
+) -> Sequence[Invoice]:
+    """The draft that a portion of these lines goes on; several where nothing decides between them."""
+    due, longest = _due(case, lines)
+    standing_on = take_stock(case, subscription.id).invoices
+    enough = tolerance(longest, policy.term_tolerance_hours)
+    demand = Demand(subscription, case.bill.currency, due, enough, standing_on, case.payers)
+    match choose_invoice(case.invoices, demand):
+        case Chosen(invoice):
+            return (invoice,)
+        case Ambiguous(invoices):
+            return invoices
+    return ()
+
+
+def _due(case: BillCase, lines: Sequence[BillLine]) -> tuple[datetime | None, timedelta]:
+    """When the latest service ends that was served already, else when what is paid ahead starts; and its length."""
+    served = list(_periods(case, [line for line in lines if in_arrears(line, case.bill)]))
+    dated = [(end, end - start) for start, end in served]
+    dated = dated or [(start, end - start) for start, end in _periods(case, lines)]
+    due = max((instant for instant, _ in dated), default=None)
+    return due, max((length for instant, length in dated if instant == due), default=timedelta(0))
+
+
+def _periods(case: BillCase, lines: Sequence[BillLine]) -> Iterator[tuple[datetime, datetime]]:
+    return (period for line in lines if (period := service_period(line, case.bill)) is not None)
 
 
 def by_risk(decisions: Sequence[Decision], closings: Mapping[str, datetime]) -> list[Decision]:

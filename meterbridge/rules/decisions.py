@@ -116,6 +116,7 @@ class Quarantined:
     """Set aside with a reason code out of errors.CODES; ``amount`` in minor units.
 
     ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it.
+    ``due``: when an account plan should have ended; a later version of its subscription does not move that.
     """
 
     kind: Kind
@@ -126,6 +127,7 @@ class Quarantined:
     currency: str | None = None
     source_version: int | None = None
     surplus: int = 0
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

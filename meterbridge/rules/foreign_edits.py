@@ -10,9 +10,19 @@ from typing import Any, Literal
 from meterbridge.rules.accounts import account_code, account_currency
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.keys import account_plan_code, external_id, fingerprint
-from meterbridge.rules.plan_intents import plan_mapping_key
+from meterbridge.rules.plan_intents import mapping_removal, plan_mapping_key
 from meterbridge.rules.plan_policy import PlanPolicy
-from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, KnownPlan, Quarantined, Ref, Unchanged
+from meterbridge.rules.records import (
+    Action,
+    CustomerCase,
+    Decision,
+    Intent,
+    Key,
+    KnownPlan,
+    Quarantined,
+    Ref,
+    Unchanged,
+)
 
 OnForeignEdit = Literal["report", "repair"]
 CODE = "MB-FOREIGN-EDIT"
@@ -29,6 +39,14 @@ class Edited:
     def key(self) -> Key:
         """The account plan's natural key."""
         return (self.known.subscription_id, self.known.item_price_id, str(self.known.period))
+
+    @property
+    def is_ended(self) -> bool:
+        """True if all that a person did was to delete it, or to give it an end."""
+        if self.found is None:
+            return True
+        same = all(self.found[name] == ours for name, ours in _as_left(self.known).items() if name != "endDate")
+        return same and self.found["endDate"] is not None
 
     def words(self) -> str:
         """What differs, field by field."""
@@ -68,17 +86,30 @@ def decide_edited(edited: Edited, on_foreign_edit: OnForeignEdit, policy: PlanPo
     return [_repair("create", edited, wanted), _mapping(edited)]
 
 
+def decide_deleted(edited: Edited) -> list[Decision]:
+    """Take over that a person deleted what no run may delete: the ledger learns it, and its mapping goes."""
+    remote, scope = edited.known.account_plan_id, f"account:{edited.known.customer_id}"
+    gone = _written("delete", edited, {"id": remote}, f"accepted: {edited.words()}")
+    after = Ref("account_plan", edited.key)
+    return [gone, mapping_removal(plan_mapping_key(edited.key), remote, scope=scope, after=after)]
+
+
 def _repair(action: Literal["create", "update"], edited: Edited, payload: Mapping[str, Any]) -> Intent:
+    return _written(action, edited, payload, f"brought back: {edited.words()}")
+
+
+def _written(action: Action, edited: Edited, payload: Mapping[str, Any], reason: str) -> Intent:
     known = edited.known
     end = None if known.end is None else instant_text(known.end)
+    wanted = {name: value for name, value in payload.items() if name != "id"}
     return Intent(
         kind="account_plan",
         key=edited.key,
         action=action,
         target="m3ter",
         payload=payload,
-        fingerprint=fingerprint({name: value for name, value in payload.items() if name != "id"}),
-        reason=f"brought back: {edited.words()}",
+        fingerprint=fingerprint(wanted or list(edited.key)),
+        reason=reason,
         scope=f"account:{known.customer_id}",
         state={
             "account_id": known.account_id,

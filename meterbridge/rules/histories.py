@@ -74,7 +74,7 @@ def decide_through(
 class Tale:
     """One customer's history under way: what the rule would have left so far, and the writes that lead there.
 
-    ``names`` are stand-ins for ids that m3ter has still to give.
+    ``names`` are stand-ins for ids that m3ter has still to give; ``dropped`` was to start and had no time at all.
     """
 
     case: CustomerCase
@@ -88,6 +88,7 @@ class Tale:
     gone: dict[Key, Intent] = field(default_factory=dict)
     elsewhere: dict[Key, Intent] = field(default_factory=dict)
     names: dict[str, Ref] = field(default_factory=dict)
+    dropped: set[Key] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for plan in self.case.known_plans:
@@ -121,7 +122,8 @@ class Tale:
         pairs = {one.key[:2] for one in written}
         others = [one for one in rest if not (isinstance(one, Unchanged | OutOfScope) and one.key[:2] in pairs)]
         accounts = [self.made.get(one.key, one) for one in others if one.kind == "account"]
-        mappings = [self._mapping(one) for one in others if one.kind == "external_mapping"]
+        unmade = {plan_mapping_key(key) for key in self.dropped - self.known.keys()}
+        mappings = [self._mapping(one) for one in others if one.kind == "external_mapping" and one.key not in unmade]
         verdicts = [one for one in others if one.kind not in ("account", "external_mapping")]
         removed = [one for key, one in self.gone.items() if key not in {mapping.key for mapping in mappings}]
         fresh = {plan_mapping_key(key) for key in self.merged.fresh}
@@ -183,8 +185,12 @@ class Tale:
                 self._write(decision)
             case Quarantined(kind="account_plan") if decision.key in self.merged.fresh:
                 self.merged.drop(decision.key)
+                self.dropped.add(decision.key)
                 del self.known[decision.key]
                 return decision.code == "MB-PLAN-BILLED"  # nothing was: it never stood
+            case Quarantined(kind="account_plan", due=datetime() as due) if decision.key in self.known:
+                self.known[decision.key] = replace(self.known[decision.key], due=due, due_by=decision.source_version)
+                return False  # if the last version still says so it is set aside
             case Intent(kind="external_mapping", action="delete") if decision.key in self.case.known_mappings:
                 self.gone[decision.key] = decision
             case Intent(kind="account", action="create" | "adopt") if decision.key != (self.case.customer.id,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -99,22 +100,23 @@ def _needed(subscription: Subscription, name: str, value: datetime | None) -> da
     return value
 
 
-def change_instant(subscription: Subscription, changed_at: datetime | None, now: datetime) -> datetime:
+def change_instant(
+    subscription: Subscription, changed_at: datetime | None, now: datetime, *, begun: Iterable[datetime] = ()
+) -> datetime:
     """When the last change of a subscription took effect, never after ``now``.
 
     The event's instant where one is known, else the record's ``updated_at``; the
     term's start where that is within a minute of it, as a change at term end is.
+    Not so where an account plan of the subscription started in between: what was there
+    when the term began changed only afterwards, and had that time.
+
+    Args:
+        begun: When the subscription's account plans started.
     """
-    updated = subscription.updated_at
+    at = changed_at or subscription.updated_at or now
     term = subscription.current_term_start
-    if changed_at is not None:
-        at = term if term is not None and term <= changed_at <= term + SAME_MOMENT else changed_at
-    elif updated is None:
-        at = now
-    elif term is not None and term <= updated <= term + SAME_MOMENT:
+    if term is not None and term <= at <= term + SAME_MOMENT and not any(term <= start < at for start in begun):
         at = term
-    else:
-        at = updated
     return min(at, now)
 
 

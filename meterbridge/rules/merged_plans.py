@@ -105,8 +105,10 @@ class MergedPlans:
             known = self.real.get(key)
             if intent.action == "delete" and known is not None and known.start <= now:
                 message = f"account plan {known.account_plan_id} started, but nothing of it should be left"
-                version = intent.source_version
-                outcomes.append(Quarantined("account_plan", key, "MB-PLAN-BILLED", message, source_version=version))
+                version = intent.source_version if known.due != known.start else known.due_by
+                outcomes.append(
+                    Quarantined("account_plan", key, "MB-PLAN-BILLED", message, source_version=version, due=known.start)
+                )
             elif not (intent.action == "update" and known is not None and _is_true(intent, known)):
                 outcomes.append(self._finished(intent))
         return outcomes

@@ -36,6 +36,8 @@ def _leaving(view: ItemView) -> Standing | None:
     if view.wish is not None or view.unmapped or not view.standing:
         return None
     live, end = view.standing[-1], view.span[1]
+    if live.plan.due is not None:
+        return None  # it left before, and could not be ended then
     goes_on = live.plan.end is None or live.plan.end > view.at
     return live if goes_on and (end is None or end > view.at) else None
 

@@ -116,9 +116,9 @@ class ItemView:
     """All that decides one (subscription, item price).
 
     ``standing`` in order of start; ``span`` is the subscription's interval, its
-    ends kept where it is empty; ``joined`` is when the item came to a subscription
-    that stands at m3ter already, else None; ``codes`` are account plan codes that
-    m3ter holds; ``unmapped`` items are on the subscription, not in the catalog.
+    ends kept where it is empty; ``begun`` is when the subscription's account plans started;
+    ``joined`` is when the item came to a subscription that stands at m3ter already, else None;
+    ``codes`` are account plan codes that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog.
     """
 
     subscription: Subscription
@@ -131,11 +131,12 @@ class ItemView:
     policy: PlanPolicy
     codes: frozenset[str] = frozenset()
     unmapped: bool = False
+    begun: tuple[datetime, ...] = ()
 
     @property
     def at(self) -> datetime:
         """When the subscription's last change took effect."""
-        return change_instant(self.subscription, self.changed_at, self.policy.now)
+        return change_instant(self.subscription, self.changed_at, self.policy.now, begun=self.begun)
 
     @property
     def next_key(self) -> Key:
@@ -185,6 +186,8 @@ def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
         yield cut(view, live, end, _why_ended(view))
         return
     at = view.at if material_differs(plan.terms, wish.terms) or _moved(plan, wish) else view.policy.now
+    if plan.due is not None and not _same_place(plan, wish):
+        at = min(at, plan.due)
     changed = terms_differ(plan.terms, wish.terms) or _moved(plan, wish) or plan.plan_id != wish.plan_id
     if changed and (plan.end is None or plan.end > at) and (end is None or end > at):
         yield from _changed(view, wish, live, at)
@@ -196,11 +199,15 @@ def _moved(plan: KnownPlan, wish: Wish) -> bool:
     return plan.account_id != wish.place.account_id
 
 
+def _same_place(plan: KnownPlan, wish: Wish) -> bool:
+    return not _moved(plan, wish) and plan.product_id == wish.product_id
+
+
 def _changed(view: ItemView, wish: Wish, live: Standing, at: datetime) -> Iterator[Outcome]:
     """New terms from ``at`` on."""
     start, end = view.span
     plan = live.plan
-    same = not _moved(plan, wish) and plan.product_id == wish.product_id
+    same = _same_place(plan, wish)
     what = "moved to another account" if _moved(plan, wish) else _what_changed(plan, wish)
     reason = f"subscription {view.subscription.id}, {view.item_price_id}: {what} at {instant_text(at)}"
     if same and plan.start < at:
@@ -284,8 +291,9 @@ def _removed(view: ItemView) -> Iterator[Outcome]:
     if status_of(view.subscription) in ENDED:
         reason = _why_ended(view)
     for standing in view.standing:
-        if standing.plan.end is None or standing.plan.end > at:
-            yield cut(view, standing, at, reason)
+        left = min(at, standing.plan.due or at)
+        if standing.plan.end is None or standing.plan.end > left:
+            yield cut(view, standing, left, reason)
 
 
 def _why_ended(view: ItemView) -> str:
@@ -310,8 +318,8 @@ def cut(view: ItemView, standing: Standing, end: datetime, why: str) -> Outcome:
         f"account plan {standing.plan.account_plan_id} of subscription {view.subscription.id}, {view.item_price_id}, "
         f"started at {instant_text(standing.plan.start)}, but should end at {instant_text(end)}"
     )
-    version = view.subscription.resource_version
-    return Quarantined("account_plan", standing.key, "MB-PLAN-BILLED", message, source_version=version)
+    version = standing.plan.due_by if standing.plan.due == end else view.subscription.resource_version
+    return Quarantined("account_plan", standing.key, "MB-PLAN-BILLED", message, source_version=version, due=end)
 
 
 def ended(view: ItemView, standing: Standing, end: datetime, reason: str) -> Step:

@@ -167,6 +167,7 @@ class Sorter:
         pairs = [pair for pair in wishes if pair[0] == subscription.id]
         gone = [pair for pair in standing if pair[0] == subscription.id and pair not in pairs]
         views = []
+        begun = tuple(one.plan.start for pair in standing if pair[0] == subscription.id for one in standing[pair])
         for pair in [*pairs, *gone]:
             if pair in sorted_.judged:
                 continue
@@ -193,6 +194,7 @@ class Sorter:
                     policy=self.policy,
                     codes=frozenset(found.code for found in self.case.found_plans if found.code),
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
+                    begun=begun,
                 )
             )
         sorted_.views.append(views)
@@ -205,14 +207,15 @@ class Sorter:
         An item that was there when one of them was written joined with it at the
         latest; any other came with the last change.
         """
-        plans = (one.plan for other, own in standing.items() if other[0] == subscription.id for one in own)
+        plans = [one.plan for other, own in standing.items() if other[0] == subscription.id for one in own]
         now = self.policy.now
         present = [plan for plan in plans if plan.start <= now and (plan.end is None or plan.end > span[0])]
         beside = [plan.start for plan in present if pair[1] in plan.items]
         if not present:
             return None
         changed_at = self.case.changed_at.get(subscription.id)
-        return min(beside, default=change_instant(subscription, changed_at, now))
+        begun = [plan.start for plan in plans]
+        return min(beside, default=change_instant(subscription, changed_at, now, begun=begun))
 
 
 def _with_terms(standing: tuple[Standing, ...], wish: Wish | None) -> tuple[Standing, ...]:

@@ -244,7 +244,7 @@ class Desk:
         )
         if isinstance(choice, Chosen) and closes is not None:
             guard = max(timedelta(hours=1), timedelta(seconds=2 * self.policy.schedule_interval_seconds))
-            last = closes - guard
+            last = closes - self.policy.site_ahead - guard
             if last < settled:
                 send, why = last, f"{why}; draft {choice.invoice.id} closes soon after {last:%Y-%m-%d %H:%M} UTC"
         if self.case.now >= send:
@@ -261,7 +261,13 @@ class Desk:
             message = f"no pending invoice for {self._money(delta)}: {why}"
             return [self._quarantine(portion, "MB-NO-INVOICE", message, delta)]
         since = self.case.waiting_since.get(subscription.id)
-        ahead = outlook(subscription, self.case.now, max_wait_days=self.policy.max_wait_days, waiting_since=since)
+        there = self.policy.site_ahead
+        ahead = outlook(
+            subscription,
+            self.case.now + there,
+            max_wait_days=self.policy.max_wait_days,
+            waiting_since=since and since + there,
+        )
         apart = any(is_unbilled(line.invoice_id) for line in plan.removals)
         if ahead.waits and not apart:
             why = f"no pending invoice {ahead.reason}"

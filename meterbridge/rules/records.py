@@ -152,9 +152,9 @@ class FoundAccount:
 class KnownPlan:
     """An account plan the ledger knows. ``period`` counts from 1 within (subscription, item price).
 
-    ``items`` are the item prices that the subscription had when these terms were
-    written: one of them that has no account plan failed then, it was not added since.
-    ``paused`` says that a pause ended it: a cancellation later on is no later end.
+    ``items`` are the item prices that the subscription had when these terms were written: one of them that has none
+    failed then, it was not added since. ``paused``: a pause ended it, a cancellation later on is no later end.
+    ``due`` is when it should have ended, by version ``due_by``, where that could not be done.
     """
 
     subscription_id: str
@@ -170,6 +170,8 @@ class KnownPlan:
     terms: str
     items: tuple[str, ...] = ()
     paused: bool = False
+    due: datetime | None = None
+    due_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,11 @@ LAST_SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Epoch seconds, both ends inclusive and never equal; ``since`` None reads without a filter."""
+    """What a run reads and how far it settles; epoch seconds, ``since`` inclusive and always before ``until``.
+
+    Lists are read from ``since`` up to now; None reads them without a filter. ``until`` stays behind now: the
+    watermark goes there, and what changed after it is young.
+    """
 
     since: int | None
     until: int
@@ -26,18 +30,18 @@ def reading_window(
     hold_back_seconds: int = 300,
     full: bool,
 ) -> Window:
-    """Fix what a run reads before its first page.
+    """Fix what a run reads, and how far it settles, before its first page.
 
-    The upper end is held back because a vendor's list lags; the lower end steps back
-    behind the watermark for the same reason. A first or full read has no filter, since
-    a filter on ``updated_at`` hides rows that have none. The upper end is never below
-    the watermark, or a longer hold-back would make the watermark go back.
+    Lists show late what happened, so a run reads all that they show and settles only what is older than
+    the hold-back; the lower end steps back behind the watermark for the same reason. A first or full read has no
+    filter, since a filter on ``updated_at`` hides rows that have none. A run never settles less than the
+    watermark says, or a longer hold-back would make it go back.
 
     Args:
         watermark: Last instant fully settled, epoch seconds; None before the first run.
         now: The run's clock, epoch seconds.
         overlap_seconds: How far to step back behind the watermark.
-        hold_back_seconds: How far to stay behind ``now``.
+        hold_back_seconds: How far the watermark stays behind ``now``.
         full: Read everything, whatever the watermark says.
 
     >>> reading_window(1_000_000, 1_003_600, full=False)

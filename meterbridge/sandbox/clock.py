@@ -52,6 +52,26 @@ class VirtualClock:
         return formatdate(self.now(), usegmt=True)
 
 
+class SiteClock:
+    """The time of the Chargebee site: the sandbox's, unless Time Machine took the site elsewhere."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.ahead_ms = 0
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, as the site's records are dated."""
+        return self._clock.now_ms() + self.ahead_ms
+
+    def now(self) -> int:
+        """Whole seconds since the epoch."""
+        return self.now_ms() // 1000
+
+    def travel_to(self, moment: int) -> None:
+        """Let it be another epoch second at the site; from there on its time runs as everywhere."""
+        self.ahead_ms = moment * 1000 - self._clock.now_ms()
+
+
 def rfc3339(ms: int) -> str:
     """`2026-03-01T00:00:00.000Z`, the form of m3ter's date-time."""
     return datetime.fromtimestamp(ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"

@@ -33,7 +33,7 @@ def _json(status: int, body: Any) -> HttpReply:
 
 
 def _clock(world: World, _body: Any) -> Any:
-    return {"now": world.clock.now(), "now_ms": world.clock.now_ms()}
+    return {"now": world.clock.now(), "now_ms": world.clock.now_ms(), "chargebee_now": world.chargebee.clock.now()}
 
 
 def _move_clock(world: World, body: Any) -> Any:

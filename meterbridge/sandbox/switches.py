@@ -33,6 +33,8 @@ class Switches:
     resumed_keeps_dates: bool = False  # a resumed subscription still shows pause_date and resume_date
     backdated_keeps_instant: bool = True  # the event of a backdated change shows changes_scheduled_at
     moves_emit_events: bool = True  # merging customers emits moved_out and moved_in for each subscription
+    merge_deletes_source: bool = False  # True: the customer that is merged into another one is deleted
+    time_travel_seconds: int = 0  # how long Time Machine shows that the site is on its way
     auto_close_seconds: int = 0  # 0: drafts are closed by hand
     notify_pending_invoices: bool = True  # event pending_invoice_created
     product_catalog_version: str = "v2"  # v2 | v1

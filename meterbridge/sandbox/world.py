@@ -58,18 +58,43 @@ class World:
         self.m3ter = M3terState(self.clock, self.ids)
         self.webhooks = Webhooks(self)
         self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._due_at_site: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
     def schedule(self, at: int, work: Callable[[], None]) -> None:
         """Do `work` when the clock reaches epoch second `at`; equal instants in the order scheduled."""
         heapq.heappush(self._due, (at * 1000, next(self._order), work))
 
+    def schedule_site(self, at: int, work: Callable[[], None]) -> None:
+        """As `schedule`, by the clock of the Chargebee site, which may travel."""
+        heapq.heappush(self._due_at_site, (at * 1000, next(self._order), work))
+
     def settle(self) -> None:
         """Do all work that has come due, each at its own instant."""
-        while self._due and self._due[0][0] <= self.clock.now_ms():
-            due_ms, _, work = heapq.heappop(self._due)
-            with self.clock.held(due_ms):
+        while (due := self._next_due()) is not None:
+            at_ms, queue = due
+            _, _, work = heapq.heappop(queue)
+            with self.clock.held(at_ms):
                 work()
+
+    def _next_due(self) -> tuple[int, list[tuple[int, int, Callable[[], None]]]] | None:
+        """The queue whose first work is due before the other's, and when that is by the sandbox's clock."""
+        queues = ((self._due, 0), (self._due_at_site, self.chargebee.clock.ahead_ms))
+        ready = [(queue[0][0] - ahead, queue[0][1], queue) for queue, ahead in queues if queue]
+        at_ms, _, queue = min(ready, key=lambda one: one[:2], default=(self.clock.now_ms() + 1, 0, []))
+        return (at_ms, queue) if at_ms <= self.clock.now_ms() else None
+
+    def start_site_afresh(self, moment: int) -> None:
+        """Chargebee's Time Machine: an empty site at another time; catalogue and webhook endpoints stay."""
+        self._due_at_site.clear()
+        self.chargebee.erase()
+        self.chargebee.genesis_time = moment
+        self.chargebee.clock.travel_to(moment)
+
+    def travel_site(self, moment: int) -> None:
+        """Take the Chargebee site forward to an epoch second: all that is due until then happens at its own instant."""
+        self.chargebee.clock.travel_to(moment)
+        self.settle()
 
     def advance(self, seconds: float) -> None:
         with self.lock:

@@ -75,7 +75,10 @@ class VendorSettings(BaseSettings):
         "overlap_seconds", 300, ge=0, about="How far each window steps back behind the watermark, seconds."
     )
     hold_back_seconds: int = own(
-        "hold_back_seconds", 300, ge=0, about="How far each window stays behind now (lists lag), seconds."
+        "hold_back_seconds",
+        300,
+        ge=0,
+        about="How far the watermark stays behind now: lists and events show late what happened; seconds.",
     )
     load_windows: int = own(
         "load_windows",

@@ -27,7 +27,7 @@ from meterbridge.sandbox.wire import Routes
 from tests.contract.contract import NO_SUCH_CALL, Complaint, kept
 from tests.contract.sdks import beyond
 from tests.contract.walks import refused_by_chargebee, refused_by_m3ter, walk_m3ter
-from tests.contract.walks_chargebee import walk_chargebee
+from tests.contract.walks_chargebee import walk_chargebee, walk_time_machine
 from tests.contract.wiretap import Exchange, tapped
 from tests.flows.conftest import opening
 from tests.flows.crash_worlds import put_metered
@@ -161,7 +161,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Ex
         with tapped(sandbox.port) as ours:
             runs(sandbox, home)
         with tapped(sandbox.port) as others:
-            for walk in (walk_m3ter, walk_chargebee, refused_by_m3ter, refused_by_chargebee):
+            for walk in (walk_m3ter, walk_chargebee, refused_by_m3ter, refused_by_chargebee, walk_time_machine):
                 walk(sandbox)
         yield ours, others
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -227,11 +228,15 @@ def test_a_move_tells_of_both_sides(sandbox: Sandbox, http: httpx.Client) -> Non
     assert events(sandbox, "sub-single")[-2:] == ["moved_out", "moved_in"]
 
 
-def test_a_merge_gives_everything_to_the_other_and_deletes_the_first(sandbox: Sandbox, http: httpx.Client) -> None:
+@pytest.mark.parametrize("deletes", [False, True])
+def test_a_merge_gives_everything_to_the_other_and_deletes_the_first_if_told(
+    sandbox: Sandbox, http: httpx.Client, deletes: bool
+) -> None:
+    sandbox.world.switches.merge_deletes_source = deletes
     post(http, "/customers", id="heir")
     post(http, "/customers/merge", from_customer_id="cust-single", to_customer_id="heir")
     assert get(http)["customer_id"] == "heir"
-    assert http.get("/customers/cust-single").status_code == 404
+    assert http.get("/customers/cust-single").status_code == (404 if deletes else 200)
     invoices = sandbox.world.chargebee.invoices
     assert {row["customer_id"] for row in invoices.rows()} == {"heir"}
     assert refusal(http, "/customers/merge", from_customer_id="heir", to_customer_id="heir")[0] == 400
@@ -281,3 +286,39 @@ def test_rows_move_out_of_a_window_while_it_is_paged(many: tuple[Sandbox, httpx.
     window = {"updated_at[between]": f"[{MARCH},{NOW - 60}]", "sort_by[asc]": "updated_at"}
     seen = [name for page in pages(http, **window) for name in page]
     assert len(seen) == len(set(seen)) == 32
+
+
+# --- Time Machine ------------------------------------------------------------------------
+
+MACHINE = "/time_machines/delorean"
+MONTH = 32 * 86_400
+
+
+def test_a_site_that_starts_afresh_is_empty_and_keeps_its_catalogue(sandbox: Sandbox, http: httpx.Client) -> None:
+    assert http.get(MACHINE).json()["time_machine"]["time_travel_status"] == "not_enabled"
+    assert refusal(http, f"{MACHINE}/travel_forward", destination_time=9_999_999_999)[0] == 409
+    post(http, f"{MACHINE}/start_afresh", genesis_time=1_700_000_000)
+    assert [http.get(f"/{name}").json()["list"] for name in ("customers", "subscriptions", "invoices", "events")] == [
+        []
+    ] * 4
+    assert http.get("/item_prices").json()["list"]
+    post(http, "/customers", id="first")
+    assert 0 <= http.get("/customers/first").json()["customer"]["created_at"] - 1_700_000_000 < 60
+
+
+def test_what_is_due_on_the_way_happens_at_its_own_instant(sandbox: Sandbox, http: httpx.Client) -> None:
+    before = sandbox.world.clock.now()
+    post(http, f"{MACHINE}/start_afresh", genesis_time=before + MONTH)
+    post(http, "/customers", id="first")
+    wanted = {"id": "s", "subscription_items[item_price_id][0]": "api-pro-EUR-Monthly"}
+    post(http, "/customers/first/subscription_for_items", **wanted)
+    first = http.get("/subscriptions/s").json()["subscription"]
+    there = first["current_term_end"] + 5
+    reply = http.post(f"{MACHINE}/travel_forward", data={"destination_time": there}).json()["time_machine"]
+    assert (reply["time_travel_status"], reply["destination_time"]) == ("succeeded", there)
+    renewed = http.get("/subscriptions/s").json()["subscription"]
+    assert renewed["current_term_start"] == renewed["updated_at"] == first["current_term_end"]
+    answer = http.get(MACHINE)
+    assert sandbox.world.clock.now() - before < 60
+    assert parsedate_to_datetime(answer.headers["date"]).timestamp() - before < 60  # answers are dated in our time
+    assert refusal(http, f"{MACHINE}/travel_forward", destination_time=there - 1)[0] == 400

@@ -41,6 +41,15 @@ def walk_chargebee(sandbox: Sandbox) -> None:
             taken(http.get(path))
 
 
+def walk_time_machine(sandbox: Sandbox) -> None:
+    """The last of all walks: it erases what the others made."""
+    machine = "time_machines/delorean"
+    with chargebee_client(sandbox) as http:
+        taken(http.get(machine))
+        taken(http.post(f"{machine}/start_afresh", data={"genesis_time": "1760000000"}))
+        taken(http.post(f"{machine}/travel_forward", data={"destination_time": "1770000000"}))
+
+
 def _every(http: httpx.Client, path: str, name: str) -> list[Row]:
     found: list[Row] = []
     params = {"limit": "100"}

@@ -40,8 +40,11 @@ NOT_MAPPED_YET = "messages"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 LOGIN = {"authorization": f"{CHARGEBEE_API_KEY}:"}
 
-WAYS = ("after each day", "only at the end", "told each day", "told at the end")
-"""When somebody syncs; ``told``: what events name, in one batch, and the world's window only once all is over."""
+WAYS = ("after each day", "at once", "only at the end", "told each day", "told at the end")
+"""When somebody syncs; ``told``: what events name, in one batch, and the world's window only once all is over.
+
+``at once``: a moment after what happened, and no more that day.
+"""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ def play(home: Path, name: str, rows: list[Life], way: str) -> Played:
             live(world, rows, at)
             if name == "the catalog changes" and at == CATALOG_CHANGES_ON:
                 write_catalog(catalog, changed=True)
+            if way == "at once":
+                sync_and_check(world, played, rows)
             world.advance_to(epoch(at) + HOUR)
             eventful = name == "plain" or any(at in life.steps for life in rows)
             if way == "told each day" or (way == "told at the end" and at == DAYS[-1]):
@@ -85,6 +90,7 @@ def play(home: Path, name: str, rows: list[Life], way: str) -> Played:
 def make_world(name: str, rows: list[Life]) -> World:
     world = build("empty")
     world.m3ter.organization["allowOverlappingPlans"] = "overlap allowed" in name
+    world.switches.merge_deletes_source = name == "other settings"
     with world.clock.held((world.facts["start"] - 21 * HOUR) * 1000):
         product = next(row for row in world.m3ter.products.rows() if row["code"] == "api")
         catalogue._put_plan(world, "api-plus-eur", product, "EUR", Decimal(0))

@@ -125,6 +125,7 @@ def test_only_times_are_floating_point_numbers() -> None:
         "bound_at",
         "created_at",
         "done_at",
+        "due_at",
         "ended_at",
         "first_seen",
         "first_sent_at",

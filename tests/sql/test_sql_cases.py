@@ -2,12 +2,14 @@
 
 Inputs: ``<text table>.csv`` lands as text (empty = NULL), ``<chargebee resource>.json`` is one list page.
 Tables that the case's table reads are made first, in the order of ``before.txt``, another resource's by
-its folder. Only the columns of expect.csv are compared, as text, in any order of rows.
+its folder. Only the columns of expect.csv are compared, as text, in any order of rows. ``parameters.json`` are what the
+run knows.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def read_csv(path: Path) -> list[dict[str, str | None]]:
 
 def land(file: Staging, case: Path) -> None:
     for path in sorted(case.iterdir()):
-        if path.suffix == ".json":
+        if path.suffix == ".json" and path.stem in shapes.CHARGEBEE:
             file.land_pages(path.stem, [path.read_bytes()])
         elif path.suffix == ".csv" and path.stem in shapes.TEXT:
             file.land_rows(path.stem, read_csv(path))
@@ -37,11 +39,13 @@ def test_case(case: Path, tmp_path: Path) -> None:
     resource, table = case.relative_to(HERE).parts[:2]
     expected = read_csv(case / "expect.csv")
     before = (case.parent / "before.txt").read_text().split() if (case.parent / "before.txt").exists() else []
+    known = case / "parameters.json"
+    parameters = json.loads(known.read_text()) if known.exists() else {}
     with opened(tmp_path / "run.duckdb") as file:
         land(file, case)
         for name in [*before, table]:
             folder, _, own = name.rpartition("/")
-            file.make(folder or resource, own)
+            file.make(folder or resource, own, parameters)
         columns = (case / "expect.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
         found = [
             {name: None if row[name] is None else str(row[name]) for name in columns}
@@ -64,6 +68,7 @@ def test_every_table_with_a_decision_in_it_has_a_case() -> None:
         "stg_changes",
         "int_earlier",
         "chk_missing",
+        "out_next_run",
         "stg_invoices",
         "chk_bills",
         "stg_bill_lines",

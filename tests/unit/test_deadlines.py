@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -39,12 +40,39 @@ def test_only_pending_invoices_close():
     assert closing(draft(1, status="paid"), subscription(1), 3) is None
 
 
-def test_the_first_draft_to_close_is_the_deadline():
-    world = case(bill(line("l1", "5")), invoices=(draft(1, at=APRIL + DAY, id="later"), draft(1)))
-    assert [(one.subscription_id, one.invoice_id, one.closes_at) for one in deadlines(world, 3)] == [
-        ("sub1", "draft1", APRIL + 3 * DAY)
+def ahead(world, days=3):
+    return [
+        (one.subscription_id, one.invoice_id, one.closes_at) for one in deadlines(world, policy(auto_close_days=days))
     ]
-    assert deadlines(world, None) == []
+
+
+def test_the_draft_that_the_money_goes_on_is_the_deadline():
+    """Drafts that stayed open from earlier terms close sooner, and take nothing of this bill."""
+    old = [draft(1, at=APRIL - 30 * DAY, id="old"), draft(1, at=APRIL - 60 * DAY, id="older")]
+    world = case(bill(line("l1", "5")), invoices=(draft(1, at=APRIL + DAY, id="later"), *old, draft(1)))
+    assert ahead(world) == [("sub1", "draft1", APRIL + 3 * DAY)]
+    charges = [one for one in decide_bill(world, policy(auto_close_days=3)) if isinstance(one, Intent)]
+    assert {one.payload["invoice_id"] for one in charges} == {"draft1"}
+    assert ahead(world, None) == []
+
+
+def test_a_late_bill_has_the_deadline_of_the_newest_draft():
+    world = case(
+        bill(line("l1", "5")),
+        invoices=(draft(1, at=APRIL - 60 * DAY, id="older"), draft(1, at=APRIL - 30 * DAY, id="old")),
+    )
+    assert ahead(world) == [("sub1", "old", APRIL - 27 * DAY)]
+
+
+def test_a_bill_that_cannot_be_charged_has_its_deadline_too():
+    wrong = replace(bill(line("l1", "5")), total=Decimal(7))
+    world = case(wrong, invoices=(draft(1, at=APRIL - 30 * DAY, id="old"), draft(1)))
+    assert ahead(world) == [("sub1", "draft1", APRIL + 3 * DAY)]
+
+
+def test_of_drafts_between_which_nothing_decides_the_first_to_close_is_the_deadline():
+    world = case(bill(line("l1", "5")), invoices=(draft(1), draft(1, id="twin")))
+    assert ahead(world) == [("sub1", "draft1", APRIL + 3 * DAY)]
 
 
 def test_a_subscription_that_is_never_closed_waits_until_its_bill_is_settled():

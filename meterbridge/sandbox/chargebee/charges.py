@@ -97,7 +97,7 @@ def _unbilled_item(call: Call, group: Call, subscription: Row) -> Row:
 
 def _unbilled(call: Call, group: Call, subscription: Row, own: Row) -> Row:
     date_from, date_to = group.period("date_from", "date_to")
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     return own | {
         "id": call.state.ids.short("ub_", subscription["id"], own["description"], date_from),
         "object": "unbilled_charge",
@@ -138,7 +138,7 @@ def invoice_now(world: World, waiting: list[Row], subscription_id: str | None) -
     draft = InvoiceDraft(
         customer=world.chargebee.customers.get(waiting[0]["customer_id"]) or {},
         currency_code=waiting[0]["currency_code"],
-        date=world.clock.now(),
+        date=world.chargebee.clock.now(),
         lines=[take_up(world, row) for row in waiting],
         pending=False,
         subscription_id=subscription_id,
@@ -188,7 +188,7 @@ def create_credit_note(call: Call) -> Row:
         "reason_code": call.text("reason_code"),
         "create_reason_code": call.text("create_reason_code"),
         "customer_notes": call.text("customer_notes"),
-        "date": call.integer("date") or call.world.clock.now(),
+        "date": call.integer("date") or call.state.clock.now(),
         "price_type": invoice["price_type"],
         "currency_code": invoice["currency_code"],
         "sub_total": total,
@@ -251,10 +251,10 @@ def add_promotional_credit(call: Call) -> Row:
         "description": call.required("description", longest=250),
         "credit_type": call.text("credit_type") or "general",
         "reference": call.text("reference", longest=500),
-        "created_at": call.world.clock.now(),
+        "created_at": call.state.clock.now(),
     }
     row = {key: value for key, value in row.items() if value is not None}
-    call.state.promotional_credits.put(str(row["id"]), row, call.world.clock.now_ms())
+    call.state.promotional_credits.put(str(row["id"]), row, call.state.clock.now_ms())
     balance = customer.get("promotional_credits", 0) + amount
     customer = call.state.save(call.state.customers, customer | {"promotional_credits": balance})
     call.state.emit("customer_changed", {"customer": customer})

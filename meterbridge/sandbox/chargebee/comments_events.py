@@ -60,5 +60,5 @@ def delete_comment(call: Call, comment_id: str) -> Row:
     row = call.state.comments.get(comment_id)
     if row is None:
         raise not_found("comment_id", comment_id)
-    call.state.comments.remove(comment_id, call.world.clock.now_ms())
+    call.state.comments.remove(comment_id, call.state.clock.now_ms())
     return {"comment": row}

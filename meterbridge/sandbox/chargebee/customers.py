@@ -76,7 +76,7 @@ def create(call: Call) -> Row:
         "auto_collection": "off",
         "net_term_days": 0,
         "deleted": False,
-        "created_at": call.world.clock.now(),
+        "created_at": call.state.clock.now(),
     }
     customer = call.state.save(call.state.customers, row | _sent(call))
     call.state.emit("customer_created", {"customer": customer})
@@ -104,7 +104,7 @@ def delete(call: Call, customer_id: str) -> Row:
 
 @routes.post("/customers/merge", "from_customer_id", "to_customer_id")
 def merge(call: Call) -> Row:
-    """All that one customer has becomes the other's; the first one is deleted."""
+    """All that one customer has becomes the other's; the first one stays, with nothing, unless the switch says so."""
     state = call.state
     source = call.existing(state.customers, call.required("from_customer_id"), "from_customer_id")
     target = call.existing(state.customers, call.required("to_customer_id"), "to_customer_id")
@@ -118,9 +118,9 @@ def merge(call: Call) -> Row:
     for table in (state.invoices, state.credit_notes, state.unbilled_charges):
         for row in table.find("customer_id", source["id"]):
             state.save(table, row | {"customer_id": target["id"]})
-    gone = state.save(state.customers, source | {"deleted": True})
+    left = state.save(state.customers, source | {"deleted": call.world.switches.merge_deletes_source})
     target = state.save(state.customers, target)
-    state.emit("customer_deleted", {"customer": gone})
+    state.emit("customer_deleted" if left["deleted"] else "customer_changed", {"customer": left})
     state.emit("customer_changed", {"customer": target})
     return {"customer": target}
 

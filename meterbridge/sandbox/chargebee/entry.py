@@ -19,6 +19,7 @@ from meterbridge.sandbox.chargebee import (
     pauses,
     subscription_changes,
     subscriptions,
+    time_machines,
     usages,
     webhook_endpoints,
 )
@@ -45,6 +46,7 @@ ROUTES = merged(
         charges,
         usages,
         comments_events,
+        time_machines,
         webhook_endpoints,
     )
 )

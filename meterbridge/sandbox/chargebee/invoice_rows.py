@@ -132,7 +132,7 @@ def _invoice_row(world: World, draft: InvoiceDraft) -> Row:
 def finalised(world: World, invoice: Row) -> Row:
     """The row with `generated_at` and the outcome of the payment."""
     customer = world.chargebee.customers.get(invoice["customer_id"]) or {}
-    now = world.clock.now()
+    now = world.chargebee.clock.now()
     invoice = invoice | {"generated_at": now}
     if invoice["total"] == 0 or customer.get("auto_collection") == "on":
         paid = {"status": "paid", "amount_paid": invoice["total"], "paid_at": now}
@@ -144,7 +144,7 @@ def finalised(world: World, invoice: Row) -> Row:
 def close_draft(world: World, draft: Row) -> Row:
     """The final invoice: another id, the same lines; the draft is gone (reference: KB on drafts in warehouses)."""
     state = world.chargebee
-    state.invoices.remove(draft["id"], world.clock.now_ms())
+    state.invoices.remove(draft["id"], world.chargebee.clock.now_ms())
     final_id = _next_number(world)
     lines = draft["line_items"]
     new_ids = {line["id"]: line["id"] for line in lines}
@@ -157,10 +157,10 @@ def close_draft(world: World, draft: Row) -> Row:
     invoice = {key: value for key, value in draft.items() if key not in ("resource_version", "updated_at")}
     invoice |= {"id": final_id, "line_items": lines}
     if world.switches.invoice_date_on_close == "closing":
-        invoice["date"] = world.clock.now()
+        invoice["date"] = world.chargebee.clock.now()
     if world.switches.comments_survive_close:
         for comment in state.comments.find("entity_id", draft["id"]):
-            state.comments.put(comment["id"], comment | {"entity_id": final_id}, world.clock.now_ms())
+            state.comments.put(comment["id"], comment | {"entity_id": final_id}, world.chargebee.clock.now_ms())
     invoice = state.save(state.invoices, finalised(world, invoice))
     state.closed_drafts[draft["id"]] = invoice
     state.emit("invoice_generated", {"invoice": invoice})
@@ -184,7 +184,7 @@ def _schedule_auto_close(world: World, customer: Row, invoice: Row) -> None:
         if draft["line_items"]:
             close_draft(world, draft)
 
-    world.schedule(world.clock.now() + wait, close)
+    world.schedule_site(world.chargebee.clock.now() + wait, close)
 
 
 def _next_number(world: World) -> str:

@@ -77,7 +77,7 @@ def void(call: Call, invoice_id: str) -> Row:
     if row["status"] not in _VOIDABLE or row["amount_paid"] or row["amount_adjusted"]:
         raise invalid_state(f"the invoice {invoice_id} is {row['status']} and cannot be voided")
     add_comment(call, invoice_id, call.text("comment", longest=300))
-    voided = {"status": "voided", "voided_at": call.world.clock.now(), "amount_due": 0, "amount_to_collect": 0}
+    voided = {"status": "voided", "voided_at": call.state.clock.now(), "amount_due": 0, "amount_to_collect": 0}
     row = call.state.save(
         call.state.invoices, row | voided | {"void_reason_code": call.text("void_reason_code", longest=100)}
     )
@@ -101,7 +101,7 @@ def delete(call: Call, invoice_id: str) -> Row:
     # The vendor keeps this comment with the subscription, since the invoice is going away.
     add_comment(call, row.get("subscription_id"), call.text("comment", longest=300), "subscription")
     for usage in call.state.usages.find("invoice_id", invoice_id):
-        call.state.usages.remove(usage["id"], call.world.clock.now_ms())
+        call.state.usages.remove(usage["id"], call.state.clock.now_ms())
     row = call.state.save(call.state.invoices, row | {"deleted": True})
     call.state.emit("invoice_deleted", {"invoice": row})
     return {"invoice": row}
@@ -118,9 +118,9 @@ def add_comment(call: Call, entity_id: str | None, notes: str | None, entity_typ
         "notes": notes,
         "added_by": "full_access_key",
         "type": "user",
-        "created_at": call.world.clock.now(),
+        "created_at": call.state.clock.now(),
     }
-    call.state.comments.put(comment["id"], comment, call.world.clock.now_ms())
+    call.state.comments.put(comment["id"], comment, call.state.clock.now_ms())
 
 
 @routes.post(
@@ -153,7 +153,7 @@ def create_for_charge_items_and_charges(call: Call) -> Row:
     draft = InvoiceDraft(
         customer=customer,
         currency_code=currency,
-        date=call.integer("invoice_date") or call.world.clock.now(),
+        date=call.integer("invoice_date") or call.state.clock.now(),
         lines=lines,
         pending=_stays_pending(call),
         subscription_id=subscription_id,
@@ -181,7 +181,7 @@ def _owner(call: Call) -> tuple[Row | None, Row]:
 def _charge(call: Call, group: Call, subscription_id: str | None) -> LineDraft:
     amount = group.required_integer("amount", least=1)
     date_from, date_to = group.period("date_from", "date_to")
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     return LineDraft(
         entity_type="adhoc",
         description=group.required("description", longest=250),
@@ -196,7 +196,7 @@ def _charge(call: Call, group: Call, subscription_id: str | None) -> LineDraft:
 def _item(call: Call, group: Call, subscription_id: str | None, currency: str) -> LineDraft:
     price = charge_item_price(call, group.required("item_price_id", longest=100), currency)
     date_from, date_to = group.period("date_from", "date_to")
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     return LineDraft(
         entity_type="charge_item_price",
         entity_id=price["id"],

@@ -138,7 +138,7 @@ def _candidates(
     table = listing.table(call)
     lag_ms = call.world.switches.list_lag_seconds * 1000
     if lag_ms:
-        return _beyond(table.as_of(call.world.clock.now_ms() - lag_ms, order.sort), order)
+        return _beyond(table.as_of(call.state.clock.now_ms() - lag_ms, order.sort), order)
     for test in tests:
         if table.is_indexed(test.field) and test.operator in ("is", "in"):
             values = test.operand if test.operator == "in" else [test.operand]

@@ -36,7 +36,7 @@ def _answer(call: Call, row: Row, event_type: str | None = None) -> Row:
 )
 def pause(call: Call, subscription_id: str) -> Row:
     before = _in_state(call, subscription_id, "active")
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     at = now
     match call.one_of("pause_option", _PAUSE_OPTIONS) or "immediately":
         case "end_of_term":
@@ -73,7 +73,7 @@ def remove_scheduled_pause(call: Call, subscription_id: str) -> Row:
 )
 def resume(call: Call, subscription_id: str) -> Row:
     before = _in_state(call, subscription_id, "paused")
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     if (call.one_of("resume_option", _RESUME_OPTIONS) or "immediately") == "immediately":
         return _answer(call, resume_now(call.world, before, now))
     at = call.required_integer("resume_date")

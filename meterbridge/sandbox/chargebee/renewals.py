@@ -25,7 +25,7 @@ def schedule_next(world: World, subscription: Row) -> None:
         if row is not None and not row["deleted"] and _next_instant(row) == at:
             _turn(world, row, at)
 
-    world.schedule(at, wake)
+    world.schedule_site(at, wake)
 
 
 def _next_instant(subscription: Row) -> int | None:
@@ -172,7 +172,7 @@ def term_invoice(world: World, customer: Row, subscription: Row, *, pending: boo
     draft = InvoiceDraft(
         customer=customer,
         currency_code=subscription["currency_code"],
-        date=world.clock.now(),
+        date=world.chargebee.clock.now(),
         lines=lines,
         pending=pending,
         subscription_id=subscription["id"],
@@ -228,7 +228,7 @@ def _join_consolidated(world: World, customer: Row, subscription: Row, lines: li
     """One draft for all subscriptions of a consolidated customer that renew at one instant; it names none of them."""
     state = world.chargebee
     for invoice in state.invoices.find("customer_id", customer["id"]):
-        same = invoice["date"] == world.clock.now() and invoice["currency_code"] == subscription["currency_code"]
+        same = invoice["date"] == state.clock.now() and invoice["currency_code"] == subscription["currency_code"]
         if invoice["status"] == "pending" and invoice["recurring"] and same:
             added = [line_row(world, invoice["id"], customer["id"], line) for line in lines]
             row = {key: value for key, value in invoice.items() if key != "subscription_id"}
@@ -253,6 +253,6 @@ def cancel_now(world: World, subscription: Row, at: int, *, source: str = "api")
         invoice = bill_term(world, invoice, row["id"], row["current_term_start"], at)
     content = {"subscription": row, "customer": customer}
     # The vendor spells the one that is backdated with one l.
-    event_type = "subscription_canceled_with_backdating" if at < world.clock.now() else "subscription_cancelled"
+    event_type = "subscription_canceled_with_backdating" if at < state.clock.now() else "subscription_cancelled"
     state.emit(event_type, content | ({"invoice": invoice} if invoice else {}), source=source)
     return row, invoice

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from meterbridge.sandbox.clock import VirtualClock
+from meterbridge.sandbox.clock import SiteClock, VirtualClock
 from meterbridge.sandbox.ids import Ids
 from meterbridge.sandbox.limits import Window
 from meterbridge.sandbox.table import Row, Table
@@ -40,14 +40,27 @@ class ChargebeeState:
     """Tables by resource; rows are the JSON objects that the API shows."""
 
     def __init__(self, clock: VirtualClock, ids: Ids) -> None:
-        self.clock = clock
+        self.clock = SiteClock(clock)
         self.ids = ids
+        self.item_families = Table(sort_fields=("updated_at",))
+        self.items = Table(sort_fields=("updated_at",))
+        self.item_prices = Table(sort_fields=("created_at", "updated_at"), equal_fields=("item_id",))
+        self.webhook_endpoints = Table()
+        self.listeners: list[Callable[[Row], None]] = []
+        self.page_tails: dict[tuple[int, str], list[Row]] = {}
+        self.answers: dict[str, StoredAnswer] = {}
+        self.locked: set[str] = set()
+        self.window = Window(60_000)
+        self.genesis_time: int | None = None  # where Time Machine began; None: the site does not travel
+        self.destination_time: int | None = None
+        self.arrives_ms = 0  # by the sandbox's clock
+        self.erase()
+
+    def erase(self) -> None:
+        """All that customers have brought is gone, as when Time Machine starts afresh."""
         times = ("created_at", "updated_at")
         self.customers = Table(sort_fields=times)
         self.subscriptions = Table(sort_fields=times, equal_fields=("customer_id", "status"))
-        self.item_families = Table(sort_fields=("updated_at",))
-        self.items = Table(sort_fields=("updated_at",))
-        self.item_prices = Table(sort_fields=times, equal_fields=("item_id",))
         self.invoices = Table(
             sort_fields=("date", "updated_at"), equal_fields=("customer_id", "subscription_id", "status")
         )
@@ -59,20 +72,14 @@ class ChargebeeState:
         self.promotional_credits = Table(sort_fields=("created_at",), equal_fields=("customer_id",))
         self.comments = Table(sort_fields=("created_at",), equal_fields=("entity_id",))
         self.events = Table(sort_fields=("occurred_at",), equal_fields=("event_type",))
-        self.webhook_endpoints = Table()
-        self.listeners: list[Callable[[Row], None]] = []
         self.closed_drafts: dict[str, Row] = {}
         self.invoiced_charges: set[str] = set()  # ids of unbilled charges that an invoice has taken up
         self.scheduled: dict[str, ScheduledChange] = {}
         self.resumptions: dict[str, int | None] = {}  # when a pause that is scheduled shall end
-        self.page_tails: dict[tuple[int, str], list[Row]] = {}
         self.anchors: dict[str, int] = {}  # day of the month on which a subscription's terms begin
         self.ever_held: dict[str, set[str]] = {}
         self.usages_made: dict[str, int] = {}
         self.metered_terms: dict[str, dict[str, tuple[int, int]]] = {}
-        self.answers: dict[str, StoredAnswer] = {}
-        self.locked: set[str] = set()
-        self.window = Window(60_000)
         self.next_invoice_number = 1001
         self.next_credit_note_number = 1
 

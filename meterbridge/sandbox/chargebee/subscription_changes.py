@@ -56,7 +56,7 @@ def update_for_items(call: Call, subscription_id: str) -> Row:
         option = "end_of_term"
     kept = [] if call.boolean("replace_items_list") else before["subscription_items"]
     items = items_sent(call, kept)
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     at = call.required_integer("changes_scheduled_at") if option == "specific_date" else now
     if option == "end_of_term" or at > now:
         return _schedule(call, before, items, None if option == "end_of_term" else at)
@@ -98,7 +98,7 @@ def change_term_end(call: Call, subscription_id: str) -> Row:
     """A trial is extended or shortened, an active subscription's term ends at another instant."""
     before = _living(call, subscription_id)
     at = call.required_integer("term_ends_at")
-    if at <= call.world.clock.now():
+    if at <= call.state.clock.now():
         raise wrong_value("term_ends_at", "should be in the future")
     match before["status"]:
         case "future" | "in_trial":
@@ -140,7 +140,7 @@ def _wake_for_change(call: Call, subscription_id: str, at: int) -> None:
         customer = state.customers.get(row["customer_id"]) or {}
         state.emit("subscription_changed", {"subscription": row, "customer": customer}, source="scheduled_job")
 
-    world.schedule(at, apply)
+    world.schedule_site(at, apply)
 
 
 @routes.post("/subscriptions/{id}/remove_scheduled_changes")
@@ -166,7 +166,7 @@ def cancel_for_items(call: Call, subscription_id: str) -> Row:
     option = call.one_of("cancel_option", _CANCEL_OPTIONS) or "immediately"
     if call.boolean("end_of_term"):
         option = "end_of_term"
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     in_trial = before["status"] == "in_trial"
     term_ends_at = int(before.get("trial_end" if in_trial else "current_term_end", now))
     at = now
@@ -210,7 +210,7 @@ def reactivate(call: Call, subscription_id: str) -> Row:
     before = call.existing(call.state.subscriptions, subscription_id)
     if before["status"] != "cancelled":
         raise invalid_state(f"{subscription_id} is {before['status']}")
-    now = call.world.clock.now()
+    now = call.state.clock.now()
     at = call.integer("reactivate_from") or now
     if not before["cancelled_at"] <= at <= now:
         raise wrong_value("reactivate_from", "should be between the cancellation and now")

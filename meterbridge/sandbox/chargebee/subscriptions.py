@@ -98,7 +98,7 @@ def create(call: Call, customer_id: str) -> Row:
         "currency_code": plan["currency_code"],
         "billing_period": plan.get("period", 1),
         "billing_period_unit": plan.get("period_unit", "month"),
-        "created_at": call.world.clock.now(),
+        "created_at": call.state.clock.now(),
         "subscription_items": items,
         "create_pending_invoices": _wants_pending(call, items),
         "auto_close_invoices": call.boolean("auto_close_invoices"),
@@ -113,7 +113,7 @@ def create(call: Call, customer_id: str) -> Row:
 
 
 def _begin(call: Call, customer: Row, row: Row) -> Row:
-    state, now = call.state, call.world.clock.now()
+    state, now = call.state, call.state.clock.now()
     start = call.integer("start_date") or now
     trial_end = call.integer("trial_end")
     if trial_end is not None and trial_end <= max(start, now):

@@ -71,7 +71,7 @@ def create(call: Call, subscription_id: str) -> Row:
         "usage_date": date,
         "source": "api",
         "note": call.text("note", longest=500),
-        "created_at": call.world.clock.now(),
+        "created_at": call.state.clock.now(),
     }
     return {"usage": state.save(state.usages, row)}
 
@@ -81,7 +81,7 @@ def delete(call: Call, subscription_id: str) -> Row:
     usage = _usage(call, subscription_id, call.required("id", longest=100))
     if usage.get("invoice_id"):
         raise invalid_state(f"the usage {usage['id']} is invoiced with {usage['invoice_id']}")
-    return {"usage": call.state.usages.remove(usage["id"], call.world.clock.now_ms())}
+    return {"usage": call.state.usages.remove(usage["id"], call.state.clock.now_ms())}
 
 
 def _count(call: Call, subscription_id: str) -> None:

@@ -59,7 +59,7 @@ def update(call: Call, endpoint_id: str) -> Row:
 @routes.post("/webhook_endpoints/{id}/delete")
 def delete(call: Call, endpoint_id: str) -> Row:
     row = call.existing(call.state.webhook_endpoints, endpoint_id)
-    call.state.webhook_endpoints.remove(endpoint_id, call.world.clock.now_ms())
+    call.state.webhook_endpoints.remove(endpoint_id, call.state.clock.now_ms())
     return {"webhook_endpoint": shown(row)}
 
 

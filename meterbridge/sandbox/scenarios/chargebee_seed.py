@@ -52,7 +52,7 @@ def put_price(world: World, price_id: str, item_id: str, currency: str, price: i
         "free_quantity": 0,
         "is_taxable": True,
         "status": "active",
-        "created_at": world.clock.now(),
+        "created_at": world.chargebee.clock.now(),
         "deleted": False,
     }
     if unit is not None:
@@ -72,7 +72,7 @@ def put_customer(world: World, customer_id: str, name: str, currency: str, **mor
         "net_term_days": 0,
         "preferred_currency_code": currency,
         "billing_address": {"object": "billing_address", "line1": "1 Main Street", "city": "Cork", "country": "IE"},
-        "created_at": world.clock.now(),
+        "created_at": world.chargebee.clock.now(),
         "deleted": False,
     }
     customer = state.save(state.customers, row | more)
@@ -107,7 +107,7 @@ def put_subscription(world: World, seed: SubscriptionSeed, *, invoice: bool = Tr
         "status": seed.status,
         "billing_period": plan["period"],
         "billing_period_unit": plan["period_unit"],
-        "created_at": world.clock.now(),
+        "created_at": world.chargebee.clock.now(),
         "subscription_items": [item_row(price, seed.quantity) for price in prices],
         "create_pending_invoices": seed.create_pending_invoices,
         "has_scheduled_changes": False,
@@ -175,4 +175,4 @@ def _put_paid_invoice(world: World, customer: Row, subscription: Row) -> None:
     )
     row = new_invoice(world, draft)
     paid = {"status": "paid", "amount_paid": row["total"], "amount_due": 0, "amount_to_collect": 0}
-    world.chargebee.save(world.chargebee.invoices, row | paid | {"paid_at": world.clock.now()})
+    world.chargebee.save(world.chargebee.invoices, row | paid | {"paid_at": world.chargebee.clock.now()})

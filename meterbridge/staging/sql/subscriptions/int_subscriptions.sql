@@ -1,5 +1,5 @@
 -- grain: one row per staged subscription that a rule can judge, its items nested
--- reads: stg_subscriptions, stg_subscription_items, chk_subscriptions, stg_changes, ref_account_plans
+-- reads: stg_subscriptions, stg_subscription_items, chk_subscriptions, stg_changes, out_next_run, ref_account_plans
 -- why: a row older than what the ledger applied came from a lagging list and is left out; the instant of a change that
 --      an earlier version brought is that version's
 create or replace table int_subscriptions as
@@ -22,5 +22,6 @@ left join items as i on i.subscription_id = s.id
 left join stg_changes as c on c.subscription_id = s.id and c.resource_version in (0, s.resource_version)
 left join applied as a on a.subscription_id = s.id
 where s.id not in (select id from chk_subscriptions)
+    and s.id not in (select subscription_id from out_next_run)
     and s.customer_id is not null
     and s.resource_version >= coalesce(a.source_version, 0)
