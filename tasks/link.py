@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import Field
 
 from meterbridge.ledger import intents, mappings, quarantine
+from meterbridge.rules.kinds import waves
 from meterbridge.rules.links import Judged, judge, link_intents
 from meterbridge.rules.records import Quarantined
 from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, Tray, land, record
 from tasks.decide_subscriptions import KINDS, subject
-from tasks.deliver import Delivered, Wave
+from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.link_facts import link_facts, plans_on
 from tasks.link_file import read_links
@@ -28,7 +29,7 @@ from tasks.similar import TWIN
 
 logger = logging.getLogger(__name__)
 
-LINK_WAVES = (Wave("m3ter", "external_mapping"),)
+LINK_WAVES = waves("links")
 
 
 @dataclass(frozen=True, slots=True)
