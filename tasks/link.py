@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from meterbridge.ledger import intents, mappings, quarantine
-from meterbridge.rules.kinds import Wave
+from meterbridge.rules.kinds import waves
 from meterbridge.rules.links import Judged, judge, link_intents
 from meterbridge.rules.records import Quarantined
 from meterbridge.staging.database import opened
@@ -29,7 +29,7 @@ from tasks.similar import TWIN
 
 logger = logging.getLogger(__name__)
 
-LINK_WAVES = (Wave("m3ter", "external_mapping"),)
+LINK_WAVES = waves("links")
 
 
 @dataclass(frozen=True, slots=True)

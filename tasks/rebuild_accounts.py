@@ -12,7 +12,7 @@ from meterbridge.ledger import mappings
 from meterbridge.ledger.mappings import Mapping
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_found import Stock, claim_mapped, known_stock
-from meterbridge.rules.records import CustomerCase, FoundAccount, Key, KnownPlan
+from meterbridge.rules.records import CustomerCase, Key, KnownPlan
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import moment
 from tasks import decide_subscriptions
@@ -61,17 +61,15 @@ def _new_accounts(file: Staging, known: list[Mapping], run: Run) -> Iterator[Map
     """Accounts that m3ter maps to a customer of ours; what they were given last nobody knows, so they are compared."""
     taken = {one.remote_id for one in known} | {one.key[0] for one in known}
     for case in _cases(file):
-        for account in case.found_accounts:
-            if account.id not in taken and case.customer.id not in taken and _is_ours(account, case.customer.id):
+        own = [one for one in case.found_accounts if case.customer.id in one.mapped_customer_ids]
+        for account in own if len(own) == 1 else ():
+            if account.id not in taken and case.customer.id not in taken and len(account.mapped_customer_ids) == 1:
                 taken |= {account.id, case.customer.id}
-                state = {"currency": account.currency, "customer_id": case.customer.id, "parent": None}
+                state = {"code": account.code, "currency": account.currency, "customer_id": case.customer.id}
+                state |= {"parent": None}
                 yield Mapping(
                     "account", (case.customer.id,), account.id, "", case.customer.id, state, run_id=run.run_id
                 )
-
-
-def _is_ours(account: FoundAccount, customer_id: str) -> bool:
-    return account.code == customer_id and customer_id in account.mapped_customer_ids
 
 
 def _new_plans(file: Staging, known: list[Mapping], run: Run) -> Iterator[Mapping]:

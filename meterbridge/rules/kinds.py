@@ -11,7 +11,7 @@ from typing import Literal
 
 from meterbridge.rules.decisions import Kind, Target
 
-Job = Literal["subscriptions", "bills", "undo", "usage"]
+Job = Literal["subscriptions", "bills", "undo", "links", "usage"]
 """What a run delivers."""
 
 NETTED_SCOPE = "netted:"
@@ -44,7 +44,7 @@ KINDS_OF_WRITE = (
     KindOfWrite("credit", "chargebee", ("bills",), moves_money=True),
     KindOfWrite("charge", "chargebee", ("bills",), moves_money=True),
     KindOfWrite("charge_set", "chargebee", ("bills",), moves_money=True),
-    KindOfWrite("external_mapping", "m3ter", ("subscriptions", "bills", "undo"), early=NETTED_SCOPE),
+    KindOfWrite("external_mapping", "m3ter", ("subscriptions", "bills", "undo", "links"), early=NETTED_SCOPE),
     KindOfWrite("usage_removal", "chargebee", ("usage",)),
     KindOfWrite("usage", "chargebee", ("usage",)),
 )

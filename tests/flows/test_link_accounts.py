@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flows.link_accounts import link_accounts
+from flows.rebuild_ledger import rebuild_ledger
 from flows.reconcile import reconcile
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
@@ -122,6 +123,22 @@ def test_a_lost_ledger_forgets_no_link(sandbox: Sandbox, tmp_path: Path, adopted
     assert len(account_plans(sandbox, "G-100")) == 1
     sandbox.world.advance(900)
     assert sync_subscriptions.fn().writes == 0
+
+
+def test_a_rebuilt_ledger_knows_a_linked_account_by_its_mapping(sandbox: Sandbox, tmp_path: Path) -> None:
+    link(tmp_path, GLOBEX)
+    sync_subscriptions.fn()
+    lose_ledger()
+    rebuild_ledger.fn()
+    with closing(open_ledger(load_settings())) as ledger, ledger.read() as rx:
+        known = mappings.get(rx, "account", ("globex",))
+        plans = [row.remote_id for row in mappings.by_scope(rx, "account_plan", "globex") if row.active]
+    assert known is not None
+    assert (known.remote_id, known.state["code"]) == (accounts(sandbox)["G-100"]["id"], "G-100")
+    assert plans == [row["id"] for row in account_plans(sandbox, "G-100")]
+    report = sync_subscriptions.fn()
+    assert "globex" not in twins(report)
+    assert len(account_plans(sandbox, "G-100")) == 1
 
 
 def test_taken_apart_is_set_aside_again_and_can_be_linked_anew(sandbox: Sandbox, tmp_path: Path) -> None:
