@@ -31,7 +31,7 @@ def find_again(case: BillCase, portion: Portion, exponent: int, mark: str = "") 
     """Find the charges of one portion that stand and that the ledger does not own.
 
     Lines beside what a person settled by hand are that person's, and what was undone is not looked for. A
-    charge whose answer never came has a probe of its own.
+    charge whose answer never came has a probe of its own where the ledger is trusted.
     """
     owner = portion.subscription_id
     if case.settled.get(owner) or owner in case.undone:
@@ -41,8 +41,8 @@ def find_again(case: BillCase, portion: Portion, exponent: int, mark: str = "") 
     intact = {line.key for line in case.standing if line.subscription_id == owner} - gone
     targets = [Target(one.key, one.charge, one.amount) for one in portion.wanted if one.key not in intact]
     targets += corrections_that_stand(case, portion, mark, intact)
-    # Taken over, it would count twice: as what stands, and as what is in flight.
-    targets = [one for one in targets if one.key not in case.unproven_charges]
+    if case.known:
+        targets = [one for one in targets if one.key not in case.unproven_charges]
     adopted, conflicts = adopt(case, targets, mark)
     if conflicts:
         return FoundAgain(case, conflicts=conflicts)
