@@ -85,8 +85,8 @@ class M3terWrites(Write):
             for known in standing:
                 names = {name.casefold() for name in (known.key[0], str(known.state.get("code") or ""))}
                 if known.key != row.key and row.key[0].casefold() in names:
-                    theirs = f"customer {known.key[0]}'s account {known.remote_id} has this id as code, but for case"
-                    message = f"customer {row.key[0]}: {theirs}"
+                    theirs = f"customer {known.key[0]}'s account {known.remote_id}"
+                    message = f"customer {row.key[0]}: {theirs} has this id as its code, but for case"
                     return RecordRefused("MB-ACCOUNT-CLASH", message, key=row.key[0], status=refusal.status)
         return refusal
 

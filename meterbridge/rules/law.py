@@ -42,8 +42,10 @@ class Account:
 
     @property
     def in_flight(self) -> int:
-        """Writes whose answer never came: each may have been booked."""
-        return sum(one.amount for one in self.case.in_flight)
+        """Writes whose answer never came: each may have been booked. One whose line was found counts as standing."""
+        known = {line.key for line in self.case.standing}
+        found = {one.line.key for view in self.views for one in view.stand.stood} - known
+        return sum(one.amount for one in self.case.in_flight if one.key not in found)
 
     @property
     def room(self) -> int:

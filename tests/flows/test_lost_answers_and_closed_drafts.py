@@ -109,3 +109,16 @@ def test_a_lost_answer_and_then_another_bill_end_at_what_the_bill_wants(open_san
     for _ in range(3):
         report = month.charge()
     assert (sum(month.ours()), report.writes, report.quarantined) == (total, 0, [])
+
+
+def test_a_lost_answer_holds_the_rest_of_its_bill_back_no_longer_than_one_run(open_sandbox):
+    month = BilledMonth(open_sandbox, charge=False)
+    fault = {"match": {"path": "/add_charge", "method": "POST"}, "harm": "commit_then_drop", "times": -1}
+    month.world.faults.add([fault])
+    with pytest.raises(RetriableError):
+        month.charge()
+    month.world.faults.clear()
+    month.world.advance(1860)  # Chargebee has forgotten the key: the line is found on the draft
+    report = month.charge()
+    assert (sum(month.ours()), report.waiting, report.quarantined) == (month.total(), [], [])
+    assert month.charge().writes == 0
