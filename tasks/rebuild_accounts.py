@@ -64,14 +64,20 @@ def _new_accounts(file: Staging, known: list[Mapping], run: Run) -> Iterator[Map
         for account in case.found_accounts:
             if account.id not in taken and case.customer.id not in taken and _is_ours(account, case.customer.id):
                 taken |= {account.id, case.customer.id}
-                state = {"currency": account.currency, "customer_id": case.customer.id, "parent": None}
+                state = {
+                    "code": account.code,
+                    "currency": account.currency,
+                    "customer_id": case.customer.id,
+                    "parent": None,
+                }
                 yield Mapping(
                     "account", (case.customer.id,), account.id, "", case.customer.id, state, run_id=run.run_id
                 )
 
 
 def _is_ours(account: FoundAccount, customer_id: str) -> bool:
-    return account.code == customer_id and customer_id in account.mapped_customer_ids
+    """True if m3ter maps the account to this customer alone; its code may be another one where it was linked."""
+    return set(account.mapped_customer_ids) == {customer_id}
 
 
 def _new_plans(file: Staging, known: list[Mapping], run: Run) -> Iterator[Mapping]:
