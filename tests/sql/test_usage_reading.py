@@ -285,3 +285,13 @@ def test_many_packed_files_take_no_more_memory_than_one(tmp_path: Path, files: i
     (rows, flat), (again, peak) = measured(one), measured(many)
     assert (rows, again) == (files, files)
     assert peak < flat + 30 + files // 200, f"{files} files took {peak} MB, one of as many rows {flat} MB"
+
+
+def test_a_bad_line_far_down_is_named_by_its_line(tmp_path: Path) -> None:
+    rows = calls(*range(40_000))
+    rows[5] = ""
+    rows[30_000:30_003] = ["2026-03-16T10:00:00Z,short", rows[30_001], "2026-03-16T10:00:00Z,e3,4,5"]
+    found = judged(tmp_path, {"u.csv": csv_of(*rows)})
+    assert found.lines == {"lines": 40_001, "headings": 1, "blank": 1, "rows": 39_997, "unreadable": 2}
+    assert found.places == {"unreadable_line": ["u.csv line 30002", "u.csv line 30004"]}
+    assert found.calls == [n for n in range(40_000) if n not in (5, 30_000, 30_002)]
