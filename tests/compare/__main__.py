@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,17 @@ def played(pythons: Sequence[Path], asked: Sequence[str]) -> list[list[dict[str,
     players = [
         subprocess.Popen([python, "-I", PLAYER, *asked], stdout=subprocess.PIPE, text=True) for python in pythons
     ]
-    # Few lines in all: a pipe that nobody reads meanwhile holds a player up, so the first is read by a thread.
-    texts = _outputs(players)
+    # A pipe that nobody reads meanwhile would hold its player up.
+    with ThreadPoolExecutor(len(players)) as pool:
+        texts = list(pool.map(lambda one: one.communicate()[0], players))
     if any(one.returncode for one in players):
         raise RuntimeError(f"players ended with {[one.returncode for one in players]}")
     return [[json.loads(line) for line in text.splitlines()] for text in texts]
 
 
-def _outputs(players: Sequence[subprocess.Popen[str]]) -> list[str]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(len(players)) as pool:
-        return list(pool.map(lambda one: one.communicate()[0], players))
+def named(side: Sequence[dict[str, Any]]) -> str:
+    """Which version played, and from where: a stranger's flows would compare nothing."""
+    return f"{side[0]['version']} of {side[0]['flows']}"
 
 
 def compared(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Iterator[Difference]:
@@ -84,6 +84,9 @@ def main() -> int:
         return 2
     prepared = time.monotonic() - began
     before, now = played([earlier.python, Path(sys.executable)], asked)
+    print(f"compare: {named(before)}\nwith     {named(now)}")
+    assert before[0]["version"] == VERSION, before[0]
+    assert Path(now[0]["flows"]).parent == ROOT, now[0]
     found = list(compared(before, now))
     left = explain(found, known)
     for one in known:

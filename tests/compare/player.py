@@ -78,10 +78,13 @@ def main() -> None:
         isolate(home)
         graft()
         share_what_is_compiled()
+        import flows
+        import meterbridge
         from tests.back_off import no_back_off
         from tests.compare.plays import plays
 
         stack.enter_context(no_back_off())
+        out.write(json.dumps({"version": meterbridge.__version__, "flows": str(Path(flows.__file__).parent)}) + "\n")
         for number, (name, play) in enumerate(plays(given.seeds, given.lives).items()):
             began = time.process_time()
             for ending in play(home / str(number)):
