@@ -72,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.compare", description=__doc__)
     parser.add_argument("--seeds", default="1-4", help="of histories, such as 1-4 or 3,7,11-14; empty for none")
     parser.add_argument("--lives", default="1/3", help="every third life from the first on; empty for none")
+    parser.add_argument("--keep", action="store_true", help=f"let {VERSION} make tests/compare/kept instead")
     given = parser.parse_args()
     asked = ["--seeds", *map(str, numbers(given.seeds))]
     asked += ["--lives", *given.lives.split("/")] if given.lives else []
@@ -82,6 +83,8 @@ def main() -> int:
     except NoBaselineError as failure:
         print(f"compare: {failure}", file=sys.stderr)
         return 2
+    if given.keep:
+        return subprocess.run([earlier.python, "-I", PLAYER, "--keep"], check=False).returncode
     prepared = time.monotonic() - began
     before, now = played([earlier.python, Path(sys.executable)], asked)
     print(f"compare: {named(before)}\nwith     {named(now)}")

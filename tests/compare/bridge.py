@@ -25,7 +25,7 @@ from meterbridge.ledger.ledger import Ledger
 from meterbridge.sandbox import Sandbox
 from meterbridge.sandbox.exact_json import dumps
 from meterbridge.settings import load_settings, use_environment
-from tests.compare.writes import Chance, Killed, Tap, dying
+from tests.compare.writes import Chance, Harm, Killed, Tap, dying
 from tests.connected import environment
 
 ONE_AT_A_TIME = {"METERBRIDGE_DELIVER_THREADS": "1"}
@@ -79,28 +79,28 @@ class Bridge:
 
     def run(self, flow: str, *given: Any, **how: Any) -> dict[str, Any]:
         """The report of a run that nothing happens to; empty where there was nothing to do or an error ended it."""
-        return self._run(flow, None, *given, **how)
+        return self.harmed(flow, None, *given, **how)
 
     def disturbed(self, flow: str, dice: str, ways: Sequence[str] = WAYS, **how: Any) -> None:
         """Run in one of these ways, as the dice say."""
         chosen = random.Random(dice)
-        way, (harm, lasting), after = chosen.choice(ways), chosen.choice(HARMS), chosen.random() < 0.6
+        way, (fault, lasting), after = chosen.choice(ways), chosen.choice(HARMS), chosen.random() < 0.6
         if way == "struck":
-            self._run(flow, (harm, Chance(dice, STRUCK, lasting=lasting)), **how)
+            self.harmed(flow, Harm(fault, Chance(dice, STRUCK, lasting=lasting)), **how)
         elif way == "killed":
             with dying(Chance(dice, DYING), after=after):
-                self._run(flow, None, **how)
+                self.harmed(flow, None, **how)
             self.expire_leases()
         else:
-            self._run(flow, None, **how)
+            self.harmed(flow, None, **how)
 
-    def _run(self, flow: str, harm: tuple[Mapping[str, Any], Chance] | None, *given: Any, **how: Any) -> dict[str, Any]:
+    def harmed(self, flow: str, harm: Harm | None, *given: Any, **how: Any) -> dict[str, Any]:
+        """The report of a run of which the chosen writes suffer a harm."""
         self.runs += 1
         self.world.log.clear()
         body = getattr(importlib.import_module(f"flows.{flow}"), flow)
-        what, chooses = harm or (None, lambda _: False)
         try:
-            with self.tap.running(what, chooses):
+            with self.tap.running(harm):
                 answered = body.fn(*given, **how)
         except Killed:
             return {}

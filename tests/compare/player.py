@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="player", description=__doc__)
     parser.add_argument("--seeds", nargs="*", type=int, default=[])
     parser.add_argument("--lives", nargs=2, type=int, help="the first one, and every how manieth from there on")
+    parser.add_argument("--keep", action="store_true", help="make tests/compare/kept instead")
     given = parser.parse_args()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not get between the endings
@@ -81,9 +82,13 @@ def main() -> None:
         import flows
         import meterbridge
         from tests.back_off import no_back_off
+        from tests.compare.keep import keep
         from tests.compare.plays import plays
 
         stack.enter_context(no_back_off())
+        if given.keep:
+            keep(home)
+            return
         out.write(json.dumps({"version": meterbridge.__version__, "flows": str(Path(flows.__file__).parent)}) + "\n")
         for number, (name, play) in enumerate(plays(given.seeds, given.lives).items()):
             began = time.process_time()

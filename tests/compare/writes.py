@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -16,11 +16,15 @@ from urllib.parse import parse_qsl
 import httpx
 
 from meterbridge.sandbox import Sandbox
+from meterbridge.sandbox.gate import _UNEXECUTED as UNEXECUTED
 from meterbridge.sandbox.protocol import Connection
 from meterbridge.sandbox.wire import HttpRequest
+from meterbridge.sandbox.world import LoggedRequest
 
 READS = ("GET", "HEAD")
 TOKEN = "/oauth/token"
+KEY = "chargebee-idempotency-key"
+KEPT_HEADERS = ("content-type", KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Write:
         """None for a request that changes nothing; header names are in lower case."""
         if method in READS or target.startswith(TOKEN):
             return None
-        key = headers.get("chargebee-idempotency-key")
+        key = headers.get(KEY)
         return cls(method, target, canonical(headers.get("content-type", ""), body), key)
 
 
@@ -79,35 +83,62 @@ class Chance:
 Chooses = Callable[[Write], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """A fault of the sandbox for the writes that are chosen, and faults in force from the first of them on."""
+
+    fault: Mapping[str, Any]
+    chooses: Chooses
+    afterwards: Sequence[dict[str, Any]] = ()
+
+
 class Tap:
     """Stands before a sandbox's gate: ``writes`` are what the bridge sent while it ran, in their order."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.writes: list[Write] = []
+        self._requests: list[tuple[HttpRequest, LoggedRequest]] = []
         self._world, self._gate = sandbox.world, sandbox._gate
         self._pass_on = self._gate.serve
         self._gate.serve = self._serve  # type: ignore[method-assign]
         self._running = False
-        self._harm: tuple[Mapping[str, Any], Chooses] | None = None
+        self._harm: Harm | None = None
 
     @contextmanager
-    def running(self, harm: Mapping[str, Any] | None, chooses: Chooses) -> Iterator[None]:
-        """Inside the block what comes is the bridge's; the chosen writes suffer the harm, if any."""
-        self._running, self._harm = True, None if harm is None else (harm, chooses)
+    def running(self, harm: Harm | None) -> Iterator[None]:
+        """Inside the block what comes is the bridge's; the writes that are chosen suffer the harm, if any."""
+        self._running, self._harm = True, harm
         try:
             yield
         finally:
             self._running, self._harm = False, None
             self._world.faults.clear()
 
+    def taken(self) -> list[dict[str, Any]]:
+        """JSON: the writes since the last call that were executed, as they came but for what let them in."""
+        taken, self._requests = self._requests, []
+        return [
+            {
+                "method": one.method,
+                "target": f"{one.path}?{one.query}" if one.query else one.path,
+                "headers": {name: one.headers[name] for name in KEPT_HEADERS if name in one.headers},
+                "body": one.body.decode(),
+            }
+            for one, logged in taken
+            if logged.harm not in UNEXECUTED
+        ]
+
     def _serve(self, request: HttpRequest, connection: Connection) -> None:
         target = f"{request.path}?{request.query}" if request.query else request.path
         write = Write.of(request.method, target, request.headers, request.body) if self._running else None
         if write is not None:
             self.writes.append(write)
-            if self._harm is not None and self._harm[1](write):
-                self._world.faults.add([{**self._harm[0], "match": {"request": len(self._world.log) + 1}}])
+            if self._harm is not None and self._harm.chooses(write):
+                struck = {**self._harm.fault, "match": {"request": len(self._world.log) + 1}}
+                self._world.faults.add([struck, *self._harm.afterwards])
         self._pass_on(request, connection)
+        if write is not None:
+            self._requests.append((request, self._world.log[-1]))
 
 
 class Killed(BaseException):
