@@ -12,7 +12,7 @@ import lzma
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,19 +59,20 @@ class Scene:
         return {"METERBRIDGE_CONNECTION": self.name, **dict(self.more)}
 
 
-def run(bridge: Bridge, flow: str, harm: Harm | None = None) -> None:
-    """A flow, or the usage of one of the kept files."""
+def run(bridge: Bridge, flow: str, harm: Harm | None = None) -> dict[str, Any]:
+    """The report of a flow, or of the usage of one of the kept files."""
     if flow in METERED:
-        bridge.harmed("sync_usage", harm, str(USAGE / "metered.yaml"), [str(USAGE / METERED[flow])], to="chargebee")
-    elif flow == "usage":
-        bridge.harmed("sync_usage", harm, str(USAGE / "calls.yaml"), [str(USAGE / "calls.csv")], via="api")
-    elif flow == "undo":
-        bridge.harmed("undo_run", harm, run_id=bridge.charging_runs[0], by="ann")
-    elif flow == "mark":
+        source = [str(USAGE / METERED[flow])]
+        return bridge.harmed("sync_usage", harm, str(USAGE / "metered.yaml"), source, to="chargebee")
+    if flow == "usage":
+        return bridge.harmed("sync_usage", harm, str(USAGE / "calls.yaml"), [str(USAGE / "calls.csv")], via="api")
+    if flow == "undo":
+        return bridge.harmed("undo_run", harm, run_id=bridge.charging_runs[0], by="ann")
+    if flow == "mark":
         for bill in bridge.world.m3ter.bills.rows():
             bridge.command("bills", "mark-invoiced", bill["id"], "--by", "ann", "--note", "by hand")
-    else:
-        bridge.harmed(flow, harm)
+        return {}
+    return bridge.harmed(flow, harm)
 
 
 def take_code(world: World) -> None:
@@ -183,19 +184,25 @@ def replayed(scene: Scene, sandbox: Sandbox, tape: Sequence[Sequence[Mapping[str
     """Lead a fresh world of the scene to where its bridge left it, by the writes on the tape."""
     runs = iter(tape)
     with httpx.Client(base_url=sandbox.url, trust_env=False, timeout=30) as client:
-        asked = client.post(TOKEN, json={"grant_type": "client_credentials"}, auth=(M3TER_API_KEY, M3TER_API_SECRET))
-        bearer = {"authorization": f"Bearer {asked.json()['access_token']}"}
         for step in (*scene.steps, scene.flow):
-            if not isinstance(step, str):
+            if isinstance(step, str):
+                _replay(client, next(runs))
+            else:
                 step(sandbox.world)
-                continue
-            for one in next(runs):
-                own = one["target"].startswith("/api/v2/")
-                client.request(
-                    one["method"],
-                    one["target"],
-                    content=one["body"],
-                    headers={**one["headers"], **({} if own else bearer)},
-                    auth=(CHARGEBEE_API_KEY, "") if own else None,
-                )
     sandbox.world.log.clear()
+
+
+def _replay(client: httpx.Client, writes: Iterable[Mapping[str, Any]]) -> None:
+    """With a token of the moment: an earlier one is out of date by a month."""
+    asked = client.post(TOKEN, json={"grant_type": "client_credentials"}, auth=(M3TER_API_KEY, M3TER_API_SECRET))
+    bearer = {"authorization": f"Bearer {asked.json()['access_token']}"}
+    for one in writes:
+        own = one["target"].startswith("/api/v2/")
+        answer = client.request(
+            one["method"],
+            one["target"],
+            content=one["body"],
+            headers={**one["headers"], **({} if own else bearer)},
+            auth=(CHARGEBEE_API_KEY, "") if own else None,
+        )
+        assert answer.status_code not in (401, 403, 404), f"{one['target']} is played back in vain: {answer.text}"

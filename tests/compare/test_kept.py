@@ -61,14 +61,15 @@ def opened(home: Path) -> sqlite3.Connection:
 
 
 def to_rest(scene: Scene, bridge: Bridge, still_open: Any) -> list[str]:
-    """Somebody runs, and approves what is asked, until nothing is open; what is open in the end."""
+    """Somebody runs, and approves what is asked, until nothing is open or done; what is open in the end."""
     left: list[str] = []
     for _ in range(ROUNDS):
-        run(bridge, "sync_bills" if scene.flow == "mark" else scene.flow)
+        before = len(bridge.tap.writes)
+        done = run(bridge, "sync_bills" if scene.flow == "mark" else scene.flow).get("applied")
         for change_set in bridge.awaiting():
             bridge.run("approve_bills", change_set=change_set, by="ann")
         left = still_open()
-        if not left:
+        if not left and not done and len(bridge.tap.writes) == before:
             break
         bridge.world.advance(A_LOOK_LATER)
     return left
@@ -223,7 +224,8 @@ def test_a_staging_file_still_answers_what_people_asked_it(name: str, tmp_path: 
         table: set() for table in older
     }
     if "out_intents" in older:
-        assert _intents(tmp_path / "older.duckdb") == _intents(newest) != []
+        assert _intents(tmp_path / "older.duckdb") == _intents(newest)
+        assert _intents(newest) or name == "usage"  # which has measurements in their place
 
 
 def _asked(file: Path) -> dict[str, list[str]]:
