@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test slow test-all drills matrix histories demo bench coverage contracts lock clean runtime development
+.PHONY: help setup check test slow test-all drills matrix histories compare demo bench coverage contracts lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -42,10 +42,16 @@ EVERY ?= 1
 matrix: development ## every harm at every request of every state, an hour and a half; a fortieth of it: make matrix EVERY=3/40
 	METERBRIDGE_TEST_EVERY=$(EVERY) $(BIN)/pytest -q -m drill tests/flows/test_crash_matrix.py
 
-SEEDS ?= 1-100
+histories: SEEDS ?= 1-100
 
 histories: development ## random months of both vendors' lives, by seed: make histories SEEDS=1-500
 	$(BIN)/python -m tests.histories --seeds $(SEEDS) --go-on
+
+compare: SEEDS ?= 1-4
+compare: LIVES ?= 1/3
+
+compare: development ## 0.1.0 and today's code on the same worlds: what differs, and why; make compare SEEDS=1-20 LIVES=1/1
+	$(BIN)/python -m tests.compare --seeds "$(SEEDS)" --lives "$(LIVES)"
 
 bench: development ## the benchmarks, one after the other; figures are for a quiet machine
 	@.ci/environment requirements-bench.lock $(VENV)
