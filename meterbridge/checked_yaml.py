@@ -60,8 +60,8 @@ def _refuse_aliases(path: Path, text: str, code: str) -> None:
     """Aliases let ten lines mean billions of entries, and hide from a reader what a row says."""
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.AliasEvent):
-            line = 0 if event.start_mark is None else event.start_mark.line + 1
-            raise SetupError(code, f"{path}:{line}: the alias *{event.anchor} is not taken; write it out")
+            line = f":{event.start_mark.line + 1}" if event.start_mark else ""
+            raise SetupError(code, f"{path}{line}: the alias *{event.anchor} is not taken; write it out")
 
 
 def line_of(node: yaml.Node, where: tuple[Any, ...]) -> int:

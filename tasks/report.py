@@ -77,6 +77,9 @@ class RunReport(BaseModel):
         return sum(self.applied.values())
 
 
+SET_ASIDE = "select * from out_set_aside where decision in ('quarantined', 'waiting') order by rowid"
+
+
 def build(
     run: Run,
     change_set: ChangeSet,
@@ -88,10 +91,9 @@ def build(
     work = services(run.run_id)
     with opened(run.path) as file:
         extracted = _extracted(file)
-        told = "select * from out_set_aside where decision in ('quarantined', 'waiting') order by rowid"
-        aside = list(file.rows(told))
+        aside = list(file.rows(SET_ASIDE))
         soon = list(closing_soon(work, run, file))
-    refused = [] if delivered is None else delivered.refused
+    done = delivered or Delivered()
     return RunReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
@@ -99,15 +101,15 @@ def build(
         site_time=run.site.shown,
         extracted=extracted,
         intended=change_set.intended,
-        applied=dict(sorted(delivered.applied.items())) if delivered else {},
+        applied=dict(sorted(done.applied.items())),
         unchanged=change_set.unchanged,
         out_of_scope=change_set.out_of_scope,
         waiting=_waiting(work, aside, run),
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
-        held=delivered.held if delivered else 0,
-        notes=delivered.notes if delivered else [],
-        quarantined=[*_quarantined(aside), *refused],
+        held=done.held,
+        notes=done.notes,
+        quarantined=[*_quarantined(aside), *done.refused],
         recovered=recovered[0],
         missing=recovered[1],
         seen_next_run=change_set.next_run,

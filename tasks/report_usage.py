@@ -132,7 +132,6 @@ def report_usage(
     aside = set_aside(given, preflight, delivered)
     if delivered is not None:
         quarantine_usage(run, given, aside)
-    accounts = accounts_of(run)
     report = UsageReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
@@ -154,7 +153,7 @@ def report_usage(
         input_hash=given.hash,
         lines=lines_of(given),
         notes=notes_of(given) + ([later.unread] if later.unread else []),
-        accounts=accounts,
+        accounts=accounts_of(run),
         rejects=preflight.rejects_file,
         preview=list(preview),
     )

@@ -86,8 +86,8 @@ class Desk:
         if view.conflict is not None:
             return [view.conflict]
         if view.portion.subscription_id == NOBODY and view.delta > 0:
-            message = f"bill {self.case.bill.id}: {view.portion.why}"
-            return [self._quarantine(view.portion, "MB-BILL-LINE", message, view.delta)]
+            why = f"bill {self.case.bill.id}: {view.portion.why}"
+            return [self._quarantine(view.portion, "MB-BILL-LINE", why, view.delta)]
         decided = self._rest(view.portion, view.stand, booked)
         if self._is_overtaken(view.portion, [*view.taken, *decided]):
             return [self.unproven(view.portion, view.stand)]

@@ -17,7 +17,7 @@ TINY = {
     "bench_connectors": ["40"],
     "bench_ledger": ["200"],
     "bench_receiver": ["64"],
-    "bench_sandbox": ["--subscriptions", "50", "--requests", "40"],
+    "bench_sandbox": ["--subscriptions", "600", "--requests", "40"],
     "bench_staging": ["200"],
     "bench_usage": ["--rows", "2000"],
     "bench_webhook_latency": ["2", "0.1"],

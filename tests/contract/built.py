@@ -165,6 +165,7 @@ TO_M3TER = [
 ]
 
 CHARGEBEE_READS: dict[str, Callable[[ChargebeeClient], Any]] = {
+    "time_machine_or_none": lambda client: client.time_machine_or_none(),
     "configuration": lambda client: client.configuration(),
     "invoice": lambda client: client.invoice("i"),
     "invoice_or_none": lambda client: client.invoice_or_none("i"),
@@ -186,7 +187,7 @@ M3TER_READS: dict[str, Callable[[M3terClient], Any]] = {
     "account_plans": lambda client: [*client.account_plans(ID), *client.account_plans(ID, include_all=False)],
     "account_plans_by_id": lambda client: list(client.account_plans_by_id([ID])),
     "account_plan": lambda client: client.account_plan(ID),
-    "external_mappings": lambda client: list(client.external_mappings()),
+    "external_mappings": lambda client: [*client.external_mappings(), *client.external_mappings(m3ter_ids=[ID])],
     "mappings_of": lambda client: client.mappings_of("Account", ID),
     "mappings_for": lambda client: client.mappings_for("Chargebee", "Customer", "a b/é"),
     "mapping_configuration": lambda client: client.mapping_configuration(),
@@ -237,7 +238,7 @@ ANSWER = {
         "sub_total": 1,
         "line_items": [],
     },
-    **{name: {"id": "x"} for name in ("subscription", "customer", "usage", "event")},
+    **{name: {"id": "x"} for name in ("subscription", "customer", "usage", "event", "time_machine")},
 }
 
 

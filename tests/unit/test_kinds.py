@@ -24,9 +24,9 @@ def test_jobs_go_out_in_the_order_in_which_they_build_on_each_other():
     assert waves("bills") == (
         Wave("m3ter", "external_mapping", "netted:"),
         Wave("chargebee", "charge_removal"),
+        Wave("chargebee", "credit"),
         Wave("chargebee", "charge"),
         Wave("chargebee", "charge_set"),
-        Wave("chargebee", "credit"),
         Wave("m3ter", "external_mapping"),
     )
     assert [one.kind for one in waves("undo")] == ["charge_removal", "external_mapping"]
