@@ -91,8 +91,7 @@ def build(
     work = services(run.run_id)
     with opened(run.path) as file:
         extracted = _extracted(file)
-        aside = list(file.rows(SET_ASIDE))
-        soon = list(closing_soon(work, run, file))
+        aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
     done = delivered or Delivered()
     return RunReport(
         flow=run.flow,

@@ -86,8 +86,7 @@ class Desk:
         if view.conflict is not None:
             return [view.conflict]
         if view.portion.subscription_id == NOBODY and view.delta > 0:
-            why = f"bill {self.case.bill.id}: {view.portion.why}"
-            return [self._quarantine(view.portion, "MB-BILL-LINE", why, view.delta)]
+            return [self._quarantine(view.portion, "MB-BILL-LINE", view.portion.why, view.delta)]
         decided = self._rest(view.portion, view.stand, booked)
         if self._is_overtaken(view.portion, [*view.taken, *decided]):
             return [self.unproven(view.portion, view.stand)]
@@ -96,8 +95,7 @@ class Desk:
     def _is_overtaken(self, portion: Portion, decided: Sequence[Decision]) -> bool:
         """True if an unanswered charge is no longer wanted: it may be booked, and no later run would look for it."""
         wanted = {one.key for one in decided if isinstance(one, Intent)}
-        unproven = self.case.unproven_charges
-        return any(key[1] == portion.subscription_id and key not in wanted for key in unproven)
+        return any(key[1] == portion.subscription_id and key not in wanted for key in self.case.unproven_charges)
 
     def _rest(self, portion: Portion, stand: Stand, booked: Counter[str]) -> list[Decision]:
         delta = portion.total - stand.total

@@ -73,7 +73,8 @@ def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
     amounts = netted.amounts[: len(charges)]
     wanted = [Wanted(*one) for one in zip(keys, charges, amounts, notes, strict=True)]
     owners = [one.charge.subscription_id for one in wanted] + [line.subscription_id for line in case.standing]
-    left = (sum(netted.amounts[len(charges) :]), _name_unplaced(unplaced)) if unplaced else (0, "")
+    why = f"bill {case.bill.id}: {_name_unplaced(unplaced)}"
+    left = (sum(netted.amounts[len(charges) :]), why) if unplaced else (0, "")
     owners += [*case.settled, *sorted(case.unproven_sets), *unproven_owners(case), *([NOBODY] if unplaced else [])]
     return [
         Portion(

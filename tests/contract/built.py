@@ -238,7 +238,8 @@ ANSWER = {
         "sub_total": 1,
         "line_items": [],
     },
-    **{name: {"id": "x"} for name in ("subscription", "customer", "usage", "event", "time_machine")},
+    **{name: {"id": "x"} for name in ("subscription", "customer", "usage", "event")},
+    "time_machine": {"name": "delorean", "time_travel_status": "not_enabled"},
 }
 
 
