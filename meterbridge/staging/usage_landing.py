@@ -57,7 +57,9 @@ def land(connection: duckdb.DuckDBPyConnection, shape: UsageShape) -> Landed:
         words = f"{shape.name}: {first_line(failure)}; the columns are: {listed(landing.columns)}"
         raise SetupError("MB-USAGE-MAPPING", words, remedy="Correct the expression or the name.") from failure
     except duckdb.Error as failure:
-        if "write" in str(failure):  # the same kind tells of a source that cannot be read
+        if isinstance(failure, duckdb.IOException) and "write" in str(
+            failure
+        ):  # the same kind tells of a source that cannot be read
             raise
         raise SetupError(
             "MB-USAGE-INPUT", f"{shape.name}: {first_line(failure)}",
