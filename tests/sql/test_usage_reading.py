@@ -176,8 +176,8 @@ def test_a_parquet_text_that_is_no_text_is_told_with_its_file(tmp_path: Path, co
     rows = rows.replace(f"'{'7' if column == 'calls' else 'n'}' as {column}, ", "")
     duckdb.execute(f"copy ({rows}) to '{made}' (format parquet, compression uncompressed)")
     spoilt = made.read_bytes().replace(b"QQQQQ", b"QQ\xffQQ")
-    with pytest.raises(SetupError, match=r"overwritten\.parquet.*not valid UTF8") as refusal:
-        judged(tmp_path, {"overwritten.parquet": spoilt})
+    with pytest.raises(SetupError, match=r"rewrites\.parquet.*not valid UTF8") as refusal:
+        judged(tmp_path, {"rewrites.parquet": spoilt})
     assert refusal.value.code == "MB-USAGE-INPUT"
 
 
