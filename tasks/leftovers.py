@@ -68,13 +68,16 @@ def is_due(folder: Path) -> bool:
 
 
 def prune(settings: Settings, rx: Reader, *, folder: Path) -> None:
-    """Remove staging files that are too old, then the oldest while all together are larger than the limit.
+    """Remove copies of inputs that nobody reads any more, staging files that are too old, then those above the limit.
+
+    Above the limit on all files together, the oldest go first.
 
     The limit spares what runs set aside, rejected or missed: that goes by age alone.
 
     Args:
         folder: The connection's staging folder, one folder a flow in it.
     """
+    _prune_inputs(rx, folder)
     oldest = time.time() - settings.keep_staging_days * 86_400
     kept: list[tuple[float, int, Path]] = []
     for path, changed, size in _files(folder):
@@ -89,6 +92,19 @@ def prune(settings: Settings, rx: Reader, *, folder: Path) -> None:
         if not _is_evidence(rx, path):
             _remove(path, "all together are larger than METERBRIDGE_KEEP_STAGING_MB")
             too_much -= size
+
+
+def _prune_inputs(rx: Reader, folder: Path) -> None:
+    """A run takes its copies away itself, unless its process was killed."""
+    now = time.time()
+    for path in folder.glob("*/*-input*"):
+        row = runs.get(rx, path.name.rpartition("-input")[0])
+        try:
+            is_left = now - path.stat().st_mtime > runs.LOST_SECONDS if row is None else row.is_silent(now)
+        except FileNotFoundError:  # another process prunes, too
+            continue
+        if is_left or (row is not None and row.state != "running"):
+            _remove(path, "its run is not at work any more")
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, float, int]]:

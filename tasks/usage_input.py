@@ -24,6 +24,7 @@ from meterbridge.staging.usage_shape import (
     MomentShape,
     Reading,
     UsageShape,
+    by_hand,
     identifier,
     literal,
 )
@@ -177,7 +178,7 @@ def shape_of(given: UsageInput, now: float, *, allow_old: bool) -> UsageShape:
     meters = tuple(
         MeterShape(
             expression(meter.meter),
-            meter.when and f"{meter.when}\n",
+            meter.when and by_hand(meter.when),
             tuple(
                 FieldShape(category, code, expression(value), category in NUMBERS, value.empty == "reject")
                 for category, code, value in meter.fields()
@@ -212,7 +213,7 @@ def metered_shape_of(given: UsageInput, metered: MeteredItem, now: float) -> Usa
         ts=_moment(given.mapping.ts),
         ets=None,
         key_sql=tuple(expression(part) for part in given.mapping.key_parts()),
-        meters=(MeterShape(expression(metered.item_price), metered.when and f"{metered.when}\n", (quantity,)),),
+        meters=(MeterShape(expression(metered.item_price), metered.when and by_hand(metered.when), (quantity,)),),
         oldest=None,
         newest=now + AHEAD_SECONDS,
         longest_codes=(100, 50),
@@ -225,7 +226,7 @@ def expression(value: Value | KeyPart) -> str:
     if value.column is not None:
         return identifier(value.column)
     if value.sql is not None:
-        return f"({value.sql}\n)"  # a comment at its end ends there
+        return by_hand(value.sql)
     constant = value.constant if isinstance(value, Value) else None
     return str(constant) if isinstance(constant, int) else literal(constant)
 

@@ -199,34 +199,6 @@ class Invoice(WireRecord):
     line_items_next_offset: str | None = None
 
 
-class CreditNoteLine(WireRecord):
-    """A line of a credit note; ``reference_line_item_id`` is the invoice line it takes back."""
-
-    id: str | None = None
-    reference_line_item_id: str | None = None
-    description: str = ""
-    amount: Minor
-    subscription_id: str | None = None
-
-
-class CreditNote(WireRecord):
-    """A credit note; ``total`` is positive."""
-
-    id: str
-    customer_id: str
-    subscription_id: str | None = None
-    reference_invoice_id: str | None = None
-    currency_code: str
-    type: str
-    status: str
-    total: Minor
-    date: Epoch | None = None
-    customer_notes: str | None = None
-    deleted: bool = False
-    updated_at: Epoch | None = None
-    line_items: tuple[CreditNoteLine, ...] = ()
-
-
 class UnbilledCharge(WireRecord):
     """A charge that waits for the subscription's next invoice."""
 
@@ -242,18 +214,6 @@ class UnbilledCharge(WireRecord):
     date_to: Epoch | None = None
     is_voided: bool = False
     deleted: bool = False
-
-
-class PromotionalCredit(WireRecord):
-    """A credit on the customer's account; ``reference`` is our own text, read back."""
-
-    id: str
-    customer_id: str
-    amount: Minor | None = None
-    currency_code: str | None = None
-    description: str = ""
-    reference: str | None = None
-    created_at: Epoch | None = None
 
 
 class Event(WireRecord):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -174,16 +174,6 @@ def change_sets(rx: Reader, run_id: str, kinds: Collection[str]) -> dict[str, in
     return {row[0]: row[1] for row in rx.execute(query)}
 
 
-def counts(rx: Reader, change_set: str) -> dict[str, int]:
-    """How many rows of a change set are in each state; states without rows are left out."""
-    query = (
-        select(intents.c.state, func.count())
-        .where(intents.c.connection == rx.connection, intents.c.change_set == change_set)
-        .group_by(intents.c.state)
-    )
-    return {row[0]: row[1] for row in rx.execute(query)}
-
-
 def horizon(rx: Reader) -> Horizon:
     """The intents as this transaction sees them; for :func:`concluded_beyond`."""
     of_connection = intents.c.connection == rx.connection
@@ -234,23 +224,6 @@ def any_to_conclude(rx: Reader, kind: str) -> bool:
         intents.c.connection == rx.connection, intents.c.kind == kind, intents.c.state.in_(open_)
     )
     return rx.execute(query.limit(1)).first() is not None
-
-
-def held(rx: Reader, kinds: Collection[str], keys: Iterable[Key], *, owner: str | None = None) -> int:
-    """How many open rows of these natural keys are under a living lease, those of ``owner`` not counted."""
-    conditions: list[ColumnElement[bool]] = [
-        intents.c.connection == rx.connection,
-        intents.c.kind.in_(kinds),
-        intents.c.state.in_(OPEN_STATES),
-        intents.c.lease_until > EpochNow(),
-    ]
-    if owner is not None:
-        conditions.append(intents.c.lease_owner != owner)
-    count = select(func.count()).select_from(intents).where(*conditions)
-    return sum(
-        int(rx.execute(count.where(intents.c.natural_key.in_(some))).scalar_one())
-        for some in chunks(sorted({key_text(key) for key in keys}))
-    )
 
 
 def leased(rx: Reader, kinds: Collection[str], *, not_by: str) -> list[IntentRow]:

@@ -309,6 +309,10 @@ def closing_well(file: OfFile) -> Iterator[OfFile]:
         raise SetupError(
             "MB-USAGE-INPUT", f"the rows need more memory than there is: {first_line(failure)}", remedy=_TOO_WIDE
         ) from failure
+    except duckdb.InvalidInputException as failure:  # rows that share a key are read once more, with all columns
+        raise SetupError(
+            "MB-USAGE-INPUT", f"the input: {first_line(failure)}", remedy="Write the file anew; nothing was sent."
+        ) from failure
     except _OF_THE_FILE as failure:
         raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}") from failure
     finally:

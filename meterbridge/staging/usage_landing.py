@@ -14,6 +14,7 @@ from meterbridge.staging.usage_relation import relation
 from meterbridge.staging.usage_room import check_expressions
 from meterbridge.staging.usage_shape import BROKEN, LINE, ROW, FieldShape, MomentShape, UsageShape, literal
 from meterbridge.staging.usage_sql import CREATE_USAGE, land_meter
+from meterbridge.staging.usage_tries import sources, with_tries
 
 _NUMBERS = (
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINY", "USMALL", "UINT", "UBIG", "UHUGE", "DEC", "DOUBLE",
@@ -56,7 +57,9 @@ def land(connection: duckdb.DuckDBPyConnection, shape: UsageShape) -> Landed:
         words = f"{shape.name}: {first_line(failure)}; the columns are: {listed(landing.columns)}"
         raise SetupError("MB-USAGE-MAPPING", words, remedy="Correct the expression or the name.") from failure
     except duckdb.Error as failure:
-        if "write" in str(failure):  # the same kind tells of a source that cannot be read
+        if isinstance(failure, duckdb.IOException) and "write" in str(
+            failure
+        ):  # the same kind tells of a source that cannot be read
             raise
         raise SetupError(
             "MB-USAGE-INPUT", f"{shape.name}: {first_line(failure)}",
@@ -82,6 +85,7 @@ class _Landing:
         self._connection.execute("create or replace table out_usage_resent (first BIGINT, last BIGINT)")
         check_expressions(self._connection, self._shape.name, self._shape.expressions)
         self._know_columns()
+        self._shape = with_tries(self._connection, self._shape)
         self._know_types()
         zones = [zone for (zone,) in self._rows("select name from pg_timezone_names() where contains(name, '/')")]
         for place in range(len(self._shape.meters)):
@@ -116,7 +120,8 @@ class _Landing:
         moments = [moment for moment in (shape.ts, shape.ets) if moment is not None]
         wanted = list(dict.fromkeys([*(field.sql for field in fields), *(moment.sql for moment in moments)]))
         selected = ", ".join(f"{sql} as c{n}" for n, sql in enumerate(wanted))
-        types = self._rows(f"select column_type from (describe select {selected} from ({relation(shape.source)}))")
+        given = sources(shape.source, shape.tries)
+        types = self._rows(f"select column_type from (describe {given} select {selected} from tried as source)")
         known = {sql: str(kind) for sql, (kind,) in zip(wanted, types, strict=True)}
         meters = tuple(
             replace(meter, fields=tuple(_typed_field(field, known) for field in meter.fields)) for meter in shape.meters

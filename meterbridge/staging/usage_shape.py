@@ -107,11 +107,30 @@ class InputShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """An expression that is tried on each row, and the column of what it came to: a struct, NULL where it failed."""
+
+    column: str
+    sql: str
+
+    @property
+    def value(self) -> str:
+        """SQL of the value."""
+        return f"{identifier(self.column)}.value"
+
+    @property
+    def failed(self) -> str:
+        """SQL: True on a row on which the expression fails."""
+        return f"{identifier(self.column)} is null"
+
+
+@dataclass(frozen=True, slots=True)
 class UsageShape:
     """A whole mapping over one input. Bounds are epoch seconds: ``oldest`` None lets any age pass.
 
     ``longest_codes`` are the characters that meter and account may have. Without ``key_sql`` a row is known by
-    everything in it, and by its place among equal ones. ``expressions`` are those that somebody wrote by hand.
+    everything in it, and by its place among equal ones. ``expressions`` are those that somebody wrote by hand,
+    ``tries`` those of them that may fail on a row and cost that row alone.
     """
 
     name: str
@@ -125,6 +144,12 @@ class UsageShape:
     newest: float
     longest_codes: tuple[int, int] = (80, 80)
     expressions: tuple[str, ...] = ()
+    tries: tuple[Try, ...] = ()
+
+
+def by_hand(sql: str) -> str:
+    """An expression of a mapping within other SQL: a comment at its end ends there."""
+    return f"({sql}\n)"
 
 
 def identifier(name: str) -> str:

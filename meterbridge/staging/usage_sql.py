@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from meterbridge.staging.usage_moments import Case, MomentSql
 from meterbridge.staging.usage_numbers import number_text
-from meterbridge.staging.usage_relation import relation, whole_row
-from meterbridge.staging.usage_shape import BROKEN, ROW, FieldShape, MeterShape, UsageShape, literal
+from meterbridge.staging.usage_relation import whole_row
+from meterbridge.staging.usage_shape import BROKEN, ROW, FieldShape, MeterShape, Try, UsageShape, literal
+from meterbridge.staging.usage_tries import sources, tries_of
 
 CREATE_USAGE = """
 create or replace table stg_usage (
@@ -44,24 +45,27 @@ def land_meter(shape: UsageShape, place: int, zones: Sequence[str]) -> str:
     ``zones`` are the names of time zones that a row may say.
     """
     meter = shape.meters[place]
-    where = f'where "{BROKEN}" or ({meter.when})' if meter.when else ""
+    tries = tries_of(shape, meter)
+    chosen = [f'"{BROKEN}"', f"{meter.when}", *(one.failed for one in tries if one.value == meter.when)]
+    where = f"where {' or '.join(chosen)}" if meter.when else ""
     moments = _moments(shape, zones)
     columns = [f'"{ROW}" as source_row', f'"{BROKEN}" as unreadable', f"{meter.meter_sql} as meter"]
     columns.append(f"trim(cast({shape.account_sql} as VARCHAR)) as account")
     columns += [column for moment in moments for column in moment.raw()]
     columns += [f"cast({sql} as VARCHAR) as k{n}" for n, sql in enumerate(_key(shape))]
     columns += [f"{field.sql} as f{n}" for n, field in enumerate(meter.fields)]
+    columns += [f"{one.failed} as e{n}" for n, one in enumerate(tries)]
     last = [moment.instant() for moment in moments] + ([] if shape.ets else ["NULL::TIMESTAMP as ets"])
     last += [f"{_number(shape, n)} as n{n}" for n, field in enumerate(meter.fields) if _is_text_number(field)]
-    found = f"select {', '.join(columns)} from source {where}"
+    found = f"select {', '.join(columns)} from tried as source {where}"
     for step in (MomentSql.read, MomentSql.offsets, MomentSql.instants, MomentSql.choices):
         if made := [column for moment in moments for column in step(moment)]:
             found = f"select *, {', '.join(made)} from ({found})"
     return f"""
 insert into stg_usage
-with source as ({relation(shape.source)}),
+{sources(shape.source, tries)},
 typed as (select *, {", ".join(last)}, {_uid(shape)} as uid from ({found})),
-judged as (select *, {_judgement(shape, meter, moments)} as verdict from typed)
+judged as (select *, {_judgement(shape, meter, moments, tries)} as verdict from typed)
 select
     (source_row - 1) * {len(shape.meters)} + {place}, source_row, cast(meter as VARCHAR), account,
     ts, ets, uid, hash(uid), case when verdict is null then {_fields(meter)} end,
@@ -94,11 +98,14 @@ def _uid(shape: UsageShape) -> str:
     return f"left(sha256(concat({joined})), 40)"
 
 
-def _judgement(shape: UsageShape, meter: MeterShape, moments: Sequence[MomentSql]) -> str:
+def _judgement(shape: UsageShape, meter: MeterShape, moments: Sequence[MomentSql], tries: Sequence[Try]) -> str:
     """The first reason against a row, with the value that gave it; NULL for a sound one."""
     cases = [("unreadable", "unreadable_line", "NULL")]
+    cases += [(f"e{n}", "sql_failed", literal(one.sql[1:-1].strip())) for n, one in enumerate(tries)]
     cases += _code_cases("meter", shape.longest_codes[0]) + _code_cases("account", shape.longest_codes[1])
-    cases += [(f"coalesce(k{n}, '') = ''", "key_missing", literal(sql)) for n, sql in enumerate(shape.key_sql)]
+    written = {one.value: one.sql for one in tries}
+    named = [written.get(sql, sql) for sql in shape.key_sql]
+    cases += [(f"coalesce(k{n}, '') = ''", "key_missing", literal(sql)) for n, sql in enumerate(named)]
     cases += _moment_cases(shape, moments)
     for place, field in enumerate(meter.fields):
         cases += _field_cases(place, field)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.cli.main import app
-from meterbridge.ledger import facts, runs
+from meterbridge.ledger import facts, runs, schema
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from meterbridge.settings import load_settings
 from tasks import leftovers
@@ -109,6 +110,36 @@ def test_the_oldest_files_go_first_but_evidence_goes_by_age_alone(open_sandbox, 
     assert [path.name for path in (*gone, too_old) if path.exists()] == []
     left = [path.name for path in kept if path.exists()]
     assert left == ["aside.duckdb", "missed.duckdb", "at-work.duckdb"]
+
+
+def test_the_copy_of_an_input_goes_once_its_run_is_over_or_dead(open_sandbox, tmp_path):
+    open_sandbox("single")
+    folder = tmp_path / "default" / "staging"
+    made(folder, "ended", days=0.001, applied=1)
+    for name in ("at-work", "killed"):
+        made(folder, name, days=0.1)
+    ledger = open_ledger(load_settings())
+    with ledger.write() as tx:
+        runs.give_sign(tx, "at-work")
+        dead = update(schema.runs).where(schema.runs.c.run_id == "killed")
+        tx.execute(dead.values(seen_at=time.time() - 2 * runs.LOST_SECONDS))
+        tx.commit()
+    ledger.close()
+    ends = ("input-rows.csv", "input-places.csv", "input-broken.csv", "input-stdin")
+    copies = [folder / "sync_usage" / f"{run}-{end}" for run in ("ended", "killed", "at-work") for end in ends]
+    unknown = folder / "sync_usage" / "never-recorded-input-rows.csv"
+    unknown.parent.mkdir(parents=True)
+    for path in (*copies, unknown):
+        path.touch()
+    long_ago = time.time() - 2 * runs.LOST_SECONDS
+    os.utime(unknown, (long_ago, long_ago))
+    rejects = folder / "sync_usage" / "killed-rejects.csv"
+    rejects.touch()
+
+    pruned(folder)
+
+    assert [path.name for path in copies if path.exists()] == [f"at-work-{end}" for end in ends]
+    assert (unknown.exists(), rejects.exists()) == (False, True)
 
 
 def test_seventeen_thousand_drains_do_not_each_look_at_all_files(tmp_path):

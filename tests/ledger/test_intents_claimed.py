@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from meterbridge.ledger import intents
 from meterbridge.ledger.ledger import Ledger
-from tests.ledger.desk import after, claim, keys, latest, names, outcome, record, send, stale, states, wish
+from tests.ledger.desk import after, claim, latest, names, outcome, record, send, stale, states, wish
 
 GONE = -1.0
 """A lease of this many seconds has run out when it begins: a test need not wait."""
@@ -175,18 +175,6 @@ def test_renewing_tells_which_leases_are_still_ours(ledger: Ledger) -> None:
     with ledger.write() as tx:
         assert intents.renew(tx, [kept.id, lost.id, done.id], "one", 60) == {kept.id}
         tx.commit()
-
-
-def test_rows_held_by_others_are_counted(ledger: Ledger) -> None:
-    record(ledger, [wish(name) for name in ("a", "b", "c", "d")])
-    claim(ledger, "me", limit=1)
-    claim(ledger, "other", limit=1)
-    claim(ledger, "gone", limit=1, lease_seconds=GONE)
-    with ledger.read() as rx:
-        assert intents.held(rx, ("account",), keys("a", "b", "c", "d")) == 2
-        assert intents.held(rx, ("account",), keys("a", "b", "c", "d"), owner="me") == 1
-        assert intents.held(rx, ("account",), keys("a"), owner="me") == 0
-        assert intents.held(rx, ("charge",), keys("b")) == 0
 
 
 def test_a_superseded_row_in_a_claim_is_not_sent(ledger: Ledger) -> None:

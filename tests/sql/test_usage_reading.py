@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from meterbridge.errors import SetupError
@@ -164,6 +165,20 @@ def test_one_bad_line_costs_one_line(tmp_path: Path, name: str, text: str, place
     found = judged(tmp_path, {name: text.encode("utf-8", "surrogateescape")})
     assert (found.calls, found.rejected) == ([1, 3], {"unreadable_line": 1})
     assert found.places == {"unreadable_line": [place]}
+
+
+@pytest.mark.parametrize("column", ["calls", "note"], ids=["sent", "not-sent-but-compared"])
+def test_a_parquet_text_that_is_no_text_is_told_with_its_file(tmp_path: Path, column: str) -> None:
+    made = tmp_path / "made"
+    rows = (
+        f"select '2026-03-16T10:00:00Z' as ts, 'e1' as id, '7' as calls, 'n' as note, 'QQQQQ' as {column} from range(2)"
+    )
+    rows = rows.replace(f"'{'7' if column == 'calls' else 'n'}' as {column}, ", "")
+    duckdb.execute(f"copy ({rows}) to '{made}' (format parquet, compression uncompressed)")
+    spoilt = made.read_bytes().replace(b"QQQQQ", b"QQ\xffQQ")
+    with pytest.raises(SetupError, match=r"rewrites\.parquet.*not valid UTF8") as refusal:
+        judged(tmp_path, {"rewrites.parquet": spoilt})
+    assert refusal.value.code == "MB-USAGE-INPUT"
 
 
 def test_lines_are_named_with_their_file(tmp_path: Path) -> None:
