@@ -147,8 +147,9 @@ class Charges(Write):
                 raise closed(row) from failure
         raise failure
 
-    def set_aside(self, row: IntentRow, refusal: RecordRefused) -> RecordRefused:
+    def set_aside(self, tx: Writer, row: IntentRow, refusal: RecordRefused) -> RecordRefused:
         """An invoice with a line too many takes nothing more."""
+        del tx
         if refusal.code == "MB-DOUBLE-CHARGE":
             with self._batch.lock:
                 self._stops.scopes.add(row.scope)

@@ -77,12 +77,10 @@ class M3terWrites(Write):
         self._lost[row.id] = unseen
         return Send(found.request)
 
-    def set_aside(self, row: IntentRow, refusal: RecordRefused) -> RecordRefused:
+    def set_aside(self, tx: Writer, row: IntentRow, refusal: RecordRefused) -> RecordRefused:
         """A refused account code that differs from one of ours only in case gets its own code: both ids are known."""
         if (row.kind, row.action) == ("account", "create"):
-            with self._work.ledger.read() as rx:
-                standing = list(mappings.all(rx, "account", active_only=True))
-            for known in standing:
+            for known in mappings.all(tx, "account", active_only=True):
                 names = {name.casefold() for name in (known.key[0], str(known.state.get("code") or ""))}
                 if known.key != row.key and row.key[0].casefold() in names:
                     theirs = f"customer {known.key[0]}'s account {known.remote_id}"

@@ -119,9 +119,9 @@ class Write(Protocol):
         del row, sent
         raise failure
 
-    def set_aside(self, row: IntentRow, refusal: RecordRefused) -> RecordRefused:
-        """The refusal as the row is closed with."""
-        del row
+    def set_aside(self, tx: Writer, row: IntentRow, refusal: RecordRefused) -> RecordRefused:
+        """The refusal as the row is closed with; ``tx`` knows what became of the rows before it in the same hand."""
+        del tx, row
         return refusal
 
     def overtaken(self, row: IntentRow, done: Done) -> None:

@@ -255,8 +255,6 @@ class _Lane:
     # --- what became of the rows
 
     def _put(self, row: IntentRow, outcome: Outcome) -> None:
-        if isinstance(outcome, Failed) and isinstance(outcome.error, RecordRefused):
-            outcome = Failed(self._write.set_aside(row, outcome.error))
         if isinstance(outcome, Left | Later):
             self._left.add(row.scope)
         self._unwritten.append((row, outcome))
@@ -287,7 +285,7 @@ class _Lane:
             case Failed(error=OutcomeUnknown() as lost):
                 return intents.unknown(tx, row.id, owner, lost.message)
             case Failed(error=RecordRefused() as refusal):
-                return self._batch.set_aside(tx, row, refusal)
+                return self._batch.set_aside(tx, row, self._write.set_aside(tx, row, refusal))
             case Failed(unsent=True) | Left(unsent=True) if intents.unsent(tx, row.id, owner):
                 return True
             case Failed() | Left():

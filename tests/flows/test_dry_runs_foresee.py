@@ -64,3 +64,15 @@ def test_retry_after_the_other_one_has_another_code_clears_it(open_sandbox: Open
     report = sync_subscriptions.fn(ids=["acme-9"])  # asked for by name: what could not be is tried again
     assert report.applied["account.create"] == 1
     assert aside(report) == []
+
+
+def test_two_accounts_sent_side_by_side_because_they_were_named_end_as_a_clash_too(open_sandbox: OpenSandbox) -> None:
+    sandbox = open_sandbox("single")
+    subscribed(sandbox, "Acme-9")
+    subscribed(sandbox, "acme-9")
+    sandbox.world.log.clear()
+    report = sync_subscriptions.fn(ids=["Acme-9", "acme-9"])
+    sent = [one for one in sandbox.world.log if (one.vendor, one.method) == ("m3ter", "POST")]
+    assert [one.status for one in sent if one.path.endswith("/accounts")] == [200, 400]
+    accounts = [(code, key) for code, kind, key in aside(report) if kind == "account"]
+    assert accounts == [("MB-ACCOUNT-CLASH", ("acme-9",))]
