@@ -185,6 +185,7 @@ TEXT: dict[str, tuple[str, ...]] = {
     "ref_unproven": ("kind", "bill_id", "subscription_id", "key", "amount", "currency", "payer"),
     "ref_releases": ("bill_id", "currency", "amount"),
     "ref_portions": ("bill_id", "subscription_id", "state", "since"),
+    "ref_pending_bills": ("id", "billDate", "accountId", "currency"),
     "ref_bill_states": ("bill_id", "version", "last_calculated", "status", "locked", "finished"),
     "map_accounts": ("customer_id", "action", "account_id", "payload", "reason"),
     "map_account_plans": ("subscription_id", "item_price_id", "period", "action", "payload", "reason"),
