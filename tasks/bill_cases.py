@@ -18,6 +18,7 @@ from meterbridge.rules.records import (
     InFlight,
     Invoice,
     InvoiceLine,
+    InvoiceNote,
     PlacedPlan,
     StandingLine,
     SubscriptionFacts,
@@ -128,6 +129,7 @@ def invoice_of(row: Mapping[str, Any]) -> Invoice:
         date=instant(row["date"]),
         price_type=row["price_type"],
         strong=row["strong"],
+        foreign_notes=tuple(InvoiceNote(note["id"], note["amount"]) for note in row["foreign_notes"]),
         lines=tuple(
             InvoiceLine(
                 id=line["id"],

@@ -21,6 +21,7 @@ from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import land_subscriptions
 from tasks.ledger_trust import REBUILD
+from tasks.listed_bills import differs, is_pending, is_whole, land_pending, open_since, reach, touched
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.unbilled import land_unbilled
@@ -38,9 +39,7 @@ def extract_bills(run: Run) -> int:
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_m3ter__bills", "raw_m3ter__bill_lines", "raw_m3ter__codes")
-        touched = _column(file, "select bill_id from ref_touched_bills order by 1")
-        changed = _approved if run.request.shadow else _changed
-        wanted = run.request.ids or tuple(dict.fromkeys([*changed(work, run), *touched, *_column(file, BEGUN)]))
+        wanted = run.request.ids or _wanted(work, run, file)
         with work.ledger.read() as rx:
             known = bills.by_id(rx)
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
@@ -55,6 +54,13 @@ def extract_bills(run: Run) -> int:
             _land_codes(work, file)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "bills", "count": landed})
     return landed
+
+
+def _wanted(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
+    """Bills that changed at m3ter, or at Chargebee, or that a run has begun to charge."""
+    changed = _approved(work, run) if run.request.shadow else _changed(work, run, file)
+    touched = _column(file, "select bill_id from ref_touched_bills order by 1")
+    return tuple(dict.fromkeys([*changed, *touched, *_column(file, BEGUN)]))
 
 
 BEGUN = (
@@ -135,29 +141,33 @@ def _approved(work: Services, run: Run) -> tuple[str, ...]:
     return tuple(reversed([bill["id"] for bill in listed]))
 
 
-def _changed(work: Services, run: Run) -> tuple[str, ...]:
+def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
     first = since(work)
-    today = datetime.fromtimestamp(run.started_at, UTC).date()
-    window = today - timedelta(days=work.settings.bill_window_days)
+    window = reach(run, work.settings.bill_window_days)
     if first is None:
         raise SetupError("MB-BILLS-SINCE", _would_charge(work, window))
     with work.ledger.read() as rx:
         known = {} if run.flow == REBUILD else bills.by_id(rx)
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
         again = _decided_again(rx)
-    open_dates = [date.fromisoformat(s.bill_date) for s in known.values() if not s.finished and not s.deleted]
     everything = run.full or run.compares_all or first < (kept_since(work) or first)
+    open_dates = open_since(work, first, known, all_listed=everything)
     start = min([first if everything else max(first, window), *open_dates])
     wanted: list[str] = []
+    pending: list[Mapping[str, Any]] = []
     listed: set[str] = set()
-    left_out = _left_out(work)
+    left_out, decided = _left_out(work), touched(file)
     for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
         listed.add(bill["id"])
-        whole = _is_whole(bill)
+        whole = is_whole(bill)
         if whole and (left_out(bill) or (bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first)):
             continue
-        if not whole or bill["id"] in again or _differs(bill, known.get(bill["id"])):
+        before = known.get(bill["id"])
+        if whole and is_pending(bill) and before is None:
+            pending.append(bill)
+        if not whole or bill["id"] in again or differs(bill, before, decided):
             wanted.append(bill["id"])
+    land_pending(file, first, pending)
     gone = [s for s in known.values() if s.bill_id not in listed]
     # One known to be deleted is decided again like any other while something of it is set aside or under way.
     vanished = [s.bill_id for s in gone if _in_sight(s, start) or s.bill_id in unproven | again]
@@ -192,23 +202,6 @@ def _decided_again(rx: Reader) -> set[str]:
     """Bills set aside, whole or in part, or with a portion that waits: decided again in every run."""
     waiting = {p.bill_id for p in bills.portions(rx) if p.state in ("waiting", "quarantined", "proposed")}
     return waiting | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
-
-
-def _is_whole(bill: Mapping[str, Any]) -> bool:
-    """Whether a listed bill tells enough to pass it over; one that does not is read by its id, and judged there."""
-    try:
-        date.fromisoformat(bill["billDate"])
-        int(bill["version"])
-    except (KeyError, TypeError, ValueError):
-        return False
-    return all(isinstance(bill.get(name), str) for name in ("status", "accountId"))
-
-
-def _differs(bill: Mapping[str, Any], known: bills.BillState | None) -> bool:
-    if known is None:
-        return str(bill["status"]) == "APPROVED"
-    now = (int(bill["version"]), bill.get("lastCalculatedDate"), bill["status"], bool(bill.get("locked")))
-    return now != (known.version, known.last_calculated, known.status, known.locked)
 
 
 def _would_charge(work: Services, window: date) -> str:

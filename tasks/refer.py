@@ -31,7 +31,15 @@ HORIZON = "slice_horizon"
 """What of the intents the run saw then: ``[highest id, [open ids]]``."""
 
 BILL_TABLES = (
-    *("ref_charges", "ref_undone", "ref_settled", "ref_portions", "ref_bill_states", "ref_unproven"),
+    *(
+        "ref_charges",
+        "ref_credit_notes",
+        "ref_undone",
+        "ref_settled",
+        "ref_portions",
+        "ref_bill_states",
+        "ref_unproven",
+    ),
     "ref_releases",
 )
 
@@ -84,6 +92,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))
             copied += file.land_rows("ref_charges", _credits(rx))
+            copied += file.land_rows("ref_credit_notes", _credit_notes(rx))
             copied += file.land_rows("ref_undone", _undone(rx))
             copied += file.land_rows("ref_settled", _settled(rx))
             copied += file.land_rows("ref_portions", _portions(rx))
@@ -201,6 +210,15 @@ def _credits(rx: Reader) -> Iterator[dict[str, Any]]:
     for row in mappings.all(rx, "credit", active_only=True):
         copied = {name: row.state[name] for name in ("bill_id", "subscription_id", "amount", "currency", "reference")}
         yield {**copied, "key": key_text(row.key), "invoice_id": "", "line_id": "", "movable": False}
+
+
+def _credit_notes(rx: Reader) -> Iterator[dict[str, Any]]:
+    """Credit notes that we gave, and those under way, which have no id yet."""
+    for given in mappings.all(rx, "credit", active_only=True):
+        yield {"credit_id": given.remote_id}
+    for row in intents.open_rows(rx, ("credit",)):
+        if row.state in ("sending", "unknown") and row.wanted.get("invoice_id"):
+            yield {"invoice_id": row.wanted["invoice_id"], "amount": -(row.amount or 0)}
 
 
 def _undone(rx: Reader) -> Iterator[dict[str, Any]]:

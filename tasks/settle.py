@@ -17,6 +17,7 @@ from meterbridge.staging.database import Staging, opened
 from tasks.closing_soon import closings_of
 from tasks.engine import task
 from tasks.ledger_trust import MONEY_FLOWS, prove
+from tasks.listed_bills import remember_pending
 from tasks.moved_on import left_out
 from tasks.runs import Run
 from tasks.services import services
@@ -83,6 +84,7 @@ def settle_bills(run: Run) -> int:
                 bills.put(tx, _state(row, unsettled))
         _sent_before(tx, run, {row["id"] for row in staged}, decided, standing)
         _remember_closings(tx, file)
+        remember_pending(tx, file)
         proposals.prune(tx)
         tx.commit()
     return len(staged)

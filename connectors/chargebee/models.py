@@ -172,6 +172,14 @@ class LineItem(WireRecord):
     customer_id: str | None = None
 
 
+class InvoiceNote(WireRecord):
+    """A credit note on an invoice, as the invoice shows it; ``cn_total`` is positive."""
+
+    cn_id: str
+    cn_total: Minor | None = None
+    cn_status: str | None = None
+
+
 class Invoice(WireRecord):
     """An invoice, draft or final.
 
@@ -196,6 +204,8 @@ class Invoice(WireRecord):
     updated_at: Epoch | None = None
     resource_version: int | None = None
     line_items: tuple[LineItem, ...] = ()
+    issued_credit_notes: tuple[InvoiceNote, ...] = ()
+    adjustment_credit_notes: tuple[InvoiceNote, ...] = ()
     line_items_next_offset: str | None = None
 
 

@@ -120,10 +120,19 @@ class InvoiceLine:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceNote:
+    """A credit note on an invoice; ``amount`` in minor units, positive."""
+
+    id: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """A Chargebee invoice, pending or closed; ``deleted`` is a status, too.
 
-    ``strong``: read by its id just now, so that a line which is not among its lines is gone.
+    ``strong``: read by its id just now, so that a line which is not among its lines is gone. ``foreign_notes`` are
+    credit notes on it that are none of ours.
     """
 
     id: str
@@ -136,6 +145,7 @@ class Invoice:
     lines: tuple[InvoiceLine, ...]
     strong: bool = False
     business_entity_id: str | None = None
+    foreign_notes: tuple[InvoiceNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

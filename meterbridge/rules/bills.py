@@ -15,6 +15,7 @@ from meterbridge.rules.accounts import excluded
 from meterbridge.rules.bill_lines import match_charge
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.charge_intents import remove_charge
+from meterbridge.rules.foreign_notes import with_surplus
 from meterbridge.rules.law import Account, keep
 from meterbridge.rules.money import exact_sum, exponent, plain, to_minor
 from meterbridge.rules.offsets import offsets, say_offsets, with_offsets
@@ -131,8 +132,7 @@ def _withdrawn(case: BillCase, code: str, *, remove: bool) -> Iterator[Decision]
             by_hand = f", {stand.settled} settled by hand" if stand.settled else ""
             message = f"bill {bill.id} {what}, but {left} {currency} (minor units) stand on invoice {where}{by_hand}"
             message = f"{message} for subscription {subscription_id}"
-            fixed = sum(stand.fixed.values()) > 0
-            surplus = max(0, left) if code == "MB-BILL-DELETED" and fixed else 0
-            yield Quarantined("charge", key, code, message, left, currency, surplus=surplus)
+            aside = Quarantined("charge", key, code, message, left, currency)
+            yield with_surplus(aside, left, stand, case=case) if code == "MB-BILL-DELETED" else aside
         elif not removable:
             yield Unchanged("charge", key)

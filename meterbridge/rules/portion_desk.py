@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -15,6 +15,7 @@ from meterbridge.rules.charge_sets import Method, create_set
 from meterbridge.rules.credits import credit_of
 from meterbridge.rules.deadlines import closing
 from meterbridge.rules.deltas import Plan, replan
+from meterbridge.rules.foreign_notes import with_surplus
 from meterbridge.rules.found_again import find_again
 from meterbridge.rules.invoices import (
     DELETED,
@@ -357,8 +358,7 @@ class Desk:
     def _surplus(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What is left over; what stands too much for good may lower a later charge."""
         aside = self._left_over(portion, stand, rest)
-        fixed = sum(stand.fixed.values()) > 0
-        return replace(aside, surplus=-rest) if rest < 0 and fixed and portion.total >= 0 else aside
+        return aside if portion.total < 0 else with_surplus(aside, -rest, stand, case=self.case, policy=self.policy)
 
     def _foreign(self, portion: Portion, subscription: SubscriptionFacts | None, delta: int) -> Quarantined:
         currency = subscription.currency if subscription else "an unknown currency"

@@ -34,6 +34,7 @@ ChargeRule = bill_records.ChargeRule
 InFlight = bill_records.InFlight
 Invoice = bill_records.Invoice
 InvoiceLine = bill_records.InvoiceLine
+InvoiceNote = bill_records.InvoiceNote
 PlacedPlan = bill_records.PlacedPlan
 StandingLine = bill_records.StandingLine
 SubscriptionFacts = bill_records.SubscriptionFacts

@@ -40,11 +40,13 @@ _LINE = (
     "date_from VARCHAR, date_to VARCHAR, unit_amount VARCHAR, quantity VARCHAR, amount VARCHAR)"
 )
 
+_NOTE = "STRUCT(cn_id VARCHAR, cn_total VARCHAR, cn_status VARCHAR)"
+
 _INVOICE = (
     "STRUCT(id VARCHAR, status VARCHAR, customer_id VARCHAR, subscription_id VARCHAR, currency_code VARCHAR, "
     "date VARCHAR, price_type VARCHAR, total VARCHAR, business_entity_id VARCHAR, deleted VARCHAR, updated_at VARCHAR, "
     "resource_version VARCHAR, "
-    f"line_items {_LINE}[])"
+    f"line_items {_LINE}[], issued_credit_notes {_NOTE}[], adjustment_credit_notes {_NOTE}[])"
 )
 
 CHARGEBEE: dict[str, str] = {
@@ -180,11 +182,13 @@ TEXT: dict[str, tuple[str, ...]] = {
         "transit_until",
     ),
     "ref_touched_bills": ("bill_id",),
+    "ref_credit_notes": ("credit_id", "invoice_id", "amount"),
     "ref_undone": ("bill_id", "subscription_id", "lines"),
     "ref_settled": ("bill_id", "subscription_id", "amount"),
     "ref_unproven": ("kind", "bill_id", "subscription_id", "key", "amount", "currency", "payer"),
     "ref_releases": ("bill_id", "currency", "amount"),
     "ref_portions": ("bill_id", "subscription_id", "state", "since"),
+    "ref_pending_bills": ("id", "billDate", "accountId", "currency"),
     "ref_bill_states": ("bill_id", "version", "last_calculated", "status", "locked", "finished"),
     "map_accounts": ("customer_id", "action", "account_id", "payload", "reason"),
     "map_account_plans": ("subscription_id", "item_price_id", "period", "action", "payload", "reason"),

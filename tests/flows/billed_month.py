@@ -68,6 +68,11 @@ class BilledMonth:
         with self.world.lock:
             self.world.m3ter.save(self.world.m3ter.bills, self.bill | {"status": status}, self.bill)
 
+    def lock(self):
+        """The bill can change no more."""
+        with self.world.lock:
+            self.world.m3ter.save(self.world.m3ter.bills, self.bill | {"locked": True}, self.bill)
+
     def delete_bill(self):
         with self.world.lock:
             self.world.m3ter.bills.remove(self.bill["id"], self.world.clock.now_ms())

@@ -206,13 +206,23 @@ def _book(call: Call, note: Row, invoice: Row) -> Row:
     state = call.state
     state.next_credit_note_number += 1
     row = state.save(state.credit_notes, note)
-    if note["type"] == "adjustment":
-        adjusted = with_totals(invoice | {"amount_adjusted": invoice["amount_adjusted"] + note["total"]})
-        if adjusted["amount_due"] == 0:
-            adjusted["status"] = "paid"
-        state.emit("invoice_updated", {"invoice": state.save(state.invoices, adjusted)})
+    adjusts = note["type"] == "adjustment"
+    shown = "adjustment_credit_notes" if adjusts else "issued_credit_notes"
+    invoice = invoice | {shown: [*invoice.get(shown, []), _on_invoice(row)]}
+    if adjusts:
+        invoice = with_totals(invoice | {"amount_adjusted": invoice["amount_adjusted"] + note["total"]})
+        if invoice["amount_due"] == 0:
+            invoice["status"] = "paid"
+    state.emit("invoice_updated", {"invoice": state.save(state.invoices, invoice)})
     state.emit("credit_note_created", {"credit_note": row})
     return row
+
+
+def _on_invoice(note: Row) -> Row:
+    """A credit note as its invoice shows it."""
+    shown = {f"cn_{name}": note[name] for name in ("id", "total", "date", "status")}
+    reasons = {f"cn_{name}": note[name] for name in ("reason_code", "create_reason_code") if note.get(name)}
+    return shown | reasons
 
 
 def _credit_line(group: Call, invoice: Row) -> Row:
