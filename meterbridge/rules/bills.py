@@ -21,7 +21,7 @@ from meterbridge.rules.offsets import offsets, say_offsets, with_offsets
 from meterbridge.rules.portion_desk import Desk
 from meterbridge.rules.portions import Portion, reckon, unproven_owners
 from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged, Waiting
-from meterbridge.rules.standing import take_stock
+from meterbridge.rules.standing import paid_by, take_stock
 
 __all__ = ["BillPolicy", "decide_bill", "decide_vanished", "match_charge"]
 
@@ -133,6 +133,7 @@ def _withdrawn(case: BillCase, code: str, *, remove: bool) -> Iterator[Decision]
             message = f"{message} for subscription {subscription_id}"
             fixed = sum(stand.fixed.values()) > 0
             surplus = max(0, left) if code == "MB-BILL-DELETED" and fixed else 0
-            yield Quarantined("charge", key, code, message, left, currency, surplus=surplus)
+            payers = paid_by(case, stand)
+            yield Quarantined("charge", key, code, message, left, currency, surplus=surplus, payers=payers)
         elif not removable:
             yield Unchanged("charge", key)

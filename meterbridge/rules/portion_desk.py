@@ -41,11 +41,12 @@ from meterbridge.rules.records import (
     Key,
     Quarantined,
     Ref,
+    StandingLine,
     SubscriptionFacts,
     Unchanged,
     Waiting,
 )
-from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, take_stock
+from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, left_behind, paid_by, take_stock
 
 BEFORE_SETTLED = "sent before settled: the draft closes sooner"
 LATE = "a late bill: no draft is dated at or after its service end"
@@ -64,20 +65,19 @@ class Desk:
 
     def view(self, portion: Portion) -> View:
         """Find what stands for the portion; what a ledger without it takes over stands, too."""
-        owner = portion.subscription_id
-        if owner in self.case.unproven_sets:
-            return View(portion, self._stock(owner), undecided=True)
+        if portion.subscription_id in self.case.unproven_sets:
+            return View(portion, self._stock(self.case, portion), undecided=True)
         found = find_again(self.case, portion, self.exponent, self.policy.mark)
         if found.conflicts:
             messages = "; ".join(conflict.message for conflict in found.conflicts)
             conflict = self._quarantine(portion, found.conflicts[0].code, messages, portion.total)
-            return View(portion, self._stock(owner), conflict=conflict)
+            return View(portion, self._stock(self.case, portion), conflict=conflict)
         lines = [line for one in found.recalled for line in one.lines]
-        stand = in_currency(take_stock(found.case, owner, lines), self.case.bill.currency)
-        return View(portion, stand, tuple(one.intent for one in found.recalled))
+        return View(portion, self._stock(found.case, portion, lines), tuple(one.intent for one in found.recalled))
 
-    def _stock(self, owner: str) -> Stand:
-        return in_currency(take_stock(self.case, owner), self.case.bill.currency)
+    def _stock(self, case: BillCase, portion: Portion, lines: Sequence[StandingLine] = ()) -> Stand:
+        stand = in_currency(take_stock(case, portion.subscription_id, lines), self.case.bill.currency)
+        return replace(stand, left_behind=left_behind(case, [one.key for one in portion.wanted if one.amount > 0]))
 
     def decide(self, view: View, booked: Counter[str]) -> list[Decision]:
         """Adoptions first, then what is to be done about the rest."""
@@ -357,8 +357,8 @@ class Desk:
     def _surplus(self, portion: Portion, stand: Stand, rest: int) -> Quarantined:
         """What is left over; what stands too much for good may lower a later charge."""
         aside = self._left_over(portion, stand, rest)
-        fixed = sum(stand.fixed.values()) > 0
-        return replace(aside, surplus=-rest) if rest < 0 and fixed and portion.total >= 0 else aside
+        surplus = -rest if rest < 0 and sum(stand.fixed.values()) > 0 and portion.total >= 0 else 0
+        return replace(aside, surplus=surplus, payers=paid_by(self.case, stand))
 
     def _foreign(self, portion: Portion, subscription: SubscriptionFacts | None, delta: int) -> Quarantined:
         currency = subscription.currency if subscription else "an unknown currency"
