@@ -84,10 +84,13 @@ class Stand:
 
     @property
     def fixed(self) -> Mapping[Key, int]:
-        """What stands for good, by charge key; a line that is gone whole is not among it, one lowered to nothing is."""
+        """What stands for good, by charge key; a line that is gone whole is not among it.
+
+        One lowered to nothing is, and one in another currency, which counts as nothing: their keys are taken.
+        """
         amounts: Counter[Key] = Counter()
         for one in self.stood:
-            if one.place != "open" and (one.amount or not one.line.line_id):
+            if one.place == "fixed" or (one.place != "open" and (one.amount or not one.line.line_id)):
                 amounts[one.line.key] += one.amount
         return amounts
 

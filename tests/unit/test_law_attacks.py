@@ -7,7 +7,7 @@ import pytest
 from meterbridge.rules.bills import decide_bill, decide_vanished
 from meterbridge.rules.carry import carry_over
 from meterbridge.rules.records import InvoiceLine
-from tests.unit.bill_world import APRIL, MARCH, MAY, bill, case, draft, line, policy, subscription, told
+from tests.unit.bill_world import APRIL, MARCH, MAY, bill, case, draft, line, policy, stand, subscription, told
 from tests.unit.test_law import MEMO, charged, decide, moved, old, owned_by
 
 # --- what went away does not come back because its line changed hands -----------------------------------------------
@@ -60,6 +60,19 @@ def test_a_release_lets_out_no_more_than_its_amount_beside_another_currency(rele
 def test_a_release_of_the_whole_lets_the_whole_out_once():
     world = in_dollars(old(), released=1200)
     assert decide(world) == [("create", "sub1", 1200)]
+
+
+def test_what_stands_in_another_currency_is_not_forgotten_once_the_release_is_used():
+    """The new charge has a key of its own, so the ledger keeps the line on the paid invoice, and the law its reason."""
+    world = in_dollars(old(), released=1200)
+    [sent] = decide_bill(world, policy())
+    known = {one.key: one for one in (*world.standing, replace(stand(sent), line_id="li-2"))}
+    held = InvoiceLine("li-2", "adhoc", None, "", MARCH, APRIL, 1200, "sub1")
+    after = replace(world, standing=tuple(known.values()), invoices=(old(), draft(1, held, at=MAY, strong=True)))
+    assert decide(after) == [("unchanged", "sub1")]
+    more, _ = owned_by(1, "l1", "15")
+    assert ("create", "sub1", 1500) not in decide(replace(after, bill=bill(more)))
+    assert [one[0] for one in decide(replace(after, bill=bill(more)))] == ["MB-BILL-OVERDRAWN"]
 
 
 def test_what_a_person_took_off_the_other_invoice_holds_nothing_back():
