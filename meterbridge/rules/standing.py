@@ -117,8 +117,9 @@ def left_behind(case: BillCase, wanted: Collection[Key]) -> tuple[Stood, ...]:
     subscription by now is no reason to charge it again.
     """
     invoices = {invoice.id: invoice for invoice in case.invoices}
-    names = {key[2] for key in wanted}
-    others = [one for one in case.standing if one.key[2] in names and one.key not in wanted and not one.carried]
+    charged = {one.key for one in case.standing}
+    names = {key[2] for key in wanted if key not in charged}
+    others = [one for one in case.standing if one.key[2] in names and not one.carried]
     stood = [_place(line, invoices.get(line.invoice_id)) for line in others]
     return tuple(one for one in stood if one.place in ("lost", "voided", "changed"))
 

@@ -35,6 +35,18 @@ def test_a_line_edited_by_hand_that_moved_is_charged_again_only_by_the_setting(l
     assert decide(world, on_void="recharge")[0] == ("create", "sub2", missing)
 
 
+def test_once_it_is_charged_again_what_was_voided_holds_nothing_back():
+    first = charged(1, "10")
+    again = replace(
+        first, key=("bill1", "sub2", first.key[2]), subscription_id="sub2", invoice_id="new", line_id="li-2"
+    )
+    held = InvoiceLine("li-2", "adhoc", None, "", MARCH, APRIL, 1000, "sub2")
+    closed = draft(2, held, id="new", status="paid", strong=True)
+    world = moved("12", standing=first, invoices=(old("voided"), closed, draft(2, at=MAY)))
+    world = replace(world, standing=(first, again))
+    assert decide(world) == [("create", "sub2", 200), ("unchanged", "sub1")]
+
+
 def test_another_line_of_the_same_subscription_is_not_held_by_what_went_away():
     own, account_plan = owned_by(2, "l1", "10", segment={"region": "eu"})
     standing = (charged(1, "10"),)
