@@ -19,7 +19,7 @@ FACTS = ("method", "amount", "currency", "date_from", "date_to", "subscription_i
 
 
 def carry_over(decisions: Sequence[Decision]) -> list[Decision]:
-    """Lower new charges by what stands too much on closed invoices of the same subscription and currency.
+    """Lower new charges by what stands too much on closed invoices of the same subscription, customer and currency.
 
     A surplus that is used up waits until the lowered charge is booked, what is left of
     one stays set aside. Earlier charges are lowered first; the order is kept.
@@ -49,6 +49,7 @@ def _may_carry(intent: Intent, aside: Quarantined) -> bool:
         and intent.key[0] != aside.key[0]
         and intent.key[1] == aside.key[1]
         and intent.currency == aside.currency
+        and aside.payers <= {intent.state.get("customer_id")}
         and intent.payload["method"] in ("add_charge", "add_charge_item")
     )
 

@@ -115,7 +115,8 @@ class OutOfScope:
 class Quarantined:
     """Set aside with a reason code out of errors.CODES; ``amount`` in minor units.
 
-    ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it.
+    ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it if ``payers``,
+    the customers on whose invoices it stands (empty: not known), are that charge's customer alone.
     ``due``: when an account plan should have ended; a later version of its subscription does not move that.
     """
 
@@ -128,6 +129,7 @@ class Quarantined:
     source_version: int | None = None
     surplus: int = 0
     due: datetime | None = None
+    payers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

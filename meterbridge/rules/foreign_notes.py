@@ -11,7 +11,7 @@ from dataclasses import replace
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.records import BillCase, Invoice, Quarantined
-from meterbridge.rules.standing import Stand
+from meterbridge.rules.standing import Stand, paid_by
 
 
 def with_surplus(
@@ -32,7 +32,7 @@ def with_surplus(
     given = sum(note.amount for invoice in noted for note in invoice.foreign_notes)
     looked_for = policy is not None and policy.negative_delta == "credit_note"
     if not noted or (looked_for and not case.known and given == surplus):
-        return replace(aside, surplus=surplus)
+        return replace(aside, surplus=surplus, payers=paid_by(case, stand))
     named = ", ".join(
         f"{note.id} of {amount_text(note.amount, aside.currency)} on invoice {invoice.id}"
         for invoice in noted

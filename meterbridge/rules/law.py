@@ -52,6 +52,11 @@ class Account:
         """How much may still be charged; negative where the bill is charged too much already."""
         return self.wanted + self.case.released - self.standing - self.in_flight
 
+    def room_beside(self, apart: Sequence[StandingLine]) -> int:
+        """How much may be charged while lines stand ``apart``: what was released, less what stands where it belongs."""
+        elsewhere = sum(line.amount for line in apart if line.currency == self.case.bill.currency)
+        return min(self.room, self.case.released - max(0, self.standing - elsewhere))
+
     def ceiling(self, decisions: Iterable[Decision]) -> int:
         """The most that the ledger's own sum for the bill may be after any write.
 
@@ -107,7 +112,7 @@ def keep(account: Account, decisions: Sequence[Decision]) -> list[Decision]:
     shares = _shares(account, decisions)
     freeing = [one for one in shares if one.need < 0]
     used: list[_Share] = []
-    left = account.room
+    left = account.room_beside(apart) if strange else account.room
     held: dict[Key, _Share] = {}
     after: dict[Key, tuple[Ref, ...]] = {}
     for share in (one for one in shares if one.adds > 0):
@@ -147,12 +152,15 @@ def _freed(intent: Intent) -> int:
 
 def _elsewhere(account: Account) -> list[StandingLine]:
     """Lines of the bill that stand under another payer or in another currency."""
-    stood = [one for view in account.views for one in view.stand.stood if one.place not in ("voided", "lost")]
     customers = {invoice.id: invoice.customer_id for invoice in account.case.invoices}
+    shown = {line.id for invoice in account.case.invoices for line in invoice.lines}
     return [
         one.line
-        for one in stood
-        if _is_apart(account.case, one.line.currency, customers.get(one.line.invoice_id) or one.line.customer_id)
+        for view in account.views
+        for one in view.stand.stood
+        if one.place not in ("voided", "lost")
+        and (one.place != "changed" or one.line.line_id in shown)
+        and _is_apart(account.case, one.line.currency, customers.get(one.line.invoice_id) or one.line.customer_id)
     ]
 
 

@@ -123,8 +123,8 @@ class _Placing:
         shares = allocate(whole, [near, rooms])
         parts = {name: -unit * share for name, share in shares.items() if share}
         rest = line.amount - exact_sum(list(parts.values()))
-        if rest:  # digits beyond the minor unit stay together
-            first = min(shares, key=lambda name: (-shares[name], name))
+        if rest:  # digits beyond the minor unit stay together, where there is room for them
+            first = min(shares, key=lambda name: (-shares[name], -rooms[name], name))
             parts[first] = parts.get(first, Decimal(0)) + rest
         return list(parts.items())
 

@@ -42,11 +42,12 @@ from meterbridge.rules.records import (
     Key,
     Quarantined,
     Ref,
+    StandingLine,
     SubscriptionFacts,
     Unchanged,
     Waiting,
 )
-from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, take_stock
+from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, left_behind, take_stock
 
 BEFORE_SETTLED = "sent before settled: the draft closes sooner"
 LATE = "a late bill: no draft is dated at or after its service end"
@@ -65,20 +66,19 @@ class Desk:
 
     def view(self, portion: Portion) -> View:
         """Find what stands for the portion; what a ledger without it takes over stands, too."""
-        owner = portion.subscription_id
-        if owner in self.case.unproven_sets:
-            return View(portion, self._stock(owner), undecided=True)
+        if portion.subscription_id in self.case.unproven_sets:
+            return View(portion, self._stock(self.case, portion), undecided=True)
         found = find_again(self.case, portion, self.exponent, self.policy.mark)
         if found.conflicts:
             messages = "; ".join(conflict.message for conflict in found.conflicts)
             conflict = self._quarantine(portion, found.conflicts[0].code, messages, portion.total)
-            return View(portion, self._stock(owner), conflict=conflict)
+            return View(portion, self._stock(self.case, portion), conflict=conflict)
         lines = [line for one in found.recalled for line in one.lines]
-        stand = in_currency(take_stock(found.case, owner, lines), self.case.bill.currency)
-        return View(portion, stand, tuple(one.intent for one in found.recalled))
+        return View(portion, self._stock(found.case, portion, lines), tuple(one.intent for one in found.recalled))
 
-    def _stock(self, owner: str) -> Stand:
-        return in_currency(take_stock(self.case, owner), self.case.bill.currency)
+    def _stock(self, case: BillCase, portion: Portion, lines: Sequence[StandingLine] = ()) -> Stand:
+        stand = in_currency(take_stock(case, portion.subscription_id, lines), self.case.bill.currency)
+        return replace(stand, left_behind=left_behind(case, [one.key for one in portion.wanted if one.amount > 0]))
 
     def decide(self, view: View, booked: Counter[str]) -> list[Decision]:
         """Adoptions first, then what is to be done about the rest."""

@@ -9,7 +9,7 @@ decision of its own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,11 +54,13 @@ class Stand:
 
     ``settled`` is what a person settled. ``elsewhere`` is what stands for other portions of
     the bill and counts for this one; negative where this one's counts for others.
+    ``left_behind`` are lines of other portions that went away and are wanted for this one by now.
     """
 
     stood: tuple[Stood, ...]
     settled: int
     elsewhere: int = 0
+    left_behind: tuple[Stood, ...] = ()
 
     @property
     def total(self) -> int:
@@ -82,16 +84,19 @@ class Stand:
 
     @property
     def fixed(self) -> Mapping[Key, int]:
-        """What stands for good, by charge key; a line that is gone whole is not among it, one lowered to nothing is."""
+        """What stands for good, by charge key; a line that is gone whole is not among it.
+
+        One lowered to nothing is, and one in another currency, which counts as nothing: their keys are taken.
+        """
         amounts: Counter[Key] = Counter()
         for one in self.stood:
-            if one.place != "open" and (one.amount or not one.line.line_id):
+            if one.place == "fixed" or (one.place != "open" and (one.amount or not one.line.line_id)):
                 amounts[one.line.key] += one.amount
         return amounts
 
     def at(self, *places: Place) -> tuple[Stood, ...]:
-        """The lines in one of these places."""
-        return tuple(one for one in self.stood if one.place in places)
+        """The lines in one of these places, those of them that were left behind included."""
+        return tuple(one for one in (*self.stood, *self.left_behind) if one.place in places)
 
 
 def take_stock(case: BillCase, subscription_id: str, adopted: Iterable[StandingLine] = ()) -> Stand:
@@ -103,6 +108,27 @@ def take_stock(case: BillCase, subscription_id: str, adopted: Iterable[StandingL
     gone = sum(one.line.amount - one.amount for one in stood)
     # Negative: a person took lines off for a withdrawn bill. Those that show as gone count nothing anyway.
     return Stand(stood, settled if settled >= 0 else min(0, settled + max(0, gone)))
+
+
+def left_behind(case: BillCase, wanted: Collection[Key]) -> tuple[Stood, ...]:
+    """Find lines that went away while they were another subscription's than they are ``wanted`` for.
+
+    Their money may be paid all the same, or a person took it off: that the line has another
+    subscription by now is no reason to charge it again.
+    """
+    invoices = {invoice.id: invoice for invoice in case.invoices}
+    charged = {one.key for one in case.standing}
+    names = {key[2] for key in wanted if key not in charged}
+    others = [one for one in case.standing if one.key[2] in names and not one.carried]
+    stood = [_place(line, invoices.get(line.invoice_id)) for line in others]
+    return tuple(one for one in stood if one.place in ("lost", "voided", "changed"))
+
+
+def paid_by(case: BillCase, stand: Stand) -> frozenset[str]:
+    """The customers on whose invoices the lines stand; empty where nobody knows."""
+    customers = {invoice.id: invoice.customer_id for invoice in case.invoices}
+    held = [one.line for one in stand.stood if one.amount > 0 and one.place != "open"]
+    return frozenset(filter(None, (customers.get(line.invoice_id) or line.customer_id for line in held)))
 
 
 def in_currency(stand: Stand, currency: str) -> Stand:

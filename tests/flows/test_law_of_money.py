@@ -25,7 +25,7 @@ API = ("api-pro-EUR-Monthly",)
 def owned(month):
     """What stands by subscription, over all invoices that are not voided."""
     found = {}
-    for row in month.invoices:
+    for row in (one for one in month.invoices if one["status"] != "voided"):
         for owner, amount in by_subscription(month, row).items():
             found[owner] = found.get(owner, 0) + amount
     return {owner: amount for owner, amount in found.items() if amount}
@@ -259,3 +259,20 @@ def test_a_draft_of_another_business_entity_is_no_candidate(open_sandbox):
     report = month.charge()
     assert month.ours() == []
     assert len(report.waiting) == 1
+
+
+@pytest.mark.parametrize("on_void", ["hold", "recharge"])
+def test_a_moved_line_whose_invoice_was_voided_is_charged_again_only_by_the_setting(open_sandbox, on_void):
+    month = BilledMonth(open_sandbox, METERBRIDGE_ON_VOID=on_void)
+    total = month.total()
+    month.void(month.close())
+    hand_over(month)
+    again(month)
+    report = month.charge()
+    again_charged = on_void == "recharge"
+    assert owned(month) == ({"sub-heir": total} if again_charged else {})
+    assert asides(report) == ([] if again_charged else [("MB-VOIDED", total)])
+    month.world.log.clear()
+    assert month.charge().intended == {}
+    assert month.writes() == []
+    assert reconcile.fn().differences == 0

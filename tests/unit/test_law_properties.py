@@ -26,7 +26,7 @@ def worlds(draw):
     for index in range(draw(st.integers(0, 4))):
         number = draw(st.sampled_from(SUBS))
         amount = draw(st.integers(1, 9)) * 100
-        status = draw(st.sampled_from(["pending", "paid"]))
+        status = draw(st.sampled_from(["pending", "paid", "voided"]))
         line_id = f"li-{index}"
         identity = draw(st.sampled_from([f"old-{index}", *identities(lines)]))
         key = ("bill1", f"sub{number}", identity)
@@ -53,13 +53,16 @@ def worlds(draw):
     st.booleans(),
     st.sampled_from(["quarantine", "promotional_credit"]),
     st.sampled_from(["quarantine", "create", "unbilled"]),
+    st.sampled_from(["hold", "recharge"]),
     st.randoms(use_true_random=False),
 )
-def test_no_write_makes_the_excess_positive_or_more_positive(world, across, negative, apart, dice):
+def test_no_write_makes_the_excess_positive_or_more_positive(world, across, negative, apart, on_void, dice):
     settings = {"net_across_subscriptions": across, "negative": negative, "no_pending_invoice": apart}
+    settings["on_void"] = on_void
     writes = [one for one in decide_bill(world, policy(**settings)) if isinstance(one, Intent)]
     total = int(sum(one.amount for one in world.bill.lines) * 100) + world.released
-    excess = sum(one.amount for one in (*world.standing, *world.in_flight)) - total
+    excess = sum(one.amount for one in (*stands(world), *world.in_flight)) - total
+    noted = sum(one.amount for one in (*world.standing, *world.in_flight))
     done, left = set(), list(writes)
     while left:
         able = [one for one in left if all((ref.kind, ref.key) in done for ref in one.depends_on)]
@@ -72,13 +75,21 @@ def test_no_write_makes_the_excess_positive_or_more_positive(world, across, nega
         change = -abs(one.amount) if one.kind in LOWERS else one.amount
         assert change <= 0 or excess + change <= 0, f"{one.reason}: excess {excess} {change:+}"
         excess += change
+        noted += change
+        assert change <= 0 or noted <= one.payload["ceiling"], "the sender would refuse what is within the law"
         done.add((one.kind, one.key))
 
 
-@given(worlds(), st.booleans())
-def test_what_is_decided_again_after_all_landed_writes_nothing(world, across):
+def stands(world):
+    """The lines that are on an invoice that counts."""
+    gone = {one.id for one in world.invoices if one.status == "voided"}
+    return [one for one in world.standing if one.invoice_id not in gone]
+
+
+@given(worlds(), st.booleans(), st.sampled_from(["hold", "recharge"]))
+def test_what_is_decided_again_after_all_landed_writes_nothing(world, across, on_void):
     world = replace(world, in_flight=())
-    settings = policy(net_across_subscriptions=across)
+    settings = policy(net_across_subscriptions=across, on_void=on_void)
     for again in (False, True):
         writes = [one for one in decide_bill(world, settings) if isinstance(one, Intent)]
         if again:
@@ -96,6 +107,7 @@ def landed(world, writes):
             continue
         where, name, owner = one.payload["invoice_id"], f"new-{number}-{one.amount}", one.payload["subscription_id"]
         lines[where].append(InvoiceLine(name, "adhoc", None, "", MARCH, APRIL, one.amount, owner))
+        standing = [old for old in standing if old.key != one.key]
         standing.append(StandingLine(one.key, "bill1", owner, where, name, one.amount, "EUR", one.fingerprint))
     invoices = tuple(replace(one, lines=tuple(lines[one.id]), strong=True) for one in world.invoices)
     return replace(world, standing=tuple(standing), invoices=invoices)
