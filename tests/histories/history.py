@@ -104,6 +104,7 @@ class History:
                 life.step(moves)
                 self.story += life.did
                 life.did.clear()
+            bridge.back_up()
             self._disturbed(bridge, dice)
             for words in clerk.step(acts):
                 self._say(bridge, words)
