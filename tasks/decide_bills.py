@@ -134,7 +134,8 @@ def _follow_mappings(file: Staging, tray: Tray, names: Mapping[str, Any], bills:
     known, points = set(mapped), {key: place for key, place in mapped.items() if place}
     rows = file.rows(
         "select * from ref_charges where carried is null and line_id <> '' "
-        "and bill_id in (select id from stg_bills) and coalesce(invoice_status, '') <> 'unbilled'"
+        "and coalesce(invoice_status, '') <> 'unbilled' and bill_id in (select id from stg_bills union "
+        "select c.bill_id from map_moved_charges as m join ref_charges as c on c.key = m.key)"
     )
     held = [_held(row, row["invoice_id"], row["line_id"]) for row in rows]
     moves = file.rows(

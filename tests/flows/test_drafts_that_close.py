@@ -192,3 +192,15 @@ def test_a_deleted_bill_has_total_nought(open_sandbox, closed):
         assert report.quarantined == []
         assert month.ours() == []
     assert month.charge().writes == 0
+
+
+def test_a_bill_s_lines_follow_a_draft_that_closes_under_new_line_ids_though_the_bill_is_unchanged(open_sandbox):
+    month = BilledMonth(open_sandbox)
+    month.world.switches.update({"draft_line_ids_on_close": "renew"})
+    final = month.close()
+    month.charge()
+    theirs = {line["id"] for line in final["line_items"] if line["entity_type"] in ("charge_item_price", "adhoc")}
+    assert {line_id for _, line_id in month.mapped("BillLineItem")} == theirs
+    month.world.log.clear()
+    month.charge()
+    assert [one for one in month.world.log if one.method in ("PUT", "DELETE")] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meterbridge.sandbox.clock import rfc3339
-from tests.histories.life import ADDONS, DAY, PLANS, Life
+from tests.histories.life import ADDONS, DAY, HEIR, PLANS, Life
 from tests.histories.people import BY_HAND
 
 CLOSED = ("posted", "payment_due", "not_paid", "paid")
@@ -163,6 +163,18 @@ def lose_payer(life: Life) -> str | None:
     return done and "the customer pays for itself from now on"
 
 
+def move_away(life: Life) -> str | None:
+    """Another customer takes a subscription over, with what it runs up from then on."""
+    row = life.one([row for row in life.subscriptions if row["customer_id"] == life.customer_id])
+    if row is None:
+        return None
+    heir = f"{life.customer_id}{HEIR}"
+    if heir not in life.world.chargebee.customers:
+        life.people.chargebee("customers", id=heir, company=f"{heir} Ltd", preferred_currency_code=life.currency)
+    done = life.people.chargebee(f"subscriptions/{row['id']}/move", to_customer_id=heir)
+    return done and f"{row['id']} moves to {heir}"
+
+
 # --- invoices
 
 
@@ -212,3 +224,21 @@ def sweep(life: Life) -> str | None:
     name = life.dice.choice(names) if names else None
     done = name and life.people.chargebee("unbilled_charges/invoice_unbilled_charges", subscription_id=name)
     return done and f"unbilled charges of {name} are invoiced" if name else None
+
+
+def credit_note(life: Life) -> str | None:
+    """A person credits a part of a closed invoice, as a whole or by one of its lines."""
+    row = life.one(life.invoices(*CLOSED))
+    if row is None or not row["line_items"]:
+        return None
+    kind = "adjustment" if row["amount_due"] else "refundable"
+    most = row["amount_due"] or row["amount_paid"]
+    line = life.dice.choice(row["line_items"])
+    amount = life.dice.randint(1, max(1, min(most, line["amount"])))
+    form: dict[str, Any] = {"reference_invoice_id": row["id"], "type": kind, "customer_notes": BY_HAND}
+    if life.dice.random() < 0.5:
+        form |= {"line_items__reference_line_item_id__0": line["id"], "line_items__amount__0": amount}
+    else:
+        form["total"] = amount
+    done = life.people.chargebee("credit_notes", **form)
+    return done and f"a person credits {amount} of invoice {row['id']}, {kind}"

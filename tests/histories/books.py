@@ -10,7 +10,7 @@ from meterbridge.sandbox.world import World
 from tests.histories import per_bill
 from tests.histories.bridge import Bridge
 from tests.histories.known import Known, known
-from tests.histories.life import PAYER
+from tests.histories.life import HEIR, PAYER
 from tests.histories.lines import credits_given, lines_of_ours
 
 
@@ -39,8 +39,8 @@ def _twice(world: World, known: Known) -> Iterator[str]:
             yield f"one line, {len(claims)} charges: {line} {claims}"
         state = held[line.line_id].state
         code = codes.get(state["bill_id"], line.customer_id)
-        customer = code.split("~")[0].removesuffix(PAYER)
-        if (customer, state["currency"]) != (line.customer_id, line.currency):
+        customer = code.split("~")[0].removesuffix(PAYER).removesuffix(HEIR)
+        if (customer, state["currency"]) != (line.customer_id.removesuffix(HEIR), line.currency):
             yield f"a line for a bill of {code} in {state['currency']}: {line}"
     given = {row.remote_id for row in known.credits}
     yield from (f"nobody's credit: {name} {amount}" for name, amount in credits_given(world) if name not in given)

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import httpx
 from connectors.chargebee import webhooks
 from flows.approve_bills import approve_bills
 from flows.drain_inbox import drain_inbox
+from flows.rebuild_ledger import rebuild_ledger
 from flows.reconcile import reconcile
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
@@ -41,6 +42,7 @@ FLOWS: Mapping[str, Callable[..., Any]] = {
     "approve": approve_bills.fn,
     "undo": undo_run.fn,
     "reconcile": reconcile.fn,
+    "rebuild": rebuild_ledger.fn,
 }
 
 HARMS: Sequence[dict[str, Any]] = (
@@ -61,7 +63,10 @@ class Killed(BaseException):
 
 
 class Bridge:
-    """One ledger and one environment; ``runs`` counts, ``happened`` counts the ways they went."""
+    """One ledger and one environment; ``runs`` counts, ``happened`` counts the ways they went.
+
+    ``backups`` are copies of the ledger, the oldest first.
+    """
 
     def __init__(self, sandbox: Sandbox, home: Path, settings: Mapping[str, str]) -> None:
         self.world = sandbox.world
@@ -69,6 +74,7 @@ class Bridge:
         self.runs = 0
         self.happened: Counter[str] = Counter()
         self._ledgers = 0
+        self.backups: list[Path] = []
         self._told: set[str] = set()
         use_environment(environment(sandbox, home, **settings))
         self.lose_ledger()
@@ -108,9 +114,28 @@ class Bridge:
         return f"applied {report.applied}" if report else "nothing to do"
 
     def _expire_leases(self) -> None:
-        with sqlite3.connect(self.home / f"ledger-{self._ledgers}.sqlite3", timeout=10) as database:
+        with sqlite3.connect(self._file, timeout=10) as database:
             database.execute(EXPIRE)
         database.close()
+
+    @property
+    def _file(self) -> Path:
+        return self.home / f"ledger-{self._ledgers}.sqlite3"
+
+    def back_up(self) -> None:
+        """Keep a copy of the ledger beside those of before."""
+        self.backups.append(self.home / f"backup-{self._ledgers}-{len(self.backups)}.sqlite3")
+        _copy(self._file, self.backups[-1])
+
+    def restore(self, backup: Path, *, noted: bool) -> None:
+        """Put a copy in the ledger's place; ``noted``: the note of what was written since stays beside it.
+
+        The file itself stays: open connections go on with what it holds now.
+        """
+        _copy(backup, self._file)
+        self._expire_leases()
+        if not noted:
+            (self.home / "default" / NOTE).unlink(missing_ok=True)
 
     def lose_ledger(self) -> None:
         """Everything that the bridge knew is gone: another, empty ledger, and no note of what was written."""
@@ -144,6 +169,11 @@ class Bridge:
         """What the last run wrote at the vendors."""
         log = [one for one in self.world.log if one.method in WRITES and one.path != "/oauth/token"]
         return [f"{one.vendor} {one.method} {one.path}" for one in log]
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source, timeout=10)) as one, closing(sqlite3.connect(target, timeout=10)) as other:
+        one.backup(other)
 
 
 @contextmanager

@@ -129,5 +129,36 @@ def mark_bill(clerk: Clerk, dice: random.Random) -> str | None:
     return f"marks bill {bill_id} as invoiced: {[(one.subscription_id, one.amount) for one in settled]}"
 
 
-ACTS: Mapping[Act, float] = {approve_set: 0.6, undo_run: 0.12, retry_aside: 0.25, dismiss_aside: 0.1, mark_bill: 0.08}
+def restore(clerk: Clerk, dice: random.Random) -> str | None:
+    """The ledger of some steps ago is put back: told and rebuilt at once, found behind its note, or without a note.
+
+    What people settled and undid since is forgotten with it, so what lacks of it may be charged: it is proposed first.
+    """
+    bridge = clerk.bridge
+    ago = dice.randint(1, 4)
+    if ago > len(bridge.backups):
+        return None
+    way = dice.choice(("told", "noted", "unnoted"))
+    bridge.restore(bridge.backups[-ago], noted=way != "unnoted")
+    words = f"puts the ledger of {ago} steps ago back ({way})"
+    if way == "unnoted":
+        return words
+    if way == "noted":
+        end = bridge.disturbed("bills", dice, ("sound",))
+        words += f"; bills: {end}; {bridge.writes()}"
+        if "MB-LEDGER-BEHIND" not in end:
+            return words
+        if bridge.writes():
+            raise AssertionError(f"a run by a ledger that is behind wrote {bridge.writes()}")
+    return f"{words}; {bridge.disturbed('rebuild', dice, WAYS)}, {bridge.disturbed('rebuild', dice, ('sound',))}"
+
+
+ACTS: Mapping[Act, float] = {
+    restore: 0.08,
+    approve_set: 0.6,
+    undo_run: 0.12,
+    retry_aside: 0.25,
+    dismiss_aside: 0.1,
+    mark_bill: 0.08,
+}
 """What a person may do after the runs of a step, and how often."""

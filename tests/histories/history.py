@@ -27,6 +27,7 @@ from tests.histories.lines import lines_of_ours
 from tests.histories.moves import MOVES
 from tests.histories.people import People
 from tests.histories.plan_books import plan_complaints
+from tests.money_law import Watch, watching
 
 CUSTOMERS = 10
 MONTHS = 2
@@ -77,7 +78,10 @@ class History:
                 world.advance(DAY // 3)
                 bridge = Bridge(sandbox, home, self.drawn.settings)
                 clerk = Clerk(bridge, str(self.seed))
-                self._live(bridge, lives, clerk)
+                with watching(Watch(world, bridge.ledger, self.wrong)) as watch:
+                    self._live(bridge, lives, clerk)
+                if not watch.booked:
+                    self.wrong.append("nothing was booked at Chargebee: the law was not watched at all")
                 self.runs = bridge.runs
                 self.happened = sum((one.happened for one in (*lives, clerk, bridge)), Counter())
                 people.close()
@@ -100,6 +104,7 @@ class History:
                 life.step(moves)
                 self.story += life.did
                 life.did.clear()
+            bridge.back_up()
             self._disturbed(bridge, dice)
             for words in clerk.step(acts):
                 self._say(bridge, words)

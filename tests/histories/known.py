@@ -36,12 +36,12 @@ def known(bridge: Bridge) -> Known:
             list(mappings.all(rx, "charge", active_only=True)),
             list(mappings.all(rx, "credit", active_only=True)),
             intents.open_rows(rx),
-            _settled(rx),
+            settled(rx),
             _undone(rx),
         )
 
 
-def _settled(rx: Reader) -> Mapping[Portion, int]:
+def settled(rx: Reader) -> Mapping[Portion, int]:
     """What people settled: what a portion's row says, and what was kept when the row moved on."""
     sums: Counter[Portion] = Counter()
     for portion in bills.portions(rx):

@@ -23,6 +23,8 @@ PLANS = {"EUR": ("api-pro", "support"), "USD": ("api-pro", "support"), "JPY": ("
 ADDONS = {"EUR": ("storage", "messages"), "USD": ("storage", "messages"), "JPY": ()}
 PAYER = "-payer"
 """Ends the id of the customer who pays for one."""
+HEIR = "-heir"
+"""Ends the id of the customer to whom a subscription of one is moved."""
 Move = Callable[["Life"], str | None]
 """What may happen to a customer; returns it in words, None where it cannot or the vendor refuses."""
 
@@ -78,22 +80,25 @@ class Life:
     # --- what there is
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Ids of the customer, of who pays for it, and of who takes a subscription over."""
+        return tuple(f"{self.customer_id}{suffix}" for suffix in ("", PAYER, HEIR))
+
+    @property
     def subscriptions(self) -> list[Row]:
-        rows = self.world.chargebee.subscriptions.find("customer_id", self.customer_id)
+        rows = [row for name in self.names for row in self.world.chargebee.subscriptions.find("customer_id", name)]
         return sorted((row for row in rows if not row["deleted"]), key=lambda row: row["id"])
 
     def invoices(self, *statuses: str) -> list[Row]:
-        """The customer's own ones, and those that somebody else pays for it."""
-        names = (self.customer_id, f"{self.customer_id}{PAYER}")
-        rows = [row for name in names for row in self.world.chargebee.invoices.find("customer_id", name)]
+        """The customer's own ones, and those of who pays for it or took a subscription over."""
+        rows = [row for name in self.names for row in self.world.chargebee.invoices.find("customer_id", name)]
         found = [row for row in rows if row["status"] in statuses and not row["deleted"]]
         return sorted(found, key=lambda row: (row["date"], row["id"]))
 
     @property
     def accounts(self) -> list[Row]:
         rows = self.world.m3ter.accounts.rows()
-        names = (self.customer_id, f"{self.customer_id}{PAYER}")
-        return sorted((row for row in rows if row["code"].split("~")[0] in names), key=lambda row: row["code"])
+        return sorted((row for row in rows if row["code"].split("~")[0] in self.names), key=lambda row: row["code"])
 
     @property
     def bills(self) -> list[Row]:

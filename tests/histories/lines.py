@@ -54,9 +54,9 @@ def _line(world: World, place: str, line: Row, invoice: Row) -> Line:
 
 
 def credits_given(world: World) -> Iterator[tuple[str, int]]:
-    """Ids and amounts of the credits that count; nobody but us gives any in a history."""
+    """Ids and amounts of the credits that count and that no person gave."""
     for row in world.chargebee.credit_notes.rows():
-        if not row["deleted"] and row["status"] != "voided":
+        if not row["deleted"] and row["status"] != "voided" and row.get("customer_notes") != BY_HAND:
             yield row["id"], row["total"]
     for row in world.chargebee.promotional_credits.rows():
         yield row["id"], row["amount"]

@@ -24,11 +24,15 @@ ASKED = [int(seed) for seed in os.environ.get("METERBRIDGE_TEST_SEED", "").split
 SEEDS = ASKED or [4, pytest.param(13, marks=pytest.mark.drill)]
 
 
+APART = ("restore", "move_away", "credit_note")
+"""Played by ``make histories``: with them these seeds take another course than the one that they are there for."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_history_ends_with_both_books_in_order(seed: int) -> None:
     with quick():
-        history = History(seed)
+        history = History(seed, without=APART)
         wrong = history.play()
     again = f"again: .venv/bin/python -m tests.histories --seed {seed} -v"
     assert not wrong, "\n".join([*history.story[-60:], *wrong, again])
