@@ -110,12 +110,12 @@ def _outlined(value: Any, depth: int) -> str:
 
 
 def same(given: bytes, expected: bytes) -> bool:
-    """Whether two secrets are equal; takes the same time wherever they differ and however long they are."""
+    """True if two secrets are equal; takes the same time wherever they differ and however long they are."""
     # Digests first: compare_digest tells lengths apart by its time.
     return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(expected).digest())
 
 
 def any_same(given: Iterable[bytes], expected: bytes) -> bool:
-    """Whether one of several texts is the secret; looks at all of them."""
+    """True if one of several texts is the secret; looks at all of them."""
     found = [same(each, expected) for each in given]
     return True in found

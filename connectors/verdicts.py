@@ -66,7 +66,7 @@ class Verdict:
 
     @property
     def slows_everyone(self) -> bool:
-        """Whether the vendor wants all our requests to wait, not this one alone."""
+        """True if the vendor wants all our requests to wait, not this one alone."""
         return self.vendor_code not in LOCAL_429 and (self.status == 429 or self.retry_after is not None)
 
     def in_doubt(self) -> Verdict:

@@ -52,7 +52,7 @@ class Request:
 
     @property
     def is_read(self) -> bool:
-        """Whether the vendor changes nothing on it."""
+        """True if the vendor changes nothing on it."""
         return self.method in READS
 
     def label(self, vendor: str) -> str:

@@ -296,7 +296,7 @@ def record(run: Run, change_set: ChangeSet, kinds: tuple[str, ...], subject: Cal
 
 
 def _is_theirs(row: ledger_intents.IntentRow, moved: set[Key]) -> bool:
-    """Whether somebody else works on the row's portion: a mapping's portion is not told by its key, its bill is."""
+    """True if somebody else works on the row's portion: a mapping's portion is not told by its key, its bill is."""
     if row.kind == "external_mapping":
         return row.key[1:2] in {portion[:1] for portion in moved}
     return row.key[:2] in moved

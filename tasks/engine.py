@@ -53,7 +53,7 @@ def raise_known(failure: BaseException) -> None:
 
 
 def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether the failed state's exception says that nothing was decided."""
+    """True if the failed state's exception says that nothing was decided."""
     try:
         state.result()
     except OnHold:

@@ -175,7 +175,7 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
 
 
 def _left_out(work: Services) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether the settings leave a listed bill's customer out: such bills are not even fetched."""
+    """True if the settings leave a listed bill's customer out: such bills are not even fetched."""
     settings = work.settings
     if not settings.accounts_only and not settings.accounts_except:
         return lambda _: False

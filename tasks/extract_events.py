@@ -119,7 +119,7 @@ def _land_newest(work: Services, file: Staging) -> tuple[int, bool]:
 
 
 def _is_late(event: Event, version: int) -> bool:
-    """Whether the record as it was read does not show what the event did."""
+    """True if the record as it was read does not show what the event did."""
     return (event.resource_version or 0) < version or event.event_type.endswith(BACKDATED)
 
 

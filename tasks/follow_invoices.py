@@ -293,7 +293,7 @@ def _is_there(invoice: Invoice, row: Row) -> bool:
 
 
 def is_intact(invoice: Invoice, rows: Iterable[Row]) -> bool:
-    """Whether the ledger's charges (rows of ``ref_charges``) stand on the invoice as they were booked."""
+    """True if the ledger's charges (rows of ``ref_charges``) stand on the invoice as they were booked."""
     amounts = {line.id: line.amount for line in invoice.lines}
     return all(amounts.get(row["line_id"]) == int(row["amount"]) for row in rows)
 

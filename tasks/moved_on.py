@@ -77,6 +77,6 @@ def still_right(intents: Iterable[Intent], moved: set[Key]) -> Iterator[Intent]:
 
 
 def left_out(run: Run) -> bool:
-    """Whether another run wrote something that this one had decided: the next run decides it anew."""
+    """True if another run wrote something that this one had decided: the next run decides it anew."""
     with opened(run.path) as file:
         return any(int(text) for text in _fact(file, LEFT_OUT))

@@ -60,7 +60,7 @@ class Request:
 
     @property
     def by_name(self) -> bool:
-        """Whether a person named ids: then what a vendor refused before is tried again."""
+        """True if a person named ids: then what a vendor refused before is tried again."""
         return bool(self.ids) and not self.hints
 
 

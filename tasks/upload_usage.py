@@ -47,7 +47,7 @@ class FileBatch:
 
 
 def by_file(run: Run, request: UsageRequest, preflight: Preflight) -> bool:
-    """Whether the input goes out as files: as asked for, else by its size."""
+    """True if the input goes out as files: as asked for, else by its size."""
     if request.via == "auto":
         return preflight.sendable >= services(run.run_id).settings.usage_file_from
     return request.via == "file"

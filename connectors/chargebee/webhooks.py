@@ -46,7 +46,7 @@ _SUBJECTS = (("subscription_", "subscription"), ("customer_", "customer"))
 
 
 def authorized(header: bytes | None, user: str, password: str) -> bool:
-    """Whether an Authorization header holds this user and password, compared in constant time."""
+    """True if an Authorization header holds this user and password, compared in constant time."""
     expected = b"Basic " + base64.b64encode(f"{user}:{password}".encode())
     return same(header or b"", expected)
 

@@ -23,7 +23,7 @@ _BILLS = "billing.bill."
 
 
 def authorized(path: str, headers: Iterable[tuple[bytes, bytes]], secret_path: str, key: str) -> bool:
-    """Whether path and key are ours, both compared in constant time; without a key the path alone decides."""
+    """True if path and key are ours, both compared in constant time; without a key the path alone decides."""
     right_path = same(path.encode(), secret_path.encode())
     values = [part for _, value in headers for part in (value, value.rpartition(b" ")[2])]
     return right_path and (not key or any_same(values, key.encode()))

@@ -1,4 +1,4 @@
-"""Whether everything that the catalog map names exists at both vendors, in one currency."""
+"""Checks that everything which the catalog map names exists at both vendors, in one currency."""
 
 from __future__ import annotations
 

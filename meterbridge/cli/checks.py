@@ -99,7 +99,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _bound(settings: Settings, clients: Clients) -> Iterator[Finding]:
-    """Whether the ledger belongs to this pair, and whether the first bill date is known."""
+    """Tell if the ledger belongs to this pair, and if the first bill date is known."""
     ledger = open_ledger(settings)
     try:
         with ledger.write() as tx:

@@ -76,7 +76,7 @@ class DrainLoop(threading.Thread):
             self._stopped.wait(pause)
 
     def _drained(self, source: Source) -> bool:
-        """Whether everything of one vendor that was due has been drained."""
+        """True if everything of one vendor that was due has been drained."""
         try:
             while not self._stopped.is_set() and self._is_due(source):
                 self._drain(source, self._limit)

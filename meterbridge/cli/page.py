@@ -47,7 +47,7 @@ def page(report: ReconcileReport, *, connection: str, at: str) -> str:
 
 
 Row = tuple[bool, Sequence[str]]
-"""Whether a row is to catch the eye, and its cells."""
+"""A mark for rows that are to catch the eye, and the cells."""
 
 
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Row], *, numbers: Iterable[int]) -> str:

@@ -98,7 +98,7 @@ def find(rx: Reader, named: str) -> Found | None:
 
 
 def _overlaps(plan: Mapping[str, Any], charge: Mapping[str, Any]) -> bool:
-    """Whether the charge's dates (epoch seconds) touch the account plan's interval (RFC 3339 text)."""
+    """True if the charge's dates (epoch seconds) touch the account plan's interval (RFC 3339 text)."""
     first, last = words.instant(charge["date_from"]), words.instant(charge["date_to"])
     return str(plan["start"])[:19] <= str(last)[:19] and (plan["end"] is None or str(first)[:19] < plan["end"][:19])
 

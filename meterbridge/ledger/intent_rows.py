@@ -218,7 +218,7 @@ def ready_counts(rx: Reader, kind: str) -> tuple[int, int]:
 
 
 def any_to_conclude(rx: Reader, kind: str) -> bool:
-    """Whether a row of the kind, of whichever run, waits to be sent or to be found out about."""
+    """True if a row of the kind, of whichever run, waits to be sent or to be found out about."""
     open_ = ("ready", *IN_FLIGHT_STATES)
     query = select(intents.c.id).where(
         intents.c.connection == rx.connection, intents.c.kind == kind, intents.c.state.in_(open_)

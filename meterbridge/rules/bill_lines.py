@@ -59,7 +59,7 @@ class Charge:
 
 
 def is_correction(identity: str) -> bool:
-    """Whether a charge's identity is that of a correction line."""
+    """True if a charge's identity is that of a correction line."""
     return identity.startswith(f'["{CORRECTION}",')
 
 
@@ -126,7 +126,7 @@ def service_period(line: BillLine, bill: Bill) -> tuple[datetime, datetime] | No
 
 
 def in_arrears(line: BillLine, bill: Bill) -> bool:
-    """Whether the line is for time already served: late usage can still change it."""
+    """True if the line is for time already served: late usage can still change it."""
     ahead = bill.end is not None and line.service_start is not None and line.service_start >= bill.end
     return not line.in_advance and not ahead
 

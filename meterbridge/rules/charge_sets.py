@@ -129,5 +129,5 @@ def _fits(wish: Wish, line: InvoiceLine, *, named: bool, right: bool) -> bool:
 
 
 def is_named(wish: Wish, line: InvoiceLine) -> bool:
-    """Whether the line's text carries the wish's reference."""
+    """True if the line's text carries the wish's reference."""
     return line.description.endswith(f"[{wish.reference}]")

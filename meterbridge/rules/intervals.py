@@ -121,7 +121,7 @@ def change_instant(
 
 
 def overlap(first: Interval, second: Interval) -> bool:
-    """Whether two half-open intervals share an instant; touching ends do not.
+    """True if two half-open intervals share an instant; touching ends do not.
 
     >>> day = [datetime(2026, 3, d, tzinfo=UTC) for d in range(1, 4)]
     >>> overlap(Interval(day[0], day[1]), Interval(day[1], None))

@@ -132,7 +132,7 @@ def _dated(invoice: Invoice) -> datetime:
 def outlook(
     subscription: SubscriptionFacts, now: datetime, *, max_wait_days: int, waiting_since: datetime | None
 ) -> Outlook:
-    """Whether a pending invoice is to be expected for a subscription, and when.
+    """Tell if a pending invoice is to be expected for a subscription, and when.
 
     The portion waits while the subscription lives and its next billing is near;
     a non-renewing subscription's last invoice comes at its term end.

@@ -181,7 +181,7 @@ def _inside(instant: str, plan: KnownPlan) -> bool:
 
 
 def _is_true(intent: Intent, known: KnownPlan) -> bool:
-    """Whether an update only says what stands: then nothing is left of it."""
+    """True if an update only says what stands: then nothing is left of it."""
     if "planId" in intent.payload:
         return False
     start = intent.payload.get("startDate")

@@ -116,7 +116,7 @@ def exact_sum(amounts: Sequence[Decimal]) -> Decimal:
 
 
 def apart(left: Decimal, right: Decimal, exponent: int) -> bool:
-    """Whether two amounts are more than half a minor unit apart."""
+    """True if two amounts are more than half a minor unit apart."""
     (one, other), denominator = _scaled([left, right], exponent)
     return 2 * abs(one - other) > denominator
 

@@ -116,7 +116,7 @@ def _account(place: Place) -> str:
 
 
 def grows(step: Step) -> bool:
-    """Whether the step takes room that its account plan does not hold already."""
+    """True if the step takes room that its account plan does not hold already."""
     if step.interval is None:
         return False
     if step.before is None or step.before.plan.product_id != step.product_id:

@@ -56,10 +56,10 @@ def plan_terms(subscription: Subscription, item: SubscriptionItem, target: PlanT
 
 
 def terms_differ(known: str, wanted: str) -> bool:
-    """Whether two terms differ in a part that both have."""
+    """True if two terms differ in a part that both have."""
     return any(one != other for one, other in zip(known.split("/"), wanted.split("/"), strict=False))
 
 
 def material_differs(known: str, wanted: str) -> bool:
-    """Whether the subscription itself changed, not only what the catalog maps it to."""
+    """True if the subscription itself changed, not only what the catalog maps it to."""
     return any(one != other for one, other in zip(known.split("/")[1:], wanted.split("/")[1:], strict=False))

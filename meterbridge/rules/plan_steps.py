@@ -97,7 +97,7 @@ class Step:
 
     @property
     def paused(self) -> bool:
-        """Whether it is the subscription's pause that ends the account plan."""
+        """True if it is the subscription's pause that ends the account plan."""
         end = None if self.interval is None else self.interval.end
         before = self.before is not None and self.before.plan.paused and end == self.before.plan.end
         return before or (status_of(self.subscription) == "paused" and end == self.subscription.pause_date)

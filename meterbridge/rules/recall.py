@@ -119,7 +119,7 @@ def agree(decisions: Sequence[Decision]) -> list[Decision]:
 
 
 def _shown(decisions: list[Decision], part: Part) -> bool:
-    """Whether the other bill has so much too much; it is then explained, and no longer set aside."""
+    """True if the other bill has so much too much; it is then explained, and no longer set aside."""
     portion = (part["bill_id"], part["subscription_id"])
     for index, one in enumerate(decisions):
         if isinstance(one, Quarantined) and (one.key, one.code) == (portion, "MB-BILL-CHANGED"):

@@ -35,7 +35,7 @@ def subscription_of(place: str) -> str:
 
 
 def is_unbilled(invoice_id: str) -> bool:
-    """Whether it stands for a subscription's unbilled charges, and for no invoice."""
+    """True if it stands for a subscription's unbilled charges, and for no invoice."""
     return invoice_id.startswith(f"{UNBILLED}:")
 
 

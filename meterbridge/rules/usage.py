@@ -152,7 +152,7 @@ class Numbers:
         return found
 
     def hold_all(self, first: int, last: int) -> bool:
-        """Whether every number from ``first`` to ``last``, inclusive, is in it.
+        """True if every number from ``first`` to ``last``, inclusive, is in it.
 
         >>> Numbers(["1-3", "4,9"]).hold_all(2, 4), Numbers(["1-3", "5"]).hold_all(2, 5)
         (True, False)

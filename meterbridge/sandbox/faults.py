@@ -71,7 +71,7 @@ class Fault:
         )
 
     def strikes(self, number: int, vendor: str, method: str, path: str) -> bool:
-        """Whether this request is harmed; counts it."""
+        """True if this request is harmed; counts it."""
         if self.vendor not in (None, vendor) or self.method not in (None, method):
             return False
         if self.path is not None and not self.path.search(path):

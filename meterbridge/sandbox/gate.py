@@ -142,7 +142,7 @@ class Gate:
 
 
 def _is_held_back(turn: _Turn) -> bool:
-    """Whether it is executed later; m3ter, which knows no keys, and reads are at once."""
+    """True if it is executed later; m3ter, which knows no keys, and reads are at once."""
     keyed = (
         turn.vendor == "chargebee" and turn.request.method == "POST" and bool(chargebee.idempotency_key(turn.request))
     )
@@ -150,7 +150,7 @@ def _is_held_back(turn: _Turn) -> bool:
 
 
 def _is_signed(turn: _Turn) -> bool:
-    """Whether it goes to one of m3ter's signed URLs: no token, no limit."""
+    """True if it goes to one of m3ter's signed URLs: no token, no limit."""
     return turn.request.path.startswith(uploads.PREFIX)
 
 

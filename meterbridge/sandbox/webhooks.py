@@ -112,7 +112,7 @@ class Webhooks:
             self.counts["failed"] += 1
 
     def wait(self, seconds: float) -> bool:
-        """Whether everything that was due has been sent, within so many real seconds."""
+        """True if everything that was due has been sent, within so many real seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: self._under_way == 0, seconds)
 

@@ -73,7 +73,7 @@ def named(harm: Mapping[str, Any]) -> set[str]:
 
 
 def is_excused(harm: Mapping[str, Any], state: str) -> bool:
-    """Whether the data say, in words or by naming others only, that a harm has no case in a state."""
+    """True if the data say, in words or by naming others only, that a harm has no case in a state."""
     if harm["at"] == "none":
         return state not in harm["states"]
     return any(str(harm.get(part, {}).get(state, "")).strip() for part in ("without", "never"))
@@ -124,7 +124,7 @@ def test_the_whole_crash_matrix_ends_as_if_unharmed(capsys: pytest.CaptureFixtur
 
 
 def _is_quiet() -> bool:
-    """Whether nothing but the matrix kept this machine busy: only then does its duration mean anything."""
+    """True if nothing but the matrix kept this machine busy: only then does its duration mean anything."""
     return os.getloadavg()[1] <= crash_rig.WORKERS + 1.5
 
 
