@@ -120,6 +120,7 @@ class _Lane:
             self._write_down()  # what is ours by the ledger must be there before it is asked
         looked = [*zip(rows, self._each(self._look, rows), strict=True)]
         sending = [(row, step) for row, step in looked if isinstance(step, Send)]
+        self._batch.renew()  # the look may have taken long
         marked = self._mark(sending)
         scopes: dict[str, list[tuple[IntentRow, Send]]] = {}
         for row, step in sending:
