@@ -10,7 +10,7 @@ from connectors.chargebee.client import ChargebeeClient
 from connectors.m3ter.client import M3terClient
 from connectors.transport import Answer, Request
 from meterbridge.ledger.intents import IntentRow
-from meterbridge.rules import bill_lines, portions
+from meterbridge.rules import placing, portions
 from meterbridge.rules.keys import canonical
 from meterbridge.rules.records import BillLine
 from tasks import write_charges, write_m3ter
@@ -53,7 +53,7 @@ def _lines_keyed_on_their_id() -> None:
     def identities(lines: Sequence[BillLine]) -> list[str]:
         return [canonical([line.id]) for line in lines]
 
-    bill_lines.identities = identities
+    placing.identities = identities
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
