@@ -142,7 +142,7 @@ def run_bridge(path: Path, folder: Path) -> Round:
         with measured(steps, "stage"):
             for stage in (SUBSCRIPTIONS, CUSTOMER_CASES):
                 for table in stage.tables:
-                    file.make(stage.resource, table)
+                    file.make(stage.resource, table, {"until": int(time.time())})
         with measured(steps, "decide"):
             intents = _decide(file)
     return {"steps": steps, "intents": intents, "memory_before": before, "memory_peak": peak()}

@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.runs import Run
-    from tasks.site_time import SiteTime
     from tasks.usage_input import UsageInput
 
 ACCOUNTS = 500
@@ -119,6 +118,7 @@ def one_size(rows: int, source: str, yardsticks: bool) -> None:
     from tasks.deliver_usage import deliver_usage
     from tasks.runs import Request, Run
     from tasks.services import release
+    from tasks.site_time import SiteTime
     from tasks.stage_usage import open_input, stage_usage
     from tasks.usage_input import UsageRequest
 
