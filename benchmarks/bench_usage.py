@@ -81,7 +81,7 @@ _FIELDS = [("MEASURE", "calls"), ("MEASURE", "secs"), ("WHERE", "region")]
 METERS = json.dumps(
     {"data": [{"code": "api", "dataFields": [{"category": a, "code": b} for a, b in _FIELDS]}]}
 ).encode()
-CODES = json.dumps({"data": [{"code": f"acct-{n}"} for n in range(ACCOUNTS)]}).encode()
+CODES = json.dumps({"data": [{"id": f"id-{n}", "code": f"acct-{n}"} for n in range(ACCOUNTS)]}).encode()
 
 ANSWERS = {
     b"/oauth/token": b'{"access_token":"t","token_type":"Bearer","expires_in":18000}',
