@@ -81,7 +81,9 @@ class World:
         """The queue whose first work is due before the other's, and when that is by the sandbox's clock."""
         queues = ((self._due, 0), (self._due_at_site, self.chargebee.clock.ahead_ms))
         ready = [(queue[0][0] - ahead, queue[0][1], queue) for queue, ahead in queues if queue]
-        at_ms, _, queue = min(ready, key=lambda one: one[:2], default=(self.clock.now_ms() + 1, 0, []))
+        if not ready:
+            return None
+        at_ms, _, queue = min(ready, key=lambda one: one[:2])
         return (at_ms, queue) if at_ms <= self.clock.now_ms() else None
 
     def start_site_afresh(self, moment: int) -> None:

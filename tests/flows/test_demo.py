@@ -68,7 +68,8 @@ def test_anything_but_loopback_is_refused(url: str) -> None:
 
 
 def test_loopback_is_accepted() -> None:
-    urls = dict.fromkeys(("chargebee_base_url", "m3ter_base_url", "m3ter_ingest_url"), "http://127.0.0.1:8080")
+    urls = dict.fromkeys(("m3ter_base_url", "m3ter_ingest_url"), "http://127.0.0.1:8080")
+    urls["chargebee_base_url"] = "http://127.0.0.1:8080/api/v2"
     refuse_all_but_loopback(load_settings(urls))
 
 

@@ -208,7 +208,7 @@ def _book(call: Call, note: Row, invoice: Row) -> Row:
     row = state.save(state.credit_notes, note)
     adjusts = note["type"] == "adjustment"
     shown = "adjustment_credit_notes" if adjusts else "issued_credit_notes"
-    invoice = invoice | {shown: [*invoice.get(shown, []), _on_invoice(row)]}
+    invoice = invoice | {shown: [*invoice.get(shown, []), {"object": shown.removesuffix("s"), **_on_invoice(row)}]}
     if adjusts:
         invoice = with_totals(invoice | {"amount_adjusted": invoice["amount_adjusted"] + note["total"]})
         if invoice["amount_due"] == 0:
