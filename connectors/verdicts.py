@@ -189,9 +189,7 @@ def failure(verdict: Verdict, vendor: str, request: Request, *, lost: bool) -> M
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Take credentials and e-mail addresses out of a text, and shorten it to one line."""
-    text = without_secrets(text)  # before it is shortened: half a secret is no longer known as one
-    for secret in secrets:
-        text = text.replace(secret, "[secret]")
+    text = without_secrets(text, secrets)  # before it is shortened: half a secret is no longer known as one
     text = _EMAIL.sub("[e-mail]", _TOKEN.sub("[secret]", text))
     line = " ".join(text.split())
     return line if len(line) <= _WORDS_LIMIT else line[:_WORDS_LIMIT] + "…"

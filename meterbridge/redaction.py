@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _SHORTEST_SECRET = 4  # shorter texts stand in ordinary words, and masking those would make every log unreadable
 _PASSWORD = re.compile(r"://[^:/@]*:(?P<password>[^@]+)@")
@@ -23,12 +23,11 @@ def register_secret(text: str) -> None:
             _secrets.setdefault(secret)
 
 
-def without_secrets(text: str) -> str:
-    """The text with every registered secret masked."""
-    # The longest first: a secret that holds another one must not be left half masked.
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, "[secret]")
-    return text
+def without_secrets(text: str, also: Iterable[str] = ()) -> str:
+    """The text with every registered secret masked, and with those that only the caller knows."""
+    # All at once and the longest first: a secret that holds another one must not be left half masked.
+    secrets = sorted({*_secrets, *also}, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, secrets)), "[secret]", text) if secrets else text
 
 
 def _forms(text: str) -> Iterator[str]:

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 RESEND_SECONDS = 25 * 60
 """So long the vendor surely knows our key (it promises 30 minutes): the same request is a replay, no second write."""
 
+CLOCKS_APART_SECONDS = 60
+"""Two runs' clocks may differ by this: each follows a vendor's Date header, which resolves a second."""
+
 LOOKS_APART_SECONDS = 300
 """Lists lag: what two looks so far apart do not show is not there."""
 
@@ -112,7 +115,7 @@ class Batch:
     def knows_key(self, row: IntentRow) -> bool:
         """True if the vendor surely knows the row's key still, should an earlier try have reached it."""
         age = self.work.clock.epoch() - (row.attempt_started_at or 0)
-        return row.state != "ready" and bool(row.request) and 0 <= age < RESEND_SECONDS
+        return row.state != "ready" and bool(row.request) and -CLOCKS_APART_SECONDS < age < RESEND_SECONDS
 
     def looked_before(self, row: IntentRow) -> bool:
         """True if a look before this one, so long ago that the lists have caught up, showed nothing either."""

@@ -16,7 +16,8 @@ HARMS = frozenset(
         "status_500",  # not executed
         "status_503",  # not executed, the vendor's own JSON
         "slow",  # waits `seconds`, then executes and answers
-        "held",  # the connection closes at once; a Chargebee write under a key is executed `seconds` later
+        "held",  # the connection closes at once; a Chargebee write under a key is executed `seconds` later,
+        # or as soon as the faults are cleared
         "slow_after_commit",  # executes, then waits `seconds` before it answers
         "truncate",  # executed; half of the body, then the connection closes
         "lose_field",  # executed; the answer lacks `field`, everywhere or only in the object whose id is `record`

@@ -21,6 +21,7 @@ from meterbridge.sandbox.world import LoggedRequest, World
 
 _LOG = logging.getLogger(__name__)
 _HTML = b"<html><head><title>503 Service Temporarily Unavailable</title></head></html>"
+_GLANCE = 0.05  # seconds between two looks whether a held call may go on
 _UNEXECUTED = frozenset({"drop_before", "status_429", "status_500", "status_503"})
 
 
@@ -77,9 +78,17 @@ class Gate:
             self._hold(turn)
             if turn.harm == "held":
                 turn.connection.drop()
-            self._later(wait, lambda: self._execute(turn, held=True))
+            self._wait(wait, turn)
         else:
             self._execute(turn, held=False)
+
+    def _wait(self, seconds: float, turn: _Turn) -> None:
+        """Execute after so many seconds; a call that is held, as soon as its harm is no longer in force."""
+        in_force = turn.harm == "held" and turn.fault in self._world.faults.active
+        if seconds > _GLANCE and in_force:
+            self._later(_GLANCE, lambda: self._wait(seconds - _GLANCE, turn))
+        else:
+            self._later(0 if turn.harm == "held" and not in_force else seconds, lambda: self._execute(turn, held=True))
 
     def _execute(self, turn: _Turn, *, held: bool) -> None:
         with self._world.lock:
