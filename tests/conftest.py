@@ -10,11 +10,14 @@ import hypothesis
 import pytest
 
 from meterbridge import redaction
+from tests import quick_ledgers
 
 # Before any test module imports Prefect, which reads its variables once. METERBRIDGE_TEST_ is ours to steer tests with.
 for _name in [name for name in os.environ if name.startswith(("CHARGEBEE_", "M3TER_", "METERBRIDGE_", "PREFECT_"))]:
     if not _name.startswith("METERBRIDGE_TEST_"):
         del os.environ[_name]
+
+quick_ledgers.install()
 
 _home = tempfile.TemporaryDirectory(prefix="meterbridge-tests-")
 os.environ["PREFECT_HOME"] = _home.name

@@ -18,16 +18,25 @@ from tasks.services import open_ledger
 OURS = ("charge_item_price", "adhoc")
 
 
+def use_a_month(world):
+    """Subscriptions are synchronised, a month passes, its usage is billed."""
+    sync_subscriptions.fn()
+    use_and_bill(world)
+
+
+def charge_it(_world):
+    """The bill is charged."""
+    sync_bills.fn()
+
+
 class BilledMonth:
     """The sandbox's scenario ``single`` on the twelfth of April: one bill of two lines on one draft."""
 
-    def __init__(self, open_sandbox, scenario="single", *, charge=True, **more):
-        self.sandbox = open_sandbox(scenario, **more)
+    def __init__(self, open_sandbox, scenario="single", *, charge=True, before=(), **more):
+        """``before``: steps taken before anything else, as ``OpenSandbox.after`` takes them."""
+        steps = (*before, use_a_month, charge_it) if charge else (*before, use_a_month)
+        self.sandbox = open_sandbox.after(*steps, scenario=scenario, **more)
         self.world = self.sandbox.world
-        sync_subscriptions.fn()
-        use_and_bill(self.world)
-        if charge:
-            self.charge()
 
     def charge(self, **how):
         return sync_bills.fn(**how)

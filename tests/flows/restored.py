@@ -13,21 +13,21 @@ SECOND = SubscriptionSeed(
 )
 
 
+def with_a_second_subscription(world):
+    """The customer has another subscription."""
+    with world.lock:
+        put_subscription(world, SECOND)
+
+
 class RestoredMonth(BilledMonth):
     """The ledger is one SQLite file; each host has a home of its own beside it."""
 
     def __init__(self, open_sandbox, tmp_path, *, two=False, **more):
         self.folder = tmp_path
         self.copies = {}
-
-        def prepared(scenario, **given):
-            sandbox = open_sandbox(scenario, METERBRIDGE_LEDGER_URL=f"sqlite:///{tmp_path}/shared.sqlite3", **given)
-            if two:
-                with sandbox.world.lock:
-                    put_subscription(sandbox.world, SECOND)
-            return sandbox
-
-        super().__init__(prepared, charge=False, **more)
+        before = [with_a_second_subscription] if two else []
+        more["METERBRIDGE_LEDGER_URL"] = f"sqlite:///{tmp_path}/shared.sqlite3"
+        super().__init__(open_sandbox, charge=False, before=before, **more)
 
     def on(self, host):
         """From now on the commands run on another host: it shares the ledger and nothing else."""

@@ -26,16 +26,15 @@ def switch(what, customer=holds.ALL):
     ledger.close()
 
 
-def with_another_customer(open_sandbox):
-    def prepared(scenario, **given):
-        sandbox = open_sandbox(scenario, **given)
-        with sandbox.world.lock:
-            put_customer(sandbox.world, "cust-other", "Other Ltd", "EUR")
-            seed = SubscriptionSeed("sub-other", "cust-other", ("api-pro-EUR-Monthly",), epoch(2026, 1, 1))
-            put_subscription(sandbox.world, seed)
-        return sandbox
+def put_another_customer(world):
+    with world.lock:
+        put_customer(world, "cust-other", "Other Ltd", "EUR")
+        seed = SubscriptionSeed("sub-other", "cust-other", ("api-pro-EUR-Monthly",), epoch(2026, 1, 1))
+        put_subscription(world, seed)
 
-    return BilledMonth(prepared, charge=False)
+
+def with_another_customer(open_sandbox):
+    return BilledMonth(open_sandbox, charge=False, before=[put_another_customer])
 
 
 def owners(month):

@@ -1,5 +1,7 @@
 """Consolidated invoices, several subscriptions of one bill, child accounts: the right invoice, or an honest word."""
 
+from functools import partial
+
 import pytest
 
 from flows.reconcile import reconcile
@@ -13,19 +15,16 @@ SECOND = SubscriptionSeed(
 TWIN = SubscriptionSeed("sub-second", "cust-single", ("api-pro-EUR-Monthly",), epoch(2026, 1, 1))
 
 
+def put_another(world, seed, consolidated):
+    with world.lock:
+        put_subscription(world, seed)
+        customer = world.chargebee.customers.get("cust-single")
+        world.chargebee.save(world.chargebee.customers, customer | {"consolidated_invoicing": consolidated})
+
+
 def two_subscriptions(open_sandbox, seed, consolidated=False, **more):
     """The one customer has another subscription; with ``consolidated`` both renew onto one draft."""
-
-    def prepared(scenario, **given):
-        sandbox = open_sandbox(scenario, **given)
-        world = sandbox.world
-        with world.lock:
-            put_subscription(world, seed)
-            customer = world.chargebee.customers.get("cust-single")
-            world.chargebee.save(world.chargebee.customers, customer | {"consolidated_invoicing": consolidated})
-        return sandbox
-
-    return BilledMonth(prepared, **more)
+    return BilledMonth(open_sandbox, before=[partial(put_another, seed=seed, consolidated=consolidated)], **more)
 
 
 def by_subscription(month, invoice):

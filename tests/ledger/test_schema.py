@@ -16,7 +16,15 @@ from meterbridge.ledger import engine, migrate, schema
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.ledger.schema import metadata
 from meterbridge.ledger.schema_safety import money_runs  # noqa: F401 - its tables are part of the metadata
-from tests import postgres
+from tests import postgres, quick_ledgers
+
+
+@pytest.fixture(autouse=True)
+def by_the_product_alone() -> Iterator[None]:
+    """Here every ledger is migrated, none told what an earlier one was."""
+    with quick_ledgers.real_migrations():
+        yield
+
 
 MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 
@@ -65,6 +73,25 @@ def test_a_migrated_ledger_is_a_fresh_one(ledger: Ledger, ledger_url: str, fresh
     assert migrated == _described(fresh_url, tmp_path)
     assert len(migrated) > 30
     del ledger
+
+
+def test_a_ledger_that_a_test_gets_quickly_is_a_migrated_one(
+    ledger: Ledger, ledger_url: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    quick_ledgers.install()
+    opened = []
+    with ExitStack() as stack:
+        for name in ("first", "next"):  # the first one may be where the statements are noted
+            url = f"sqlite:///{tmp_path}/{name}.sqlite3"
+            if not ledger_url.startswith("sqlite"):
+                url = stack.enter_context(request.getfixturevalue("postgres_server").database())
+            quick = Ledger.open(url, home=tmp_path, connection="default")
+            with quick.read() as rx:
+                opened.append((_described(url, tmp_path), rx.ask("SELECT version_num FROM ledger_version").all()))
+            quick.close()
+    with ledger.read() as rx:
+        version = rx.ask("SELECT version_num FROM ledger_version").all()
+    assert opened == [(_described(ledger_url, tmp_path), version)] * 2
 
 
 def test_the_newest_migration_is_the_one_the_schema_names() -> None:
