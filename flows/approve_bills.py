@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from tasks.approve import ApprovalReport, approve, report_approval
 from tasks.deliver import BILL_WAVES, deliver
@@ -12,11 +15,15 @@ from tasks.runs import Request, running
 from tasks.settle import settle_portions
 from tasks.stage import BILLS, stage
 
+# The form in the UI refuses what cannot be one; whoever calls the flow is told by the approval itself, with a code.
+_Hash = Annotated[str, Field(json_schema_extra={"pattern": r"^\s*[0-9a-f]{16}\s*$"})]
+_Person = Annotated[str, Field(json_schema_extra={"pattern": r"\S"})]
+
 
 @flow(name="approve_bills", flow_run_name="approve_bills {change_set} by {by}")
 def approve_bills(
-    change_set: str,
-    by: str,
+    change_set: _Hash,
+    by: _Person,
     note: str = "",
 ) -> ApprovalReport:
     """A person's approval of a proposed change set, and its delivery.
