@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test slow test-all drills matrix histories compare demo bench coverage contracts lock clean runtime development
+.PHONY: help setup check test test-rest test-whole slow test-all drills matrix histories compare demo bench coverage contracts lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -25,16 +25,26 @@ check: development ## ruff, mypy, import contracts, sizes, .sql headers, words, 
 	$(BIN)/pytest -q -m "not slow" tests/architecture
 	$(BIN)/codespell
 
-test: development ## the tests that need no Prefect server and no minutes
-	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile
+# Both workers take from the longer queue: a file of whole runs is no floor under the time.
+PYTEST = $(BIN)/pytest -q -n 2 --dist worksteal
+FAST = not slow and not prefect
 
-test-all: slow drills ## every test that `make test` leaves out
+test: development ## the quick tests, minutes: rules, SQL, connectors, ledger on SQLite, the core of each flow (tests/core.toml)
+	$(PYTEST) -m "$(FAST) and not whole" --ignore=tests/architecture
 
-slow: development ## of those the part for every change: whole runs, Prefect server, packaging; properties at length
-	$(BIN)/pytest -q --hypothesis-profile=thorough -n 2 tests/unit
-	$(BIN)/pytest -q -m "(slow or prefect) and not drill" -n 2 --dist loadfile
+test-rest: development ## what `make test` leaves out of `make test-whole`: all flow tests, PostgreSQL
+	$(PYTEST) -m "$(FAST) and whole"
 
-drills: development ## and the longest ones, half an hour: every harm in every state, kills under Prefect, a storm of 20,000 webhooks
+test-whole: development ## every test that needs no Prefect server and no minutes of its own
+	$(PYTEST) -m "$(FAST)"
+
+test-all: test-whole slow drills ## every test there is
+
+slow: development ## the part for every change of the long ones: whole processes, Prefect server, packaging; properties at length
+	$(PYTEST) --hypothesis-profile=thorough tests/unit
+	$(PYTEST) -m "(slow or prefect) and not drill"
+
+drills: development ## and the longest ones, forty minutes: every harm in every state, all that 0.1.0 left, oldest and killed Prefect, a storm of webhooks
 	$(BIN)/pytest -q -m drill
 
 EVERY ?= 1
@@ -61,8 +71,8 @@ bench: development ## the benchmarks, one after the other; figures are for a qui
 
 DESCRIPTION ?=
 
-coverage: development ## which lines and branches `make test` runs, module by module; page by page in htmlcov/
-	$(BIN)/pytest -q -m "not slow and not prefect" -n 2 --dist loadfile --cov --cov-report=term --cov-report=html
+coverage: development ## which lines and branches `make test-whole` runs, module by module; page by page in htmlcov/
+	$(PYTEST) -m "$(FAST)" --cov --cov-report=term --cov-report=html
 
 contracts: development ## write the contracts anew; m3ter's too with DESCRIPTION=/path/to/its-openapi.json
 	$(BIN)/python -m contracts.make $(DESCRIPTION)

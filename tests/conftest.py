@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -32,6 +34,27 @@ _few = hypothesis.settings(
 hypothesis.settings.register_profile("few", _few)
 hypothesis.settings.register_profile("thorough", _few, max_examples=400, derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("few")
+
+
+_WHOLE = ("tests/flows/", "tests/compare/", "tests/histories/")
+_CORE = tomllib.loads(Path(quick_ledgers.__file__).with_name("core.toml").read_text(encoding="utf-8"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark ``whole`` what `make test` leaves out: flow tests that ``core.toml`` does not name, and PostgreSQL."""
+    core = {
+        f"tests/flows/{name}"
+        for flow in _CORE.values()
+        for row in flow.values()
+        if isinstance(row, list)
+        for name in row
+    }
+    for item in items:
+        name = item.nodeid.split("[")[0]
+        if item.get_closest_marker("postgres") or (item.nodeid.startswith(_WHOLE) and name not in core):
+            item.add_marker(pytest.mark.whole)
+        core.discard(name)  # of a parametrised test the first case alone
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
 """Killed, frozen or failed at any request, a rerun ends where an unharmed run ends: nothing twice, nothing missing.
 
-``make test`` plays a sample, ``make test-all`` what fits its budget, ``make matrix`` every harm at every request;
+``make test-whole`` plays a sample, ``make test-all`` what fits its budget, ``make matrix`` every harm at every request;
 ``make matrix EVERY=3/40`` a fortieth of that, from the third case on. One case again, for a closer look:
 ``METERBRIDGE_TEST_CASE='bill-approved killed-before-sending 16' pytest -q -m slow tests/flows/test_crash_matrix.py``
 """
