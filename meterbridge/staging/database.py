@@ -123,8 +123,8 @@ class Staging:
     def make(self, resource: str, table: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run ``sql/<resource>/<table>.sql``, which makes that table; returns its number of rows."""
         text = statement(resource, table)
-        self._run(text, {name: value for name, value in (parameters or {}).items() if f"${name}" in text} or None)
-        return self.count(table)
+        bound = {name: value for name, value in (parameters or {}).items() if f"${name}" in text}
+        return int(self._run(text, bound or None)[0][0])
 
     def count(self, table: str) -> int:
         """Number of rows."""

@@ -9,28 +9,24 @@ import pytest
 
 from flows.reconcile import reconcile
 from flows.sync_bills import sync_bills
-from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.ledger import quarantine
 from meterbridge.sandbox import CHARGEBEE_API_KEY, Sandbox
 from meterbridge.sandbox.chargebee.invoice_rows import with_totals
-from meterbridge.sandbox.scenarios.month import use_and_bill
 from meterbridge.settings import load_settings
 from meterbridge.staging.database import opened
 from tasks import set_aside
 from tasks.services import open_ledger
+from tests.flows.billed_month import charge_it, use_a_month
+from tests.flows.conftest import OpenSandbox
 
 SUBSCRIPTION = "sub-single"
 ITEM_PRICE = "api-pro-EUR-Monthly"
 Lines = list[dict[str, Any]]
 
 
-def settle_a_month(open_sandbox: Callable[..., Sandbox], scenario: str = "single", **more: str) -> Sandbox:
+def settle_a_month(open_sandbox: OpenSandbox, scenario: str = "single", **more: str) -> Sandbox:
     """Subscriptions synced, a month used and billed, bills charged."""
-    sandbox = open_sandbox(scenario, **more)
-    sync_subscriptions.fn()
-    use_and_bill(sandbox.world)
-    sync_bills.fn()
-    return sandbox
+    return open_sandbox.after(use_a_month, charge_it, scenario=scenario, **more)
 
 
 def draft(sandbox: Sandbox) -> dict[str, Any]:
@@ -52,7 +48,7 @@ def put_lines(sandbox: Sandbox, change: Callable[[Lines], Lines]) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(open_shared_sandbox: Callable[..., Sandbox]) -> Sandbox:
+def shared(open_shared_sandbox: OpenSandbox) -> Sandbox:
     """One settled month for all tests that tamper with it and put it back."""
     return settle_a_month(open_shared_sandbox)
 
