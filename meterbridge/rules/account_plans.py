@@ -13,6 +13,7 @@ from meterbridge.rules.accounts import (
     mapped_subscriptions,
 )
 from meterbridge.rules.intervals import instant_text
+from meterbridge.rules.plan_epochs import set_epochs
 from meterbridge.rules.plan_intents import (
     account_mapping_key,
     in_order,
@@ -24,7 +25,7 @@ from meterbridge.rules.plan_intents import (
 from meterbridge.rules.plan_overlap import Occupancy, grows, refused
 from meterbridge.rules.plan_pairs import subscription_steps
 from meterbridge.rules.plan_policy import PlanPolicy, plan_terms
-from meterbridge.rules.plan_steps import Place, Standing, Step
+from meterbridge.rules.plan_steps import Standing, Step, kept
 from meterbridge.rules.plan_views import Sorter, Wishes
 from meterbridge.rules.records import (
     CustomerCase,
@@ -99,7 +100,9 @@ def _draw(sorter: Sorter, wishes: Wishes) -> Drawn:
     if not sorter.policy.allow_overlapping_plans:
         _keep_apart(sorter, wishes, drawn)
     drawn.steps = _adopted(wishes, drawn)
-    drawn.verdicts += _never_started(wishes, drawn)
+    settled = frozenset(verdict.key for verdict in drawn.verdicts)
+    drawn.steps, left = set_epochs(drawn.steps, settled, wishes, sorter.policy)
+    drawn.verdicts += [*left, *_never_started(wishes, drawn)]
     return drawn
 
 
@@ -168,19 +171,8 @@ def _found(wishes: Wishes) -> Iterator[tuple[Subscription, Standing]]:
 def _adoption(standing: Standing, subscription: Subscription) -> Step:
     plan = standing.plan
     named = f"subscription {plan.subscription_id}, {plan.item_price_id}"
-    return Step(
-        action="adopt",
-        key=standing.key,
-        subscription=subscription,
-        place=Place((plan.customer_id,), plan.account_id),
-        plan_id=plan.plan_id,
-        product_id=plan.product_id,
-        interval=standing.interval,
-        terms=plan.terms,
-        reason=f"account plan {plan.account_plan_id} stands for {named} already, from {instant_text(plan.start)}",
-        before=standing,
-        items=plan.items,
-    )
+    reason = f"account plan {plan.account_plan_id} stands for {named} already, from {instant_text(plan.start)}"
+    return replace(kept(subscription, standing, reason), action="adopt")
 
 
 def _never_started(wishes: Wishes, drawn: Drawn) -> Iterator[Decision]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from meterbridge.rules.keys import account_plan_code, external_id
 from meterbridge.rules.plan_steps import Standing, Wish
-from meterbridge.rules.records import CustomerCase, FoundPlan, Interval, KnownPlan, Quarantined, Subscription
+from meterbridge.rules.records import (
+    CustomerCase,
+    FoundPlan,
+    Interval,
+    KnownEpoch,
+    KnownPlan,
+    Quarantined,
+    Subscription,
+)
 
 Pair = tuple[str, str]
 """(subscription id, item price id)"""
@@ -66,6 +74,7 @@ def _standing(found: FoundPlan, pair: Pair, period: int, customer_id: str, terms
         start=found.start,
         end=found.end,
         terms=terms or found.plan_id,
+        epoch=KnownEpoch(found.bill_epoch, found.bill_epoch, seen=True, by_hand=not is_ours(found.code, pair)),
     )
     return Standing(plan, found)
 
@@ -77,7 +86,7 @@ def _recognised(found: FoundPlan, subscriptions: Iterable[Subscription]) -> Pair
         for item in subscription.items:
             if external_id(subscription.id, item.item_price_id) in found.external_ids:
                 return subscription.id, item.item_price_id
-            if found.code is not None and found.code in _codes(subscription.id, item.item_price_id):
+            if is_ours(found.code, (subscription.id, item.item_price_id)):
                 return subscription.id, item.item_price_id
     for subscription in by_length:
         for external in found.external_ids:
@@ -97,9 +106,9 @@ def _by_subscription(found: FoundPlan, case: CustomerCase) -> Pair | None:
     return None
 
 
-def _codes(subscription_id: str, item_price_id: str) -> Iterator[str]:
-    """The codes of the first periods; a mapping tells of any later one."""
-    return (account_plan_code(subscription_id, item_price_id, period) for period in range(1, 13))
+def is_ours(code: str | None, pair: Pair) -> bool:
+    """True if an account plan has a code that only we give to those of this item."""
+    return code is not None and any(code == account_plan_code(*pair, period) for period in range(1, 100))
 
 
 def claim_unmapped(stock: Stock, wishes: Mapping[Pair, Wish], spans: Mapping[Pair, Interval]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from meterbridge.rules.intervals import ENDED, change_instant, instant_text, status_of
 from meterbridge.rules.keys import account_plan_code
@@ -75,7 +75,7 @@ class Step:
     ``before`` is the account plan written to: the one updated, deleted or
     adopted, for ``replace`` the one that ends. ``whole`` steps write every
     field, others the interval alone. ``renamed`` says that ``before`` goes on
-    under another key. ``after`` must be applied first. ``items`` as in
+    under another key. ``epoch`` is the billing epoch to write. ``after`` must be applied first. ``items`` as in
     :class:`~meterbridge.rules.records.KnownPlan`.
     """
 
@@ -94,6 +94,7 @@ class Step:
     renamed: bool = False
     after: tuple[Ref, ...] = ()
     warnings: tuple[str, ...] = ()
+    epoch: date | None = None
 
     @property
     def paused(self) -> bool:
@@ -337,15 +338,20 @@ def _adjusted(view: ItemView, standing: Standing, interval: Interval) -> Step:
 
 
 def _touched(view: ItemView, standing: Standing, interval: Interval, reason: str) -> Step:
+    return replace(kept(view.subscription, standing, reason), interval=interval)
+
+
+def kept(subscription: Subscription, standing: Standing, reason: str) -> Step:
+    """The account plan as it stands, for a step that says only of one thing what it shall be."""
     plan = standing.plan
     return Step(
         action="update",
         key=standing.key,
-        subscription=view.subscription,
+        subscription=subscription,
         place=Place((plan.customer_id,), plan.account_id),
         plan_id=plan.plan_id,
         product_id=plan.product_id,
-        interval=interval,
+        interval=standing.interval,
         terms=plan.terms,
         reason=reason,
         before=standing,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from meterbridge.rules import bill_records, decisions
 from meterbridge.rules.similar import SimilarAccount
@@ -150,6 +150,21 @@ class FoundAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownEpoch:
+    """The billing epoch of an account plan: as it ``stands`` in m3ter where that was ``seen``, and as we ``left`` it.
+
+    None stands for the account's or organisation's own; none was left by versions that did not note it. ``asked`` is
+    the day that was asked for while m3ter kept another. ``by_hand``: the account plan was not made by us.
+    """
+
+    stands: date | None = None
+    left: date | None = None
+    asked: date | None = None
+    seen: bool = False
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class KnownPlan:
     """An account plan the ledger knows. ``period`` counts from 1 within (subscription, item price).
 
@@ -173,6 +188,7 @@ class KnownPlan:
     paused: bool = False
     due: datetime | None = None
     due_by: int | None = None
+    epoch: KnownEpoch = KnownEpoch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +203,7 @@ class FoundPlan:
     start: datetime
     end: datetime | None
     external_ids: tuple[str, ...]
+    bill_epoch: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

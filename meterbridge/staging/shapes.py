@@ -67,7 +67,9 @@ CHARGEBEE: dict[str, str] = {
 
 TEXT: dict[str, tuple[str, ...]] = {
     "raw_m3ter__accounts": ("id", "code", "name", "currency", "parentAccountId"),
-    "raw_m3ter__account_plans": ("id", "accountId", "planId", "productId", "code", "startDate", "endDate"),
+    "raw_m3ter__account_plans": (
+        *("id", "accountId", "planId", "productId", "code", "startDate", "endDate", "billEpoch"),
+    ),
     "raw_m3ter__external_mappings": ("id", "m3terEntity", "m3terId", "externalTable", "externalId"),
     "raw_m3ter__plans": ("id", "code", "planTemplateId", "productId"),
     "raw_m3ter__plan_templates": ("id", "code", "currency", "productId"),
@@ -136,6 +138,8 @@ TEXT: dict[str, tuple[str, ...]] = {
         "paused",
         "due",
         "due_by",
+        "bill_epoch",
+        "bill_epoch_asked",
         "source_version",
         "active",
     ),
