@@ -14,7 +14,7 @@ from meterbridge.rules.plan_views import Wishes
 from meterbridge.rules.records import Key, Subscription, Unchanged
 
 BY_HAND = "attached by hand: keep their own billing periods until they are replaced"
-UNCHANGED_BY_M3TER = "m3ter left another billing epoch as it was: keep their billing periods until they are replaced"
+UNCHANGED_BY_M3TER = "whose new billing epoch m3ter did not take: keep their billing periods until they are replaced"
 OLDER = "written by an earlier version: keep their billing periods until their subscription changes, or --repair"
 
 
