@@ -302,7 +302,8 @@ _INSTANTS = (
 
 
 def _target(row: Mapping[str, Any]) -> PlanTarget:
-    return PlanTarget(row["item_price"], row["plan_code"], row["plan_id"], row["product_id"], row["currency"])
+    names = ("item_price", "plan_code", "plan_id", "product_id", "currency", "replace_on")
+    return PlanTarget(*(row[name] for name in names))
 
 
 def _found_plan(row: Mapping[str, Any]) -> FoundPlan:

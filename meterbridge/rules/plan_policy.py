@@ -43,7 +43,8 @@ def plan_terms(subscription: Subscription, item: SubscriptionItem, target: PlanT
     texts hold instead of replacing every account plan.
     """
     parts = [target.plan_id or target.plan_code]
-    if policy.replace_on != "mapped_plan":
+    replace_on = target.replace_on or policy.replace_on
+    if replace_on != "mapped_plan":
         material = [
             item.item_price_id,
             item.quantity,
@@ -55,7 +56,7 @@ def plan_terms(subscription: Subscription, item: SubscriptionItem, target: PlanT
             subscription.customer_id,
         ]
         parts.append(fingerprint(material)[:16])
-    if policy.replace_on == "any_change":
+    if replace_on == "any_change":
         parts.append(str(subscription.resource_version))
     return "/".join(parts)
 

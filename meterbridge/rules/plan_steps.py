@@ -119,7 +119,8 @@ class ItemView:
     ``standing`` in order of start; ``span`` is the subscription's interval, its
     ends kept where it is empty; ``begun`` is when the subscription's account plans started;
     ``joined`` is when the item came to a subscription that stands at m3ter already, else None;
-    ``codes`` are account plan codes that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog.
+    ``codes`` are account plan codes that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog;
+    ``after`` is when what somebody had attached by hand in its place ended.
     """
 
     subscription: Subscription
@@ -133,6 +134,7 @@ class ItemView:
     codes: frozenset[str] = frozenset()
     unmapped: bool = False
     begun: tuple[datetime, ...] = ()
+    after: datetime | None = None
 
     @property
     def at(self) -> datetime:
@@ -159,7 +161,7 @@ def item_steps(view: ItemView) -> list[Outcome]:
     steps: list[Outcome] = []
     for standing in former:
         if end is not None and (standing.plan.end is None or standing.plan.end > end):
-            steps.append(cut(view, standing, end, _why_ended(view)))
+            steps += _cut_off(view, standing, end)
     return [*steps, *_living(view, view.wish, live)]
 
 
@@ -167,7 +169,7 @@ def _first(view: ItemView, wish: Wish) -> Iterator[Outcome]:
     start, end = view.span
     begin = max(start, view.joined or start)
     if end is None or begin < end or end <= start or status_of(view.subscription) == "deleted":
-        yield from _created(view, wish, begin, "is new")
+        yield from _created(view, wish, max(begin, view.after or begin), "is new")
         return
     named = f"subscription {view.subscription.id}, {view.item_price_id}"
     message = f"{named} has no account plan, and when it joined the ended subscription is not known"
@@ -182,9 +184,12 @@ def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
     if plan.end is not None and plan.end <= start:
         yield from _created(view, wish, start, "is active again")
         return
-    movable = plan.start > view.policy.now and (end is None or start < end)
+    if _is_contract(view, plan) and plan.end is not None and (end is None or end > plan.end):
+        yield from _created(view, wish, plan.end, "goes on after what was attached by hand")
+        return
+    movable = plan.start > view.policy.now and (end is None or _begin(view, plan) < end)
     if end is not None and end <= plan.start and not movable:
-        yield cut(view, live, end, _why_ended(view))
+        yield from _cut_off(view, live, end)
         return
     at = view.at if material_differs(plan.terms, wish.terms) or _moved(plan, wish) else view.policy.now
     if plan.due is not None and not _same_place(plan, wish):
@@ -194,6 +199,19 @@ def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
         yield from _changed(view, wish, live, at)
     else:
         yield from _fitted(view, wish, live)
+
+
+def _is_contract(view: ItemView, plan: KnownPlan) -> bool:
+    """True if somebody attached the account plan by hand, with an end still to come: it is kept to that end."""
+    return plan.epoch.by_hand and plan.end is not None and plan.end > view.policy.now
+
+
+def _begin(view: ItemView, plan: KnownPlan) -> datetime:
+    """When the latest period should start: one that has not started follows the subscription, after those before it."""
+    if plan.start <= view.policy.now or plan.start == view.span[0]:
+        return plan.start
+    earlier = [standing.plan.end for standing in view.standing[:-1] if standing.plan.end is not None]
+    return max([view.span[0], *earlier])
 
 
 def _moved(plan: KnownPlan, wish: Wish) -> bool:
@@ -214,8 +232,7 @@ def _changed(view: ItemView, wish: Wish, live: Standing, at: datetime) -> Iterat
     if same and plan.start < at:
         yield replaced(view, wish, live, Interval(at, end), key=view.next_key, reason=reason)
     elif same:
-        begin = start if plan.start > view.policy.now else plan.start
-        yield _in_place(view, wish, live, Interval(begin, end), reason)
+        yield _in_place(view, wish, live, Interval(_begin(view, plan), end), reason)
     elif plan.start < at:
         ending = ended(view, live, at, reason)
         yield ending
@@ -235,15 +252,12 @@ def _what_changed(plan: KnownPlan, wish: Wish) -> str:
 
 def _fitted(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
     """Same terms: only the ends may differ."""
-    start, end = view.span
+    end = view.span[1]
     plan, now = live.plan, view.policy.now
     if plan.end is not None and plan.end <= now and (end is None or end > plan.end):
         yield from _resumed(view, wish, live)
         return
-    begin = plan.start
-    if plan.start > now and start != plan.start:
-        earlier = [standing.plan.end for standing in view.standing[:-1] if standing.plan.end is not None]
-        begin = max([start, *earlier])
+    begin = _begin(view, plan)
     if (begin, end) != (plan.start, plan.end):
         yield _adjusted(view, live, Interval(begin, end))
 
@@ -303,6 +317,17 @@ def _why_ended(view: ItemView) -> str:
     )
 
 
+def _cut_off(view: ItemView, standing: Standing, end: datetime) -> Iterator[Outcome]:
+    """End an account plan with its subscription; one that began later than that at least goes on no more."""
+    outcome = cut(view, standing, end, _why_ended(view))
+    yield outcome
+    plan, now = standing.plan, view.policy.now
+    goes_on = plan.start < now and (plan.end is None or plan.end > now)
+    if isinstance(outcome, Quarantined) and goes_on and status_of(view.subscription) in ENDED:
+        named = f"subscription {view.subscription.id}, {view.item_price_id}"
+        yield ended(view, standing, now, f"{named} {_why_ended(view)} since {instant_text(end)}")
+
+
 # --- the single writes ------------------------------------------------------------------
 
 
@@ -319,6 +344,10 @@ def cut(view: ItemView, standing: Standing, end: datetime, why: str) -> Outcome:
         f"account plan {standing.plan.account_plan_id} of subscription {view.subscription.id}, {view.item_price_id}, "
         f"started at {instant_text(standing.plan.start)}, but should end at {instant_text(end)}"
     )
+    last = standing.plan.end or view.policy.now
+    if status_of(view.subscription) in ENDED and last > standing.plan.start:
+        until = min(last, view.policy.now)
+        message += f": what it metered from {instant_text(standing.plan.start)} to {instant_text(until)} is nobody's"
     version = standing.plan.due_by if standing.plan.due == end else view.subscription.resource_version
     return Quarantined("account_plan", standing.key, "MB-PLAN-BILLED", message, source_version=version, due=end)
 

@@ -11,7 +11,7 @@ from meterbridge.errors import RecordRefused
 from meterbridge.rules.accounts import account_currency, age, child_code, child_key
 from meterbridge.rules.intervals import change_instant, desired_interval, desired_span, status_of
 from meterbridge.rules.keys import external_id
-from meterbridge.rules.plan_found import Pair, Stock, claim_mapped, claim_unmapped, known_stock
+from meterbridge.rules.plan_found import Pair, Stock, claim_mapped, claim_unmapped, ended_before, known_stock
 from meterbridge.rules.plan_policy import PlanPolicy, plan_terms
 from meterbridge.rules.plan_steps import ItemView, Outcome, Place, Span, Standing, Wish, cut
 from meterbridge.rules.records import (
@@ -53,7 +53,7 @@ class Sorter:
         sorted_ = Wishes(stock)
         placed = dict(self._wished(sorted_))
         wishes = {pair: wish for pair, (_, wish) in placed.items()}
-        claim_unmapped(stock, wishes, dict(self._spans(placed, stock)))
+        claim_unmapped(stock, wishes, dict(self._spans(placed, stock)), self.policy.now)
         for pair, verdict in stock.ambiguous.items():
             sorted_.verdicts.append(verdict)
             sorted_.judged.add(pair)
@@ -195,6 +195,7 @@ class Sorter:
                     codes=frozenset(found.code for found in self.case.found_plans if found.code),
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
                     begun=begun,
+                    after=ended_before(sorted_.stock, wishes[pair], self.policy.now) if pair in wishes else None,
                 )
             )
         sorted_.views.append(views)

@@ -109,13 +109,17 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class PlanTarget:
-    """What the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency."""
+    """What the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency.
+
+    ``replace_on``: in place of the setting, where the catalog says so.
+    """
 
     item_price_id: str
     plan_code: str
     plan_id: str | None
     product_id: str | None
     currency: str | None
+    replace_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "servicePeriodStartDate",
         "servicePeriodEndDate",
     ),
-    "ref_catalog_plans": ("item_price", "plan"),
+    "ref_catalog_plans": ("item_price", "plan", "replace_on"),
     "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent", "code", "owner_id"),
     "ref_account_digests": ("id", "email", "name"),
     "ref_customer_digests": ("id", "email", "name"),
