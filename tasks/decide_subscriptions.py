@@ -67,13 +67,10 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     with work.ledger.read() as rx:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         no_twins = apart(rx)
-        organization = Organization.read(rx)
     tray = Tray(refused)
     subjects: set[str] = set()
     with opened(run.path) as file:
-        accounts, plans = policies(work.settings, present(run, file), organization)
-        # A full read is no reason to move the billing periods of everybody at once.
-        plans = replace(plans, corrects_older=run.request.repair or not run.full)
+        accounts, plans = _policies(run, file)
         with work.ledger.read() as rx:
             under_way = UnderWay.read(rx, file)
         edits = Edits.read(work, run, under_way)
@@ -157,6 +154,15 @@ def zone_of(name: str) -> tzinfo:
         remedy = "Correct the time zone in m3ter's organisation configuration, or install tzdata here."
         message = f"the m3ter organisation's time zone {name!r} is unknown"
         raise SetupError("MB-SETTING", message, remedy=remedy) from failure
+
+
+def _policies(run: Run, file: Staging) -> tuple[AccountPolicy, PlanPolicy]:
+    work = services(run.run_id)
+    with work.ledger.read() as rx:
+        organization = Organization.read(rx)
+    accounts, plans = policies(work.settings, present(run, file), organization)
+    # A full read is no reason to move everybody's billing periods at once.
+    return accounts, replace(plans, corrects_older=run.request.repair or not run.full)
 
 
 def policies(settings: Settings, now: datetime, organization: Organization) -> tuple[AccountPolicy, PlanPolicy]:

@@ -26,7 +26,7 @@ from tasks.leftovers import left_behind
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.waits import in_words, waited
-from tasks.warned import left_so, warning_lines, warnings_of
+from tasks.warned import Warned, warning_lines
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def build(
     """Gather the run's outcome from the staging file and the ledger."""
     work = services(run.run_id)
     with opened(run.path) as file:
-        extracted, left, warned = _extracted(file), left_so(file), warnings_of(file)
+        extracted, told = _extracted(file), Warned.read(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
     done = delivered or Delivered()
     return RunReport(
@@ -109,8 +109,7 @@ def build(
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
         held=done.held,
-        notes=[*done.notes, *left],
-        warnings=warned,
+        **told.shown(done.notes),
         quarantined=[*_quarantined(aside), *done.refused],
         recovered=recovered[0],
         missing=recovered[1],

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from meterbridge.rules.keys import key_from_text, shown
 from meterbridge.staging.database import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Warnings of intended writes, one row each, and sentences on account plans that are left as they are."""
+
+    warnings: list[dict[str, Any]]
+    left: list[str]
+
+    @classmethod
+    def read(cls, file: Staging) -> Warned:
+        """What the run decided."""
+        return cls(warnings_of(file), left_so(file))
+
+    def shown(self, notes: Sequence[str]) -> dict[str, Any]:
+        """Both as the report has them, after the notes of what was delivered."""
+        return {"notes": [*notes, *self.left], "warnings": self.warnings}
 
 
 def warnings_of(file: Staging) -> list[dict[str, Any]]:
