@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from meterbridge.rules.accounts import (
@@ -14,6 +14,7 @@ from meterbridge.rules.accounts import (
 )
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_epochs import set_epochs
+from meterbridge.rules.plan_found import Pair
 from meterbridge.rules.plan_intents import (
     account_mapping_key,
     in_order,
@@ -255,16 +256,25 @@ def _plan_mappings(case: CustomerCase, wishes: Wishes, steps: list[Step]) -> Ite
     ids = {key: one.plan.account_plan_id for key, one in ours.items()}
     ids |= {step.key: step.before.plan.account_plan_id for step in steps if step.renamed and step.before is not None}
     for plan_key in dict.fromkeys([*ids, *(step.key for step in steps if step.action in ("create", "replace"))]):
-        key = plan_mapping_key(plan_key)
         one = standing.get(plan_key)
-        found = one is not None and one.found is not None and key[1] in one.found.external_ids
         of = Ref("account_plan", plan_key)
-        yield mapping_decision(
-            key, ids.get(plan_key, of), scope=scope, known=case.known_mappings, found=found, pending=pending, of=of
-        )
+        goes_on = one is None or one.plan.end is None
+        for key in _mapping_keys(plan_key, wishes.led if goes_on else {}):
+            found = one is not None and one.found is not None and key[1] in one.found.external_ids
+            yield mapping_decision(
+                key, ids.get(plan_key, of), scope=scope, known=case.known_mappings, found=found, pending=pending, of=of
+            )
     for plan_key, step in gone.items():
-        key = plan_mapping_key(plan_key)
         one = standing[plan_key]
-        mapped = one.found is not None and key[1] in one.found.external_ids
-        if key in case.known_mappings or mapped:
-            yield mapping_removal(key, one.plan.account_plan_id, scope=scope, after=step.ref)
+        for key in _mapping_keys(plan_key, wishes.led):
+            mapped = one.found is not None and key[1] in one.found.external_ids
+            if key in case.known_mappings or mapped:
+                yield mapping_removal(key, one.plan.account_plan_id, scope=scope, after=step.ref)
+
+
+def _mapping_keys(plan: Key, led: Mapping[Pair, Pair]) -> Iterator[Key]:
+    """The keys of an account plan's mappings: its own item's, and those of items that stand in it, too."""
+    yield plan_mapping_key(plan)
+    for pair, leader in led.items():
+        if leader == plan[:2]:
+            yield plan_mapping_key((*pair, plan[2]))
