@@ -19,7 +19,8 @@ from meterbridge.sandbox.m3ter.accounts import ACCOUNT
 from tests.flows.conftest import OpenSandbox
 
 ITEM, QUANTITY = "subscription_items[item_price_id][0]", "subscription_items[quantity][0]"
-API = "api-pro-EUR-Monthly"
+API, ADDON = "api-pro-EUR-Monthly", "storage-EUR-Monthly"
+ADDED = "subscription_items[item_price_id][1]"
 NOON = "2026-03-24T12:00:00"
 
 
@@ -162,3 +163,19 @@ def test_a_change_at_the_terms_end_counts_from_it_however_late_the_job_ran(sandb
     assert spans(sandbox) == [("2026-01-01", "2026-04-01"), ("2026-04-01", None)]
     starts = sorted(row["startDate"] for row in sandbox.world.m3ter.account_plans.rows())
     assert starts[1].startswith("2026-04-01T00:00:00")
+
+
+def test_a_plan_and_its_addon_on_one_m3ter_plan_share_an_account_plan(sandbox: Sandbox, tmp_path: Path) -> None:
+    catalog = tmp_path / "shared.yaml"
+    rows = "".join(f"  - {{item_price: {name}, plan: api-pro-eur}}\n" for name in (API, ADDON))
+    catalog.write_text(f"plans:\n{rows}")
+    os.environ["METERBRIDGE_CATALOG"] = str(catalog)
+    sync_subscriptions.fn()
+    post(sandbox, "subscriptions/sub-single/update_for_items", **{ITEM: API, ADDED: ADDON})
+    sandbox.world.advance(600)
+    report = sync_subscriptions.fn()
+    assert (report.exit_code, report.applied) == (0, {"external_mapping.create": 1})
+    mapped = {row["externalId"]: row["m3terId"] for row in sandbox.world.m3ter.mappings.rows()}
+    assert mapped[f"sub-single-{ADDON}"] == mapped[f"sub-single-{API}"]
+    assert spans(sandbox) == [("2026-01-01", None)]
+    assert is_settled()
