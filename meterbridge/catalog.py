@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from meterbridge.checked_yaml import line_of, load_checked
 from meterbridge.errors import SetupError
@@ -21,10 +22,19 @@ class _Row(BaseModel):
 
 
 class PlanRow(_Row):
-    """A Chargebee item price and the code of the m3ter plan that it stands for."""
+    """A Chargebee item price and the code of the m3ter plan that it stands for.
+
+    ``replace_on``: for this item price in place of the setting.
+    """
 
     item_price: str = Field(max_length=100)
     plan: str = Field(max_length=80)
+    replace_on: Literal["mapped_plan", "material", "any_change"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not said, so that a catalog that says nothing new has the fingerprint that it had."""
+        return {name: value for name, value in dump(self).items() if name != "replace_on" or value is not None}
 
 
 class ChargeRow(_Row):

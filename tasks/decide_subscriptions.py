@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from meterbridge.errors import SetupError
 from meterbridge.ledger import facts, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.account_plans import PlanPolicy
@@ -32,7 +34,7 @@ from meterbridge.rules.records import (
 from meterbridge.rules.similar import Evidence, SimilarAccount
 from meterbridge.settings import Settings
 from meterbridge.staging.database import Staging, opened
-from meterbridge.staging.moments import instant, moment, required
+from meterbridge.staging.moments import day, instant, moment, required
 from tasks.case_rows import known_plan
 from tasks.change_set import ChangeSet, Tray, land, refused_before
 from tasks.engine import task
@@ -65,11 +67,10 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     with work.ledger.read() as rx:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         no_twins = apart(rx)
-        overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
     tray = Tray(refused)
     subjects: set[str] = set()
     with opened(run.path) as file:
-        accounts, plans = policies(work.settings, present(run, file), overlapping)
+        accounts, plans = _policies(run, file)
         with work.ledger.read() as rx:
             under_way = UnderWay.read(rx, file)
         edits = Edits.read(work, run, under_way)
@@ -90,6 +91,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             policy = replace(policy, on_similar_account="create") if row["id"] in no_twins else policy
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
+            edits.subscriptions |= {subscription.id: subscription for subscription in case.subscriptions}
             decided = decide_through(case, list(_moments(row["earlier"])), policy, plans)
             for decision in edits.of_account(case, decided, policy):
                 tray.put(decision)
@@ -124,7 +126,46 @@ def present(run: Run, file: Staging) -> datetime:
     return datetime.fromtimestamp(max(run.site.now, newest), UTC)
 
 
-def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[AccountPolicy, PlanPolicy]:
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """What the m3ter organisation decides for its account plans, as this run was told when it opened."""
+
+    overlapping: bool
+    zone: tzinfo
+
+    @classmethod
+    def read(cls, rx: Reader) -> Organization:
+        """Read the facts of the connection; an offset such as ``+02:00`` is a zone, too."""
+        overlapping = facts.get(rx, "m3ter_allow_overlapping_plans") == "true"
+        return cls(overlapping, zone_of(facts.get(rx, "m3ter_timezone") or "UTC"))
+
+
+def zone_of(name: str) -> tzinfo:
+    """The zone that m3ter names or gives as an offset.
+
+    Raises:
+        SetupError: ``MB-SETTING``, there is no such zone here: its days cannot be told.
+    """
+    try:
+        if name[0] in "+-":
+            return datetime.strptime(name.replace(":", ""), "%z").tzinfo or UTC
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as failure:
+        remedy = "Correct the time zone in m3ter's organisation configuration, or install tzdata here."
+        message = f"the m3ter organisation's time zone {name!r} is unknown"
+        raise SetupError("MB-SETTING", message, remedy=remedy) from failure
+
+
+def _policies(run: Run, file: Staging) -> tuple[AccountPolicy, PlanPolicy]:
+    work = services(run.run_id)
+    with work.ledger.read() as rx:
+        organization = Organization.read(rx)
+    accounts, plans = policies(work.settings, present(run, file), organization)
+    # A full read is no reason to move everybody's billing periods at once.
+    return accounts, replace(plans, corrects_older=run.request.repair or not run.full)
+
+
+def policies(settings: Settings, now: datetime, organization: Organization) -> tuple[AccountPolicy, PlanPolicy]:
     """The settings as the rules take them."""
     accounts = AccountPolicy(
         placeholder_email_domain=settings.placeholder_email_domain,
@@ -138,9 +179,10 @@ def policies(settings: Settings, now: datetime, overlapping: bool) -> tuple[Acco
         trial=settings.trial,
         replace_on=settings.replace_on,
         on_product_overlap=settings.on_product_overlap,
-        allow_overlapping_plans=overlapping,
+        allow_overlapping_plans=organization.overlapping,
         hierarchy=settings.hierarchy,
         now=now,
+        zone=organization.zone,
     )
     return accounts, plans
 
@@ -266,7 +308,8 @@ _INSTANTS = (
 
 
 def _target(row: Mapping[str, Any]) -> PlanTarget:
-    return PlanTarget(row["item_price"], row["plan_code"], row["plan_id"], row["product_id"], row["currency"])
+    names = ("item_price", "plan_code", "plan_id", "product_id", "currency", "replace_on")
+    return PlanTarget(*(row[name] for name in names))
 
 
 def _found_plan(row: Mapping[str, Any]) -> FoundPlan:
@@ -279,4 +322,5 @@ def _found_plan(row: Mapping[str, Any]) -> FoundPlan:
         start=required(row["start"]),
         end=moment(row["end"]),
         external_ids=tuple(row["external_ids"]),
+        bill_epoch=day(row["bill_epoch"]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meterbridge.ledger import quarantine
 from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
@@ -18,7 +18,7 @@ from meterbridge.rules.foreign_edits import (
 )
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_policy import PlanPolicy
-from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, Quarantined
+from meterbridge.rules.records import CustomerCase, Decision, Intent, Key, Quarantined, Subscription
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import required
 from tasks.case_rows import known_plan
@@ -99,10 +99,12 @@ class Edits:
     """Judges edits by hand, one customer or account plan at a time.
 
     ``settled`` names what is left out: accepted by a person, or perhaps changed by a write of ours.
+    ``subscriptions`` are those of this run, by id.
     """
 
     mode: OnForeignEdit
     settled: frozenset[tuple[str, Key]]
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
 
     @classmethod
     def read(cls, work: Services, run: Run, under_way: UnderWay) -> Edits:
@@ -147,7 +149,8 @@ class Edits:
                 continue  # what is replaced or deleted now needs no repair
             for one in ours:
                 tray.intents.remove(one)
-            for verdict in decide_edited(edited, "repair" if repairable else "report", policy):
+            shown = self.subscriptions.get(edited.key[0])
+            for verdict in decide_edited(edited, "repair" if repairable else "report", policy, shown):
                 if same and isinstance(verdict, Intent) and verdict.kind == "account_plan":
                     tray.put(with_decided(verdict, same[0]))
                 else:
@@ -175,5 +178,6 @@ def _edited(row: dict[str, str]) -> Edited:
             "planId": row["found_plan_id"],
             "startDate": instant_text(required(row["found_start"])),
             "endDate": None if end is None else instant_text(required(end)),
+            "billEpoch": row["found_epoch"],
         }
     return Edited(known_plan(row), found)

@@ -29,9 +29,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyTrue:
-    """m3ter looks as intended; ``remote_id`` is the thing's id."""
+    """m3ter looks as intended; ``remote_id`` is the thing's id, ``found`` the thing where it was read whole."""
 
     remote_id: str
+    found: Mapping[str, Any] | None = None
 
 
 def resolved(value: Any, resolve: Resolve) -> Any:
@@ -90,13 +91,13 @@ def prepare(m3ter: M3terClient, row: IntentRow, resolve: Resolve, *, look: bool)
             raise BrokenInvariant("MB-INVARIANT", f"no m3ter request for {row.action} {row.kind}")
 
 
-def remote_id_of(row: IntentRow, answer: Answer) -> str:
-    """The id that the answer gives to the thing the intent made."""
+def made_by(row: IntentRow, answer: Answer) -> Mapping[str, Any]:
+    """The thing that the intent made, as the answer shows it."""
     body = answer.json()
     made = body.get("newAccountPlan", body) if isinstance(body, dict) else {}
     if not isinstance(made, dict) or not isinstance(made.get("id"), str):
         raise BrokenInvariant("MB-INVARIANT", f"m3ter's answer to {row.action} {row.kind} {row.key} has no id")
-    return str(made["id"])
+    return made
 
 
 def _create_account(
@@ -128,7 +129,7 @@ def _start_account_plan(
     if look:
         for plan in m3ter.account_plans(payload["accountId"]):
             if plan.get("code") == payload["code"]:
-                return AlreadyTrue(plan["id"])
+                return AlreadyTrue(plan["id"], plan)
     if row.action == "create":
         return Send(requests.create_account_plan(m3ter.organization_id, payload))
     body = {name: value for name, value in payload.items() if name != "id"}
@@ -141,7 +142,7 @@ def _overlay(
     """Lay the wanted fields over the whole object, because PUT replaces; None takes a field away."""
     wanted = {name: value for name, value in payload.items() if name != "id"}
     if all(_same(current.get(name), value) for name, value in wanted.items()):
-        return AlreadyTrue(current["id"])
+        return AlreadyTrue(current["id"], current)
     merged = {**current, **wanted}
     body = {name: value for name, value in merged.items() if value is not None and name not in READ_ONLY}
     return Send(render(body))

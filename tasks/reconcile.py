@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from meterbridge.ledger import facts, intents, mappings, quarantine
+from meterbridge.ledger import intents, mappings, quarantine
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.account_plans import decide_customer
 from meterbridge.rules.accounts import excluded
@@ -38,7 +38,7 @@ from meterbridge.rules.reconcile import (
 )
 from meterbridge.rules.records import Bill, BillCase, Decision, Intent, Key, Quarantined, Waiting
 from meterbridge.staging.database import Staging, opened
-from meterbridge.staging.moments import moment, required
+from meterbridge.staging.moments import day, moment, required
 from tasks import bill_cases, decide_bills, decide_subscriptions
 from tasks.case_rows import known_plan
 from tasks.change_set import refused_before
@@ -68,7 +68,7 @@ class Known:
     claims: tuple[Claim, ...]
     may_stand: UnderWay
     edits: tuple[Reason, ...]
-    overlapping: bool
+    organization: decide_subscriptions.Organization
 
     @classmethod
     def read(cls, rx: Reader, file: Staging) -> Known:
@@ -86,7 +86,7 @@ class Known:
             claims=tuple(_claim(row.state, row.remote_id) for row in mappings.all(rx, "charge", active_only=True)),
             may_stand=UnderWay.read(rx, file),
             edits=tuple(_edits(rx)),
-            overlapping=facts.get(rx, "m3ter_allow_overlapping_plans") == "true",
+            organization=decide_subscriptions.Organization.read(rx),
         )
 
 
@@ -175,7 +175,7 @@ def _total(total: Total) -> dict[str, int]:
 
 def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     accounts, plans = decide_subscriptions.policies(
-        work.settings, decide_subscriptions.present(run, file), known.overlapping
+        work.settings, decide_subscriptions.present(run, file), known.organization
     )
     targets = {
         row["item_price"]: decide_subscriptions._target(row) for row in file.rows("select * from ref_plan_targets")
@@ -237,6 +237,7 @@ def _standing_plans(file: Staging, adopted: Mapping[str, Key], made: Mapping[str
             plan_id=row["plan_id"],
             start=required(row["start_at"]),
             end=moment(row["end_at"]),
+            bill_epoch=day(row["bill_epoch"]),
         )
 
 

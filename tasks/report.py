@@ -26,6 +26,7 @@ from tasks.leftovers import left_behind
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.waits import in_words, waited
+from tasks.warned import Warned, warning_lines
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class RunReport(BaseModel):
     closing_soon: list[dict[str, Any]] = Field(default_factory=list)
     held: int = 0
     notes: list[str] = Field(default_factory=list)
+    warnings: list[dict[str, Any]] = Field(default_factory=list)
     quarantined: list[dict[str, Any]] = Field(default_factory=list)
     recovered: int = 0
     missing: int = 0
@@ -90,7 +92,7 @@ def build(
     """Gather the run's outcome from the staging file and the ledger."""
     work = services(run.run_id)
     with opened(run.path) as file:
-        extracted = _extracted(file)
+        extracted, told = _extracted(file), Warned.read(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
     done = delivered or Delivered()
     return RunReport(
@@ -107,7 +109,7 @@ def build(
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
         held=done.held,
-        notes=done.notes,
+        **told.shown(done.notes),
         quarantined=[*_quarantined(aside), *done.refused],
         recovered=recovered[0],
         missing=recovered[1],
@@ -235,6 +237,7 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     ]
     if report.notes:
         lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
+    lines += warning_lines(report.warnings[:SHOWN_ROWS], len(report.warnings))
     lines += _closing(report)
     if report.quarantined:
         lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]

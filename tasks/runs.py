@@ -308,6 +308,7 @@ def _learn_vendors(work: Services) -> str:
         raise SetupError("MB-SITE", f"site {site.domain} runs Product Catalog {site.product_catalog_version}")
     with work.ledger.write() as tx:
         facts.put(tx, "m3ter_allow_overlapping_plans", "true" if organization.allow_overlapping_plans else "false")
+        facts.put(tx, "m3ter_timezone", organization.timezone)
         facts.put(tx, "m3ter_mapping_names", json.dumps(names))
         tx.commit()
     offset = work.chargebee.transport.server_offset()

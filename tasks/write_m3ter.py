@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Reader, Writer
 from meterbridge.rules.records import Key
 from tasks.batch import Batch
-from tasks.m3ter_writes import AlreadyTrue, prepare, remote_id_of, resolved
+from tasks.m3ter_writes import AlreadyTrue, made_by, prepare, resolved
 from tasks.m3ter_writes import Send as Prepared
 from tasks.write_protocol import Done, Send, Step, Write
 
@@ -46,14 +46,15 @@ class M3terWrites(Write):
         """What an earlier try would have made is looked up first; a change needs the thing as it is now."""
         found = self._prepare(row, look=row.state != "ready")
         if isinstance(found, AlreadyTrue):
-            return self._stands(row, found.remote_id, written=False)
+            return self._stands(row, found.remote_id, found.found, written=False)
         return Send(found.request)
 
     def read(self, row: IntentRow, sent: Send, answer: Answer) -> Done:
         """The id of what was made."""
-        is_gone = sent.request.method == "DELETE"
-        remote_id = str(row.payload.get("id", "")) if is_gone else remote_id_of(row, answer)
-        return self._stands(row, remote_id, written=True)
+        if sent.request.method == "DELETE":
+            return self._stands(row, str(row.payload.get("id", "")), None, written=True)
+        made = made_by(row, answer)
+        return self._stands(row, str(made["id"]), made, written=True)
 
     def failed(self, row: IntentRow, sent: Send, failure: RecordRefused | OutcomeUnknown) -> Step:
         """After a lost answer, or a refusal that may mean "already there" or "stale version": look, then send again.
@@ -71,7 +72,7 @@ class M3terWrites(Write):
         except RecordRefused as second:
             raise lost or second from second
         if isinstance(found, AlreadyTrue):
-            return self._stands(row, found.remote_id, written=lost is not None)
+            return self._stands(row, found.remote_id, found.found, written=lost is not None)
         if found.request == sent.request and lost is None:
             raise unseen or failure
         self._lost[row.id] = unseen
@@ -119,12 +120,16 @@ class M3terWrites(Write):
             return None
         return OutcomeUnknown("MB-OUTCOME-UNKNOWN", failure.message, key=str(row.key))
 
-    def _stands(self, row: IntentRow, remote_id: str, *, written: bool) -> Done:
-        return Done(lambda tx: self._close(tx, row, remote_id, written=written), written=written, remote_id=remote_id)
+    def _stands(self, row: IntentRow, remote_id: str, shown: Mapping[str, Any] | None, *, written: bool) -> Done:
+        def close(tx: Writer) -> bool:
+            known = {} if shown is None or row.kind != "account_plan" else _epoch(tx, row, shown)
+            return self._close(tx, row, remote_id, known, written=written)
 
-    def _close(self, tx: Writer, row: IntentRow, remote_id: str, *, written: bool) -> bool:
+        return Done(close, written=written, remote_id=remote_id)
+
+    def _close(self, tx: Writer, row: IntentRow, remote_id: str, known: Mapping[str, Any], *, written: bool) -> bool:
         """Close the intent and remember what stands; False when another run has taken the row over."""
-        state = resolved(dict(row.wanted), lambda kind, key: _remote(tx, kind, key))
+        state = {**resolved(dict(row.wanted), lambda kind, key: _remote(tx, kind, key)), **known}
         mapping = None
         if row.action != "delete":
             mapping = mappings.Mapping(
@@ -146,6 +151,15 @@ class M3terWrites(Write):
         for old in state.get("replaces", ()):
             _end(tx, tuple(old), str(state["start"]))
         return True
+
+
+def _epoch(tx: Reader, row: IntentRow, shown: Mapping[str, Any]) -> dict[str, str]:
+    """The billing epoch that an account plan has, and the one that was asked for while m3ter keeps another."""
+    stands = shown.get("billEpoch")
+    before = mappings.get(tx, row.kind, row.key)
+    asked = row.payload.get("billEpoch") or (before.state.get("bill_epoch_asked") if before else None)
+    found = {"bill_epoch": stands, "bill_epoch_asked": None if asked == stands else asked}
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def _end(tx: Writer, key: Key, end: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from meterbridge.rules.accounts import (
@@ -13,6 +13,8 @@ from meterbridge.rules.accounts import (
     mapped_subscriptions,
 )
 from meterbridge.rules.intervals import instant_text
+from meterbridge.rules.plan_epochs import set_epochs
+from meterbridge.rules.plan_found import Pair
 from meterbridge.rules.plan_intents import (
     account_mapping_key,
     in_order,
@@ -24,7 +26,7 @@ from meterbridge.rules.plan_intents import (
 from meterbridge.rules.plan_overlap import Occupancy, grows, refused
 from meterbridge.rules.plan_pairs import subscription_steps
 from meterbridge.rules.plan_policy import PlanPolicy, plan_terms
-from meterbridge.rules.plan_steps import Place, Standing, Step
+from meterbridge.rules.plan_steps import Standing, Step, kept
 from meterbridge.rules.plan_views import Sorter, Wishes
 from meterbridge.rules.records import (
     CustomerCase,
@@ -99,7 +101,9 @@ def _draw(sorter: Sorter, wishes: Wishes) -> Drawn:
     if not sorter.policy.allow_overlapping_plans:
         _keep_apart(sorter, wishes, drawn)
     drawn.steps = _adopted(wishes, drawn)
-    drawn.verdicts += _never_started(wishes, drawn)
+    settled = frozenset(verdict.key for verdict in drawn.verdicts)
+    drawn.steps, left = set_epochs(drawn.steps, settled, wishes, sorter.policy)
+    drawn.verdicts += [*left, *_never_started(wishes, drawn)]
     return drawn
 
 
@@ -168,19 +172,8 @@ def _found(wishes: Wishes) -> Iterator[tuple[Subscription, Standing]]:
 def _adoption(standing: Standing, subscription: Subscription) -> Step:
     plan = standing.plan
     named = f"subscription {plan.subscription_id}, {plan.item_price_id}"
-    return Step(
-        action="adopt",
-        key=standing.key,
-        subscription=subscription,
-        place=Place((plan.customer_id,), plan.account_id),
-        plan_id=plan.plan_id,
-        product_id=plan.product_id,
-        interval=standing.interval,
-        terms=plan.terms,
-        reason=f"account plan {plan.account_plan_id} stands for {named} already, from {instant_text(plan.start)}",
-        before=standing,
-        items=plan.items,
-    )
+    reason = f"account plan {plan.account_plan_id} stands for {named} already, from {instant_text(plan.start)}"
+    return replace(kept(subscription, standing, reason), action="adopt")
 
 
 def _never_started(wishes: Wishes, drawn: Drawn) -> Iterator[Decision]:
@@ -263,16 +256,25 @@ def _plan_mappings(case: CustomerCase, wishes: Wishes, steps: list[Step]) -> Ite
     ids = {key: one.plan.account_plan_id for key, one in ours.items()}
     ids |= {step.key: step.before.plan.account_plan_id for step in steps if step.renamed and step.before is not None}
     for plan_key in dict.fromkeys([*ids, *(step.key for step in steps if step.action in ("create", "replace"))]):
-        key = plan_mapping_key(plan_key)
         one = standing.get(plan_key)
-        found = one is not None and one.found is not None and key[1] in one.found.external_ids
         of = Ref("account_plan", plan_key)
-        yield mapping_decision(
-            key, ids.get(plan_key, of), scope=scope, known=case.known_mappings, found=found, pending=pending, of=of
-        )
+        goes_on = one is None or one.plan.end is None
+        for key in _mapping_keys(plan_key, wishes.led if goes_on else {}):
+            found = one is not None and one.found is not None and key[1] in one.found.external_ids
+            yield mapping_decision(
+                key, ids.get(plan_key, of), scope=scope, known=case.known_mappings, found=found, pending=pending, of=of
+            )
     for plan_key, step in gone.items():
-        key = plan_mapping_key(plan_key)
         one = standing[plan_key]
-        mapped = one.found is not None and key[1] in one.found.external_ids
-        if key in case.known_mappings or mapped:
-            yield mapping_removal(key, one.plan.account_plan_id, scope=scope, after=step.ref)
+        for key in _mapping_keys(plan_key, wishes.led):
+            mapped = one.found is not None and key[1] in one.found.external_ids
+            if key in case.known_mappings or mapped:
+                yield mapping_removal(key, one.plan.account_plan_id, scope=scope, after=step.ref)
+
+
+def _mapping_keys(plan: Key, led: Mapping[Pair, Pair]) -> Iterator[Key]:
+    """The keys of an account plan's mappings: its own item's, and those of items that stand in it, too."""
+    yield plan_mapping_key(plan)
+    for pair, leader in led.items():
+        if leader == plan[:2]:
+            yield plan_mapping_key((*pair, plan[2]))

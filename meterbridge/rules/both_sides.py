@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from meterbridge.rules.adoption import booked_dates
@@ -46,7 +46,7 @@ def _apply(wanted: dict[Key, WantedPlan], intent: Intent) -> None:
     if intent.action == "delete":
         wanted.pop(intent.key, None)
         return
-    new = _wanted(intent.state)
+    new = replace(_wanted(intent.state), bill_epoch=_day(intent.payload.get("billEpoch")))
     for replaced in intent.state.get("replaces", ()):
         before = wanted.pop(tuple(replaced), None)
         if before is not None and intent.action == "replace":
@@ -64,6 +64,10 @@ def _wanted(state: Mapping[str, Any]) -> WantedPlan:
         start=_moment(state["start"]),
         end=None if state["end"] is None else _moment(state["end"]),
     )
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
 
 
 def _moment(text: str) -> datetime:

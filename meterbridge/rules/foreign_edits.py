@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
 from typing import Any, Literal
 
 from meterbridge.rules.accounts import account_code, account_currency
+from meterbridge.rules.bill_epochs import billing_epoch, full_terms
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.keys import account_plan_code, external_id, fingerprint
 from meterbridge.rules.plan_intents import mapping_removal, plan_mapping_key
@@ -21,6 +21,7 @@ from meterbridge.rules.records import (
     KnownPlan,
     Quarantined,
     Ref,
+    Subscription,
     Unchanged,
 )
 
@@ -62,7 +63,8 @@ class Edited:
 
 def _as_left(known: KnownPlan) -> dict[str, str | None]:
     end = None if known.end is None else instant_text(known.end)
-    return {
+    epoch = {} if known.epoch.left is None else {"billEpoch": known.epoch.left.isoformat()}
+    return epoch | {
         "accountId": known.account_id,
         "planId": known.plan_id,
         "startDate": instant_text(known.start),
@@ -70,8 +72,18 @@ def _as_left(known: KnownPlan) -> dict[str, str | None]:
     }
 
 
-def decide_edited(edited: Edited, on_foreign_edit: OnForeignEdit, policy: PlanPolicy) -> list[Decision]:
-    """Report an edited account plan, or make it again what we left."""
+def decide_edited(
+    edited: Edited, on_foreign_edit: OnForeignEdit, policy: PlanPolicy, subscription: Subscription | None
+) -> list[Decision]:
+    """Report an edited account plan, or make it again what we left.
+
+    Args:
+        edited: As the ledger knows it and as it stands.
+        on_foreign_edit: The setting.
+        policy: The settings, and the organisation's zone.
+        subscription: As Chargebee shows it, to count the billing periods of one that is made again from; None where
+            it is not shown any more.
+    """
     if on_foreign_edit == "report":
         return [Quarantined("account_plan", edited.key, CODE, edited.words())]
     known = edited.known
@@ -81,7 +93,10 @@ def decide_edited(edited: Edited, on_foreign_edit: OnForeignEdit, policy: PlanPo
         payload = {"id": known.account_plan_id, **changed}
         return [_repair("update", edited, payload)]
     wanted["code"] = account_plan_code(known.subscription_id, known.item_price_id, known.period)
-    wanted["billEpoch"] = known.start.astimezone(UTC).date().isoformat()
+    if subscription is not None:
+        terms = full_terms(subscription, policy.zone, known.start)
+        left = [] if known.epoch.left is None else [known.epoch.left]
+        wanted["billEpoch"] = billing_epoch(terms, left, exact=known.start > policy.now).isoformat()
     wanted["childBillingMode"] = policy.child_billing_mode
     return [_repair("create", edited, wanted), _mapping(edited)]
 

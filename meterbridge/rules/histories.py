@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from meterbridge.rules.account_plans import decide_customer
@@ -25,6 +25,7 @@ from meterbridge.rules.records import (
     Intent,
     Key,
     KnownAccount,
+    KnownEpoch,
     KnownPlan,
     OutOfScope,
     PlanTarget,
@@ -212,6 +213,7 @@ class Tale:
         if intent.action == "delete":
             del self.known[intent.key]
             return
+        known = KnownEpoch() if before is None or intent.action == "replace" else self.known[before].epoch
         if before is not None and intent.action == "replace":
             self.known[before] = replace(self.known[before], end=datetime.fromisoformat(intent.payload["startDate"]))
         elif before is not None and before != intent.key:
@@ -219,7 +221,7 @@ class Tale:
         same = self.known.get(intent.key)
         written = intent.payload["id"] if intent.action in ("update", "adopt") else None
         remote = same.account_plan_id if same else written or self._name(Ref("account_plan", intent.key))
-        self.known[intent.key] = self._known_plan(intent, remote)
+        self.known[intent.key] = replace(self._known_plan(intent, remote), epoch=_epoch_after(intent, known))
 
     def _known_plan(self, intent: Intent, account_plan_id: str) -> KnownPlan:
         state, account = intent.state, intent.state["account_id"]
@@ -264,3 +266,11 @@ class Tale:
             found.append(self.names[value])
             return self.names[value]
         return value
+
+
+def _epoch_after(intent: Intent, before: KnownEpoch) -> KnownEpoch:
+    """The billing epoch that an account plan would have by the write, as if m3ter had taken it."""
+    if "billEpoch" not in intent.payload:
+        return before
+    day = date.fromisoformat(intent.payload["billEpoch"])
+    return replace(before, stands=day, left=day, asked=None, seen=True)

@@ -184,6 +184,8 @@ def _is_true(intent: Intent, known: KnownPlan) -> bool:
     """True if an update only says what stands: then nothing is left of it."""
     if "planId" in intent.payload:
         return False
+    if intent.payload.get("billEpoch", str(known.epoch.stands)) != str(known.epoch.stands):
+        return False
     start = intent.payload.get("startDate")
     end = intent.payload.get("endDate", "as it is")
     return (start is None or datetime.fromisoformat(start) == known.start) and (

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 
+from meterbridge.rules.intervals import overlap
 from meterbridge.rules.keys import account_plan_code, external_id
 from meterbridge.rules.plan_steps import Standing, Wish
-from meterbridge.rules.records import CustomerCase, FoundPlan, Interval, KnownPlan, Quarantined, Subscription
+from meterbridge.rules.records import (
+    CustomerCase,
+    FoundPlan,
+    Interval,
+    KnownEpoch,
+    KnownPlan,
+    Quarantined,
+    Subscription,
+)
 
 Pair = tuple[str, str]
 """(subscription id, item price id)"""
@@ -66,6 +77,7 @@ def _standing(found: FoundPlan, pair: Pair, period: int, customer_id: str, terms
         start=found.start,
         end=found.end,
         terms=terms or found.plan_id,
+        epoch=KnownEpoch(found.bill_epoch, found.bill_epoch, seen=True, by_hand=not is_ours(found.code, pair)),
     )
     return Standing(plan, found)
 
@@ -77,7 +89,7 @@ def _recognised(found: FoundPlan, subscriptions: Iterable[Subscription]) -> Pair
         for item in subscription.items:
             if external_id(subscription.id, item.item_price_id) in found.external_ids:
                 return subscription.id, item.item_price_id
-            if found.code is not None and found.code in _codes(subscription.id, item.item_price_id):
+            if is_ours(found.code, (subscription.id, item.item_price_id)):
                 return subscription.id, item.item_price_id
     for subscription in by_length:
         for external in found.external_ids:
@@ -97,37 +109,56 @@ def _by_subscription(found: FoundPlan, case: CustomerCase) -> Pair | None:
     return None
 
 
-def _codes(subscription_id: str, item_price_id: str) -> Iterator[str]:
-    """The codes of the first periods; a mapping tells of any later one."""
-    return (account_plan_code(subscription_id, item_price_id, period) for period in range(1, 13))
+def is_ours(code: str | None, pair: Pair) -> bool:
+    """True if an account plan has a code that only we give to those of this item."""
+    return code is not None and any(code == account_plan_code(*pair, period) for period in range(1, 100))
 
 
-def claim_unmapped(stock: Stock, wishes: Mapping[Pair, Wish], spans: Mapping[Pair, Interval]) -> None:
-    """Give each item without an account plan the one unmapped plan that fits; two candidates → nobody's.
+def claim_unmapped(stock: Stock, wishes: Mapping[Pair, Wish], spans: Mapping[Pair, Interval], now: datetime) -> None:
+    """Give each item without an account plan the unmapped plan that fits; candidates that overlap → nobody's.
 
-    A fit is on the same account and plan, and open or of the item's own start.
+    A fit is on the same account and plan, and goes on or is of the item's own start. Several that follow one another
+    are one contract after the other.
     Goes through ``spans`` in order: an older subscription claims first.
     """
     for pair, span in spans.items():
         wish = wishes[pair]
         if pair in stock.standing:
             continue
-        fitting = [found for found in stock.foreign if _fits(found, wish, span)]
-        if len(fitting) > 1:
+        fitting = sorted((f for f in stock.foreign if _fits(f, wish, span, now)), key=lambda f: (f.start, f.id))
+        if any(overlap(_interval(one), _interval(two)) for one, two in pairwise(fitting)):
             ids = ", ".join(sorted(found.id for found in fitting))
             message = f"subscription {pair[0]}, {pair[1]}: account plans {ids} could all be its own"
             key = (*pair, "1")
             stock.ambiguous[pair] = Quarantined("account_plan", key, "MB-PLAN-AMBIGUOUS", message)
         elif fitting:
-            stock.foreign.remove(fitting[0])
-            terms = wish.terms
-            stock.standing[pair] = (_standing(fitting[0], pair, 1, wish.place.key[0], terms),)
+            stock.foreign = [found for found in stock.foreign if found not in fitting]
+            numbered = enumerate(fitting, start=1)
+            owner = wish.place.key[0]
+            stock.standing[pair] = tuple(_standing(one, pair, n, owner, wish.terms) for n, one in numbered)
 
 
-def _fits(found: FoundPlan, wish: Wish, span: Interval) -> bool:
+def ended_before(stock: Stock, wish: Wish, now: datetime) -> datetime | None:
+    """When the last account plan ended that somebody had attached by hand on the wish's product and account."""
+    ends = (
+        found.end
+        for found in stock.foreign
+        if not found.external_ids
+        and (found.account_id, found.product_id) == (wish.place.account_id, wish.product_id)
+        and found.end is not None
+        and found.end <= now
+    )
+    return max(ends, default=None)
+
+
+def _interval(found: FoundPlan) -> Interval:
+    return Interval(found.start, found.end)
+
+
+def _fits(found: FoundPlan, wish: Wish, span: Interval, now: datetime) -> bool:
     return (
         not found.external_ids
         and found.account_id == wish.place.account_id
         and found.plan_id == wish.plan_id
-        and (found.end is None or found.start == span.start)
+        and (found.end is None or found.end > now or found.start == span.start)
     )

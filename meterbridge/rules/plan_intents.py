@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC
 from typing import Any
 
 from meterbridge.rules.intervals import instant_text
@@ -51,7 +50,8 @@ def _payload(step: Step, policy: PlanPolicy) -> dict[str, Any]:
         return payload
     if step.whole:
         payload |= {"accountId": step.place.ref, "planId": step.plan_id, "code": _code(step)}
-        payload["billEpoch"] = _bill_epoch(step)
+    if step.epoch is not None:
+        payload["billEpoch"] = step.epoch.isoformat()
     before = None if step.before is None or step.action == "replace" else step.before.interval
     if before is None or step.whole or before.start != step.interval.start:
         payload["startDate"] = instant_text(step.interval.start)
@@ -66,13 +66,6 @@ def _payload(step: Step, policy: PlanPolicy) -> dict[str, Any]:
 def _code(step: Step) -> str:
     subscription_id, item_price_id, period = step.key
     return account_plan_code(subscription_id, item_price_id, int(period))
-
-
-def _bill_epoch(step: Step) -> str:
-    """The UTC day of the term's start: bills then fall on the subscription's anniversary."""
-    assert step.interval is not None
-    anchor = step.subscription.current_term_start or step.interval.start
-    return anchor.astimezone(UTC).date().isoformat()
 
 
 def _state(step: Step) -> dict[str, Any]:

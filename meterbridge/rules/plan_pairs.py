@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from meterbridge.rules.intervals import instant_text
-from meterbridge.rules.plan_steps import ItemView, Outcome, Standing, Step, Wish, item_steps, replaced
+from meterbridge.rules.plan_items import item_steps
+from meterbridge.rules.plan_steps import ItemView, Outcome, Standing, Step, Wish, replaced
 from meterbridge.rules.records import Interval
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
 from meterbridge.rules.accounts import Hierarchy
@@ -16,7 +16,10 @@ ReplaceOn = Literal["mapped_plan", "material", "any_change"]
 
 @dataclass(frozen=True, slots=True)
 class PlanPolicy:
-    """How subscription items become account plans; the settings of the same names, and the run's clock (UTC)."""
+    """How subscription items become account plans; the settings of the same names, and the run's clock (UTC).
+
+    ``zone`` is the organisation's. ``corrects_older``: billing epochs that an earlier version wrote are corrected, too.
+    """
 
     trial: Trial
     replace_on: ReplaceOn
@@ -24,6 +27,8 @@ class PlanPolicy:
     allow_overlapping_plans: bool
     hierarchy: Hierarchy
     now: datetime
+    zone: tzinfo = UTC
+    corrects_older: bool = True
 
     @property
     def child_billing_mode(self) -> str:
@@ -38,7 +43,8 @@ def plan_terms(subscription: Subscription, item: SubscriptionItem, target: PlanT
     texts hold instead of replacing every account plan.
     """
     parts = [target.plan_id or target.plan_code]
-    if policy.replace_on != "mapped_plan":
+    replace_on = target.replace_on or policy.replace_on
+    if replace_on != "mapped_plan":
         material = [
             item.item_price_id,
             item.quantity,
@@ -50,7 +56,7 @@ def plan_terms(subscription: Subscription, item: SubscriptionItem, target: PlanT
             subscription.customer_id,
         ]
         parts.append(fingerprint(material)[:16])
-    if policy.replace_on == "any_change":
+    if replace_on == "any_change":
         parts.append(str(subscription.resource_version))
     return "/".join(parts)
 

@@ -11,8 +11,9 @@ from meterbridge.errors import RecordRefused
 from meterbridge.rules.accounts import account_currency, age, child_code, child_key
 from meterbridge.rules.intervals import change_instant, desired_interval, desired_span, status_of
 from meterbridge.rules.keys import external_id
-from meterbridge.rules.plan_found import Pair, Stock, claim_mapped, claim_unmapped, known_stock
+from meterbridge.rules.plan_found import Pair, Stock, claim_mapped, claim_unmapped, ended_before, known_stock
 from meterbridge.rules.plan_policy import PlanPolicy, plan_terms
+from meterbridge.rules.plan_shared import share
 from meterbridge.rules.plan_steps import ItemView, Outcome, Place, Span, Standing, Wish, cut
 from meterbridge.rules.records import (
     CustomerCase,
@@ -29,13 +30,17 @@ from meterbridge.rules.records import (
 
 @dataclass(slots=True)
 class Wishes:
-    """What was made of a customer's items: views by subscription in order of age, and verdicts on the others."""
+    """What was made of a customer's items: views by subscription in order of age, and verdicts on the others.
+
+    ``led`` items stand in the account plan of another one.
+    """
 
     stock: Stock
     views: list[list[ItemView]] = field(default_factory=list)
     verdicts: list[Decision] = field(default_factory=list)
     steps: list[Outcome] = field(default_factory=list)
     judged: set[Pair] = field(default_factory=set)
+    led: dict[Pair, Pair] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,11 @@ class Sorter:
         stock = known_stock(self.case)
         claim_mapped(stock, self.case)
         sorted_ = Wishes(stock)
-        placed = dict(self._wished(sorted_))
+        placed, sorted_.led = share(dict(self._wished(sorted_)), stock)
+        sorted_.judged |= sorted_.led.keys()
+        sorted_.verdicts += [Unchanged("account_plan", (*pair, "1")) for pair in sorted_.led]
         wishes = {pair: wish for pair, (_, wish) in placed.items()}
-        claim_unmapped(stock, wishes, dict(self._spans(placed, stock)))
+        claim_unmapped(stock, wishes, dict(self._spans(placed, stock)), self.policy.now)
         for pair, verdict in stock.ambiguous.items():
             sorted_.verdicts.append(verdict)
             sorted_.judged.add(pair)
@@ -195,6 +202,7 @@ class Sorter:
                     codes=frozenset(found.code for found in self.case.found_plans if found.code),
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
                     begun=begun,
+                    after=ended_before(sorted_.stock, wishes[pair], self.policy.now) if pair in wishes else None,
                 )
             )
         sorted_.views.append(views)

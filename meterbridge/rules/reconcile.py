@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from meterbridge.rules.records import Key
@@ -19,7 +19,10 @@ Disagreement = Literal["missing", "extra", "different"]
 
 @dataclass(frozen=True, slots=True)
 class WantedPlan:
-    """An account plan that a Chargebee subscription item asks for; half-open [start, end), None is open."""
+    """An account plan that a Chargebee subscription item asks for; half-open [start, end), None is open.
+
+    ``bill_epoch`` is None where any that stands is right.
+    """
 
     subscription_id: str
     item_price_id: str
@@ -27,6 +30,7 @@ class WantedPlan:
     plan_id: str
     start: datetime
     end: datetime | None
+    bill_epoch: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class StandingPlan:
     plan_id: str
     start: datetime
     end: datetime | None
+    bill_epoch: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class StandingCharge:
 class Difference:
     """One disagreement of the two sides.
 
-    ``what`` names the field (account, plan, start, end, amount) or the whole
+    ``what`` names the field (account, plan, start, end, billing epoch, amount) or the whole
     thing (account plan, charge). ``money`` is found less wanted in minor units,
     so negative where the customer was charged too little; None where it is no
     matter of money.
@@ -134,12 +139,14 @@ def _compare_item(item: Key, desired: list[WantedPlan], found: list[StandingPlan
 
 
 def _fields(item: Key, wanted: WantedPlan, found: StandingPlan) -> list[Difference]:
-    pairs = (
+    pairs = [
         ("account", wanted.account_id, found.account_id),
         ("plan", wanted.plan_id, found.plan_id),
         ("start", _instant(wanted.start), _instant(found.start)),
         ("end", _instant(wanted.end), _instant(found.end)),
-    )
+    ]
+    if wanted.bill_epoch is not None:
+        pairs.append(("billing epoch", str(wanted.bill_epoch), str(found.bill_epoch or "none")))
     key = (*item, found.account_plan_id)
     return [Difference("different", what, key, ours, theirs) for what, ours, theirs in pairs if ours != theirs]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from meterbridge.rules import bill_records, decisions
 from meterbridge.rules.similar import SimilarAccount
@@ -109,13 +109,17 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class PlanTarget:
-    """What the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency."""
+    """What the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency.
+
+    ``replace_on``: in place of the setting, where the catalog says so.
+    """
 
     item_price_id: str
     plan_code: str
     plan_id: str | None
     product_id: str | None
     currency: str | None
+    replace_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,21 @@ class FoundAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownEpoch:
+    """The billing epoch of an account plan: as it ``stands`` in m3ter where that was ``seen``, and as we ``left`` it.
+
+    None stands for the account's or organisation's own; none was left by versions that did not note it. ``asked`` is
+    the day that was asked for while m3ter kept another. ``by_hand``: the account plan was not made by us.
+    """
+
+    stands: date | None = None
+    left: date | None = None
+    asked: date | None = None
+    seen: bool = False
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class KnownPlan:
     """An account plan the ledger knows. ``period`` counts from 1 within (subscription, item price).
 
@@ -173,6 +192,7 @@ class KnownPlan:
     paused: bool = False
     due: datetime | None = None
     due_by: int | None = None
+    epoch: KnownEpoch = KnownEpoch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +207,7 @@ class FoundPlan:
     start: datetime
     end: datetime | None
     external_ids: tuple[str, ...]
+    bill_epoch: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

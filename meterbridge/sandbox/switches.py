@@ -55,6 +55,7 @@ class Switches:
     line_ids_on_recalculation: str = "renew"  # renew | keep
     duplicate_mappings: str = "allow"  # allow | refuse
     bill_job_seconds: int = 0
+    bill_epoch_change: str = "in_place"  # in_place | at_replacement: an update answers 200 and keeps the old epoch
     mapping_entities: list[str] = field(default_factory=lambda: list(M3TER_ENTITIES))
     mapping_tables: list[str] = field(default_factory=lambda: list(CHARGEBEE_TABLES))
     mapping_custom_tables: bool = True

@@ -18,7 +18,9 @@ class SubscriptionSettings(BaseSettings):
     )
     trial: Literal["free", "billed"] = own("trial", "free", about="Whether usage in a trial is billed.")
     replace_on: Literal["mapped_plan", "material", "any_change"] = own(
-        "replace_on", "material", about="Which changes end an account plan and start a new one."
+        "replace_on",
+        "material",
+        about="Which changes end an account plan and start a new one; `replace_on` in the catalog, for one item price.",
     )
     on_product_overlap: Literal["quarantine", "child_account"] = own(
         "on_product_overlap", "quarantine", about="Two subscriptions of a customer on one product."

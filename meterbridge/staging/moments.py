@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 
 def instant(epoch: int | None) -> datetime | None:
@@ -13,6 +13,11 @@ def instant(epoch: int | None) -> datetime | None:
 def moment(text: str | None) -> datetime | None:
     """RFC 3339 text to aware UTC."""
     return None if text is None else required(text)
+
+
+def day(text: str | None) -> date | None:
+    """ISO 8601 text to a calendar day; an instant's own day."""
+    return None if text is None else date.fromisoformat(text[:10])
 
 
 def required(text: str) -> datetime:

@@ -67,7 +67,9 @@ CHARGEBEE: dict[str, str] = {
 
 TEXT: dict[str, tuple[str, ...]] = {
     "raw_m3ter__accounts": ("id", "code", "name", "currency", "parentAccountId"),
-    "raw_m3ter__account_plans": ("id", "accountId", "planId", "productId", "code", "startDate", "endDate"),
+    "raw_m3ter__account_plans": (
+        *("id", "accountId", "planId", "productId", "code", "startDate", "endDate", "billEpoch"),
+    ),
     "raw_m3ter__external_mappings": ("id", "m3terEntity", "m3terId", "externalTable", "externalId"),
     "raw_m3ter__plans": ("id", "code", "planTemplateId", "productId"),
     "raw_m3ter__plan_templates": ("id", "code", "currency", "productId"),
@@ -115,7 +117,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "servicePeriodStartDate",
         "servicePeriodEndDate",
     ),
-    "ref_catalog_plans": ("item_price", "plan"),
+    "ref_catalog_plans": ("item_price", "plan", "replace_on"),
     "ref_accounts": ("customer_id", "account_id", "fingerprint", "currency", "parent", "code", "owner_id"),
     "ref_account_digests": ("id", "email", "name"),
     "ref_customer_digests": ("id", "email", "name"),
@@ -136,6 +138,8 @@ TEXT: dict[str, tuple[str, ...]] = {
         "paused",
         "due",
         "due_by",
+        "bill_epoch",
+        "bill_epoch_asked",
         "source_version",
         "active",
     ),

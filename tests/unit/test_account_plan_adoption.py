@@ -1,5 +1,7 @@
 """Account plans that stand at m3ter already are taken over, or named."""
 
+from dataclasses import replace
+
 import pytest
 
 from meterbridge.rules.account_plans import decide_customer
@@ -7,8 +9,28 @@ from meterbridge.rules.records import (
     FoundAccount,
     FoundPlan,
     Intent,
+    KnownEpoch,
+    Quarantined,
 )
-from tests.unit.plan_world import ACCOUNTS, DEC, FEB, JAN, MAR, MID, NOW, PLANS, case, codes, sub, writes
+from tests.unit.plan_world import (
+    ACCOUNTS,
+    APR,
+    DEC,
+    FEB,
+    JAN,
+    MAR,
+    MAY,
+    MID,
+    NOW,
+    PLANS,
+    case,
+    codes,
+    item,
+    known,
+    of_kind,
+    sub,
+    writes,
+)
 
 # --- adoption -------------------------------------------------------------------------------------
 
@@ -124,3 +146,87 @@ def test_two_subscriptions_do_not_adopt_the_same_account_plan():
     decisions = decide_customer(case(newer, older, found_plans=(found(),)), ACCOUNTS, PLANS)
     assert writes(decisions) == [("adopt", "s1.api.1", JAN, None)]
     assert codes(decisions) == [("MB-PLAN-OVERLAP", "s2.api.1")]
+
+
+# --- contracts that somebody attached by hand -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subscription", "plans", "expected"),
+    [
+        pytest.param(
+            sub(),
+            [found(start=DEC, end=MAY)],
+            [("adopt", "s1.api.1", DEC, MAY), ("create", "s1.api.2", MAY, None)],
+            id="kept-to-its-end-in-the-future",
+        ),
+        pytest.param(
+            sub(),
+            [found(start=JAN, end=MAY)],
+            [("adopt", "s1.api.1", JAN, MAY), ("create", "s1.api.2", MAY, None)],
+            id="that-began-with-the-subscription",
+        ),
+        pytest.param(
+            sub(),
+            [found("F2", APR), found("F1", DEC, APR)],
+            [("adopt", "s1.api.1", DEC, APR), ("adopt", "s1.api.2", APR, None)],
+            id="one-contract-after-the-other",
+        ),
+        pytest.param(
+            sub("non_renewing", cancelled_at=APR),
+            [found(start=DEC, end=MAY)],
+            [("adopt", "s1.api.1", DEC, APR)],
+            id="cancelled-before-its-end",
+        ),
+        pytest.param(sub(), [found(start=DEC, end=MAR)], [("create", "s1.api.1", MAR, None)], id="history"),
+        pytest.param(
+            sub(), [found(start=DEC, end=MAR, plan_id="PLAN-X")], [("create", "s1.api.1", MAR, None)], id="another-plan"
+        ),
+        pytest.param(
+            sub("cancelled", cancelled_at=FEB), [found(start=DEC, end=MAR)], [], id="history-of-a-cancelled-one"
+        ),
+    ],
+)
+def test_a_contract_by_hand_is_kept_to_its_end_and_ours_begins_there(subscription, plans, expected):
+    decisions = decide_customer(case(subscription, found_plans=tuple(plans)), ACCOUNTS, PLANS)
+    assert (sorted(writes(decisions)), codes(decisions)) == (sorted(expected), [])
+
+
+BY_HAND = KnownEpoch(None, None, seen=True, by_hand=True)
+CONTRACT = [known(start=DEC, end=MAY, epoch=BY_HAND), known("api.2", start=MAY)]
+
+
+@pytest.mark.parametrize(
+    ("subscription", "expected"),
+    [
+        pytest.param(sub(), [], id="nothing-more"),
+        pytest.param(sub(items=(item(quantity="3"),)), [("update", "s1.api.2", MAY, None)], id="quantity-counts-after"),
+        pytest.param(
+            sub("cancelled", cancelled_at=MID),
+            [("delete", "s1.api.2", MAY, None), ("update", "s1.api.1", DEC, MID)],
+            id="cancelled",
+        ),
+    ],
+)
+def test_what_follows_a_contract_changes_without_it(subscription, expected):
+    decisions = decide_customer(case(subscription, plans=CONTRACT), ACCOUNTS, PLANS)
+    assert (sorted(writes(decisions)), codes(decisions)) == (expected, [])
+
+
+# --- nothing of a cancelled subscription is metered on --------------------------------------------
+
+
+def test_a_cancellation_dated_before_the_last_change_ends_what_began_after_it():
+    plans = [known(end=MAR), known("api.2", start=MAR)]
+    decisions = decide_customer(case(sub("cancelled", cancelled_at=FEB), plans=plans), ACCOUNTS, PLANS)
+    assert sorted(writes(decisions)) == [("update", "s1.api.1", JAN, FEB), ("update", "s1.api.2", MAR, NOW)]
+    assert codes(decisions) == [("MB-PLAN-BILLED", "s1.api.2")]
+    (aside,) = of_kind(decisions, "account_plan", Quarantined)
+    span = "what it metered from 2026-03-01T00:00:00Z to 2026-03-20T00:00:00Z is nobody's"
+    assert aside.message.endswith(span)
+    later = replace(PLANS, now=APR)
+    ended = [known(end=FEB), known("api.2", start=MAR, end=NOW)]
+    again = decide_customer(case(sub("cancelled", cancelled_at=FEB), plans=ended), ACCOUNTS, later)
+    assert writes(again) == []
+    (aside,) = of_kind(again, "account_plan", Quarantined)
+    assert aside.message.endswith(span)

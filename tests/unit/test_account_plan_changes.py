@@ -64,3 +64,15 @@ def test_an_item_of_unknown_age_on_an_ended_subscription_is_set_aside():
     decisions = decide_customer(case(ended, plans=[known(end=MID)]), ACCOUNTS, PLANS)
     assert writes(decisions) == []
     assert codes(decisions) == [("MB-RECORD", "s1.sms.1")]
+
+
+SEATS = {**TARGETS, "api": replace(TARGETS["api"], replace_on="mapped_plan")}
+
+
+@pytest.mark.parametrize("terms", ["PLAN-API", None], ids=["written-so", "written-under-the-setting"])
+def test_another_quantity_replaces_nothing_where_the_catalog_says_so(terms):
+    plan = known() if terms is None else known(terms=terms)
+    fields = {"plans": [plan], "targets": SEATS}
+    assert plan_intents(sub(items=(item(quantity="4"),)), **fields) == []
+    (moved,) = plan_intents(sub(items=("api-pro",)), **fields)
+    assert moved.action == "replace"

@@ -114,7 +114,7 @@ TABLE = [
     pytest.param(
         sub("cancelled", cancelled_at=FEB),
         [known("api.1", JAN, FEB), known("api.2", FEB, APR)],
-        [],
+        [("update", "s1.api.2", FEB, NOW)],
         [("MB-PLAN-BILLED", "s1.api.2")],
         id="an-empty-period-that-started-is-set-aside",
     ),

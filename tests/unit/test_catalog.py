@@ -76,3 +76,16 @@ def test_aliases_are_refused_before_they_can_grow(tmp_path):
     with pytest.raises(SetupError, match=r"bomb\.yaml:2: the alias \*a0 is not taken") as refusal:
         load_catalog(tmp_path / "bomb.yaml")
     assert refusal.value.code == "MB-CATALOG"
+
+
+def test_a_catalog_that_says_nothing_of_replacing_has_the_fingerprint_that_it_had(tmp_path: Path) -> None:
+    row = "{item_price: api, plan: api-plan"
+    plain, more = (f"plans:\n  - {row}{rest}}}\n" for rest in ("", ", replace_on: mapped_plan"))
+    assert load_catalog(written(tmp_path, plain)).fingerprint() == "6bbec60c997166eb"
+    catalog = load_catalog(written(tmp_path, more))
+    assert (catalog.plans[0].replace_on, catalog.fingerprint() == "6bbec60c997166eb") == ("mapped_plan", False)
+
+
+def test_a_word_that_does_not_say_when_to_replace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="replace_on"):
+        load_catalog(written(tmp_path, "plans:\n  - {item_price: api, plan: p, replace_on: never}\n"))

@@ -109,6 +109,7 @@ def change_term_end(call: Call, subscription_id: str) -> Row:
             changed, event_type = {"current_term_end": at, "cancelled_at": at}, "subscription_changed"
         case _:
             changed, event_type = {"current_term_end": at, "next_billing_at": at}, "subscription_changed"
+            call.state.anchors[subscription_id] = day_of(at)  # the terms that follow begin on that day
     row = call.state.save(call.state.subscriptions, before | changed)
     schedule_next(call.world, row)
     return _answer(call, row, event_type)

@@ -41,6 +41,14 @@ def _complete(call: Call, row: Row, before: Row | None) -> Row:
     return row
 
 
+def _with_epoch(call: Call, row: Row, before: Row | None) -> Row:
+    """An account plan that is written over may keep the billing epoch that it had."""
+    if before is not None and call.world.switches.bill_epoch_change == "at_replacement":
+        row = {name: value for name, value in row.items() if name != "billEpoch"}
+        row |= {"billEpoch": before["billEpoch"]} if "billEpoch" in before else {}
+    return _complete(call, row, before)
+
+
 def _check_overlap(call: Call, row: Row, except_ids: set[str]) -> None:
     start, end = interval(row)
     for other in call.state.account_plans.find("accountId", row["accountId"]):
@@ -70,7 +78,7 @@ ACCOUNT_PLAN = entities.Kind(
     required=("accountId", "startDate"),
     event="configuration.accountplan",
     read_only=frozenset({"productId"}),
-    complete=_complete,
+    complete=_with_epoch,
     identity=("accountId", "planId", "code", "startDate"),
 )
 entities.register(routes, ACCOUNT_PLAN, listing=False)

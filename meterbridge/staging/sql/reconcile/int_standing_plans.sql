@@ -20,6 +20,7 @@ select
     coalesce(p.planId, '') as plan_id,
     p.startDate as start_at,
     p.endDate as end_at,
+    p.billEpoch as bill_epoch,
     coalesce(
         k.subscription_id,
         case when c.item_price is not null then left(m.external_id, length(m.external_id) - length(c.item_price) - 1) end,

@@ -9,7 +9,10 @@ select
     p.accountId as found_account_id,
     p.planId as found_plan_id,
     p.startDate as found_start,
-    p.endDate as found_end
+    p.endDate as found_end,
+    p.billEpoch as found_epoch,
+    p.code as found_code,
+    p.id is not null as seen
 from ref_account_plans as k
 join (select distinct id from ref_looked_at) as l on l.id = k.account_plan_id
 left join raw_m3ter__account_plans as p on p.id = k.account_plan_id
@@ -17,5 +20,7 @@ where p.id is null
     or p.accountId <> k.account_id
     or p.planId is distinct from k.plan_id
     or try_cast(p.startDate as timestamptz) is distinct from try_cast(k.start as timestamptz)
+    or p.billEpoch <> k.bill_epoch
+    or (k.bill_epoch is not null and p.billEpoch is null)
     or try_cast(p.endDate as timestamptz) is distinct from try_cast(k.end as timestamptz)
 qualify row_number() over (partition by k.account_plan_id order by p.startDate) = 1

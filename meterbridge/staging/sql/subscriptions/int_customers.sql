@@ -11,10 +11,15 @@ earlier as (
     select present_customer_id as customer_id, list(e order by told_at, resource_version) as earlier
     from int_earlier as e group by all
 ),
+seen as (
+    select k.*, p.id is not null as seen, p.billEpoch as found_epoch, p.code as found_code
+    from ref_account_plans as k
+    left join (select distinct on (id) * from raw_m3ter__account_plans) as p on p.id = k.account_plan_id
+),
 owned as (
-    select customer_id as id, k from ref_account_plans as k
+    select customer_id as id, k from seen as k
     union
-    select s.customer_id as id, k from int_subscriptions as s join ref_account_plans as k on k.subscription_id = s.id
+    select s.customer_id as id, k from int_subscriptions as s join seen as k on k.subscription_id = s.id
 ),
 known as (select id as customer_id, list(k) as known_plans from owned group by all),
 mapped_accounts as (
@@ -36,7 +41,8 @@ mapped_plans as (
 plans as (
     select a.folded, list(distinct {
         'id': p.id, 'account_id': p.accountId, 'plan_id': p.planId, 'product_id': p.productId, 'code': p.code,
-        'start': p.startDate, 'end': p.endDate, 'external_ids': coalesce(m.external_ids, [])
+        'start': p.startDate, 'end': p.endDate, 'bill_epoch': p.billEpoch,
+        'external_ids': coalesce(m.external_ids, [])
     }) as found
     from raw_m3ter__account_plans as p
     join int_families as a on a.id = p.accountId

@@ -1,6 +1,7 @@
 -- grain: one row per Chargebee subscription id and resource_version, once as listed or read by id, once as events showed it
 -- reads: raw_chargebee__subscriptions, raw_chargebee__events
--- why: instants become BIGINT epoch seconds, NULL where the text is no number; a backdated change counts from its own instant
+-- why: instants become BIGINT epoch seconds, NULL where the text is no number; a backdated change counts from its own
+--      instant, one that came with a renewal from the term that began then, however late Chargebee's job ran
 create or replace table stg_versions as
 with seen as (
     select entry.subscription as s, entry.customer.id is not null as has_customer, true as listed, origin,
@@ -11,6 +12,10 @@ with seen as (
         try_cast(entry.event.occurred_at as bigint), entry.event.event_type
     from raw_chargebee__events
     where entry.event.content.subscription.id is not null
+),
+told as (
+    select *, bool_or(event_type = 'subscription_renewed') over (partition by s.id, s.resource_version) as renewed
+    from seen
 )
 select
     s.id as id,
@@ -39,11 +44,13 @@ select
     s.item_tiers as item_tiers,
     has_customer, listed, told_at,
     case
+        when renewed and event_type in ('subscription_renewed', 'subscription_changed')
+            and try_cast(s.current_term_start as bigint) <= told_at then try_cast(s.current_term_start as bigint)
         when event_type in ('subscription_changed', 'subscription_resumed', 'subscription_reactivated') then told_at
         when event_type in ('subscription_changed_with_backdating', 'subscription_reactivated_with_backdating')
             then least(coalesce(try_cast(s.changes_scheduled_at as bigint), told_at), told_at)
     end as changed_at
-from seen
+from told
 qualify row_number() over (
     partition by s.id, coalesce(try_cast(s.resource_version as bigint), 0), listed
     order by changed_at desc nulls last, origin desc
