@@ -44,7 +44,7 @@ slow: development ## the part for every change of the long ones: whole processes
 	$(PYTEST) --hypothesis-profile=thorough tests/unit
 	$(PYTEST) -m "(slow or prefect) and not drill"
 
-drills: development ## and the longest ones, forty minutes: every harm in every state, all that 0.1.0 left, oldest and killed Prefect, a storm of webhooks
+drills: development ## and the longest ones, forty minutes: every harm in every state, all that 0.1.0 left, killed Prefect, a storm of webhooks
 	$(BIN)/pytest -q -m drill
 
 EVERY ?= 1

@@ -18,7 +18,7 @@ from meterbridge.settings import stripped_environment
 from tests.flows.test_prefect_server import ROOT, background, free_port, run, until
 from tests.flows.test_prefect_server import world as world  # the fixture
 
-pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LOCK = "requirements-prefect-3.8.lock"
 
