@@ -22,6 +22,7 @@ from tasks.engine import task
 from tasks.extract import land_subscriptions
 from tasks.ledger_trust import REBUILD
 from tasks.listed_bills import differs, is_pending, is_whole, land_pending, open_since, reach, touched
+from tasks.not_ours import now_ours
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.unbilled import land_unbilled
@@ -149,7 +150,7 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
     with work.ledger.read() as rx:
         known = {} if run.flow == REBUILD else bills.by_id(rx)
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
-        again = _decided_again(rx)
+        again = _decided_again(rx, run)
     everything = run.full or run.compares_all or first < (kept_since(work) or first)
     open_dates = open_since(work, first, known, all_listed=everything)
     start = min([first if everything else max(first, window), *open_dates])
@@ -198,9 +199,13 @@ def _waiting(rx: Reader) -> set[str]:
     return {p.bill_id for p in bills.portions(rx) if p.state == "waiting"}
 
 
-def _decided_again(rx: Reader) -> set[str]:
-    """Bills set aside, whole or in part, or with a portion that waits: decided again in every run."""
-    waiting = {p.bill_id for p in bills.portions(rx) if p.state in ("waiting", "quarantined", "proposed")}
+def _decided_again(rx: Reader, run: Run) -> set[str]:
+    """Bills set aside, whole or in part, or with a portion that waits: decided again in every run.
+
+    One that was none of ours is, once the ledger knows its account, and in a full run.
+    """
+    states = ("waiting", "quarantined", "proposed", *(("not_ours",) if run.full else ()))
+    waiting = {p.bill_id for p in bills.portions(rx) if p.state in states} | now_ours(rx)
     return waiting | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
 
 

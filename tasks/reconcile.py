@@ -298,10 +298,10 @@ def _off_invoices(
 
 
 def _in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[tuple[dict[str, Any], BillCase]]:
-    """Rows of ``int_bills`` as the rules take them, without those of customers whom the settings leave out."""
+    """Rows of ``int_bills`` as the rules take them, without those that are none of ours or that the settings leave out."""
     for row in file.rows("select * from int_bills order by bill_date, id"):
         case = bill_cases.case_of(row, now)
-        if excluded(customer_of(case), policy) is None:
+        if excluded(customer_of(case), policy) is None and not case.not_ours:
             yield row, case
 
 

@@ -23,6 +23,8 @@ from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.ledger_trust import notices
 from tasks.leftovers import left_behind
+from tasks.not_ours import in_words as words_of
+from tasks.not_ours import seen
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.waits import in_words, waited
@@ -47,6 +49,7 @@ class RunReport(BaseModel):
     applied: dict[str, int] = Field(default_factory=dict)
     unchanged: int = 0
     out_of_scope: int = 0
+    not_ours: list[dict[str, Any]] = Field(default_factory=list)
     waiting: list[dict[str, Any]] = Field(default_factory=list)
     awaiting_approval: list[dict[str, Any]] = Field(default_factory=list)
     closing_soon: list[dict[str, Any]] = Field(default_factory=list)
@@ -92,6 +95,8 @@ def build(
     with opened(run.path) as file:
         extracted = _extracted(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
+        with work.ledger.read() as rx:
+            not_ours = seen(rx, file) if run.flow == "sync_bills" else []
     done = delivered or Delivered()
     return RunReport(
         flow=run.flow,
@@ -103,6 +108,7 @@ def build(
         applied=dict(sorted(done.applied.items())),
         unchanged=change_set.unchanged,
         out_of_scope=change_set.out_of_scope,
+        not_ours=not_ours,
         waiting=_waiting(work, aside, run),
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
@@ -227,6 +233,7 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     lines += [
         f"| unchanged | {report.unchanged} |",
         f"| out of scope | {report.out_of_scope} |",
+        *([f"| not ours | {words_of(report.not_ours)} |"] if report.not_ours else []),
         f"| waiting | {len(report.waiting)} |",
         f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
         f"| quarantined | {len(report.quarantined)} |",

@@ -73,6 +73,7 @@ def tell(notices: Iterable[Mapping[str, str]]) -> None:
 
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
+    from tasks.not_ours import in_words as not_ours
     from tasks.report import money, travelling
     from tasks.waits import in_words
 
@@ -82,6 +83,8 @@ def report_table(report: RunReport) -> None:
     rows += [("intended", name, count) for name, count in report.intended.items()]
     rows += [("written", name, count) for name, count in report.applied.items()]
     rows += [("unchanged", "", report.unchanged), ("out of scope", "", report.out_of_scope)]
+    if report.not_ours:
+        rows.append(("not ours", "", not_ours(report.not_ours)))
     rows += [("waiting", "", len(report.waiting)), ("quarantined", "", len(report.quarantined))]
     if report.seen_next_run:
         rows.append(("seen, next run", "subscriptions", report.seen_next_run))

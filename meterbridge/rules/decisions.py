@@ -104,11 +104,16 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """Not ours to sync; counted and listed, never an error."""
+    """Not ours to sync; counted and listed, never an error.
+
+    ``amount`` (minor units) and ``currency`` are those of a bill that is none of ours.
+    """
 
     kind: Kind
     key: Key
     reason: str
+    amount: int | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
--- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
+-- reads: stg_bills, stg_bill_lines, int_placed_plans, int_not_ours, stg_subscriptions, stg_subscription_items, stg_customers,
 --        stg_invoices, int_new_bills, int_payers, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions,
 --        ref_unproven, ref_undone, ref_releases
 -- why: a bill is decided as a whole, on its customer's invoices; one without a charge in the ledger may have some at
@@ -61,7 +61,7 @@ select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
     coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone, coalesce(m.mapped, []) as mapped,
     k.id is null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as marks,
-    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases
+    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases, e.bill_id is not null as not_ours
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.bill_id = b.id
@@ -78,3 +78,4 @@ left join marks as n on n.bill_id = b.id
 left join int_new_bills as k on k.id = b.id
 left join paying as y on y.bill_id = b.id
 left join releases as x on x.bill_id = b.id
+left join int_not_ours as e on e.bill_id = b.id
