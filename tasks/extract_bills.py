@@ -20,6 +20,7 @@ from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import land_subscriptions
+from tasks.land_accounts import land_accounts, land_found
 from tasks.ledger_trust import REBUILD
 from tasks.listed_bills import differs, is_pending, is_whole, land_pending, open_since, reach, touched
 from tasks.not_ours import now_ours
@@ -247,7 +248,12 @@ def find_placements(run: Run) -> int:
             "order by 1",
         )
         known = set(_column(file, "select account_id from ref_accounts"))
-        for account_id in unplaced:
+        file.clear("ref_other_sites")
+        strange = [one for one in unplaced if one not in known]
+        if strange:
+            land_accounts(work, file, work.m3ter.accounts(ids=strange))
+        elsewhere = set(_column(file, "select account_id from ref_other_sites"))
+        for account_id in (one for one in unplaced if one not in elsewhere):
             if account_id not in known:
                 _land_mappings(work, file, "Account", account_id)
             plans = list(work.m3ter.account_plans(account_id))
@@ -294,16 +300,12 @@ def _land_bill_mappings(work: Services, file: Staging) -> None:
             for entity in ("BillLineItem", "BillItem", "LineItem"):
                 _land_mappings(work, file, entity, line_id)
     else:
-        ours = (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
-        file.land_rows(
-            "raw_m3ter__external_mappings", (m for m in ours if m["m3terEntity"] not in ("Account", "AccountPlan"))
-        )
+        every = work.m3ter.external_mappings()
+        land_found(work, file, (one for one in every if one.m3ter_entity not in ("Account", "AccountPlan")))
 
 
 def _land_mappings(work: Services, file: Staging, entity: str, m3ter_id: str) -> None:
-    mappings = work.m3ter.mappings_of(entity, m3ter_id)
-    ours = (m.model_dump(by_alias=True) for m in mappings if m.external_system == "Chargebee")
-    file.land_rows("raw_m3ter__external_mappings", ours)
+    land_found(work, file, work.m3ter.mappings_of(entity, m3ter_id))
 
 
 @task(name="extract invoices")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from meterbridge.cli import words
 from meterbridge.cli.findings import Finding, failure, guarded, ok, warning
 from meterbridge.errors import CODES, RecordRefused, SetupError
 from meterbridge.rules.native import sending_bills
+from meterbridge.rules.sites import Site
 from meterbridge.settings import Settings
 from tasks.permitted_names import MAPPING_NAMES, NEEDED_NAMES, mapping_names
 from tasks.site_time import site_time
@@ -24,6 +26,9 @@ from tasks.site_time import site_time
 CLOCK_WARNING_SECONDS = 60
 CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
 M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings")
+MOST_ACCOUNTS = 5_000
+"""So many accounts are looked at for their site, the newest first."""
+
 NO_INVOICE = "meterbridge-doctor"
 """The id of an invoice that no site has: a write on it tells our rights and can do nothing."""
 
@@ -70,7 +75,7 @@ def chargebee_checks(clients: Clients) -> Iterator[Finding]:
     yield from guarded("chargebee time", lambda: _site_time(clients))
 
 
-def m3ter_checks(clients: Clients) -> Iterator[Finding]:
+def m3ter_checks(clients: Clients, settings: Settings) -> Iterator[Finding]:
     """Organisation and key first; without them nothing else can be asked."""
     first = list(guarded("m3ter credentials", lambda: _organization(clients)))
     yield from first
@@ -79,6 +84,8 @@ def m3ter_checks(clients: Clients) -> Iterator[Finding]:
     yield from guarded("m3ter rights", lambda: _m3ter_rights(clients))
     yield from guarded("mapping names", lambda: _names(clients))
     yield from guarded("native integration", lambda: _native(clients))
+    site = Site(settings.chargebee_site, settings.site_in_ids)
+    yield from guarded("other sites", lambda: _other_sites(clients, site))
     yield from _clock("m3ter clock", clients.m3ter.transport)
 
 
@@ -203,6 +210,23 @@ def _names(clients: Clients) -> Iterator[Finding]:
         yield warning("mapping names", found, "Permit e.g. BillLineItem and InvoiceLineItem, or leave it so.")
     elif not missing:
         yield ok("mapping names", ", ".join(mapping_names(configuration).values()))
+
+
+def _other_sites(clients: Clients, site: Site) -> Iterator[Finding]:
+    """Tell whose accounts are in the organisation beside those of this site, as far as they carry one."""
+    found: Counter[str] = Counter()
+    for account in islice(clients.m3ter.accounts(), MOST_ACCOUNTS):
+        found[site.other(account) or ""] += 1
+    del found[""]
+    if not found:
+        yield ok("other sites", "no account carries another Chargebee site")
+        return
+    named = ", ".join(f"{count} of site {name}" for name, count in sorted(found.items()))
+    if site.in_ids:
+        yield ok("other sites", f"accounts {named}; codes and external ids of this one begin with {site.prefix!r}")
+        return
+    remedy = "Set METERBRIDGE_SITE_IN_IDS=true in one of the connections before both sites have a customer id in common."
+    yield warning("other sites", f"the organisation has accounts {named}", remedy)
 
 
 def _native(clients: Clients) -> Iterator[Finding]:
