@@ -71,6 +71,18 @@ def tell(notices: Iterable[Mapping[str, str]]) -> None:
         console().print(f"{one['code']}: {one['message']}", markup=False)
 
 
+def _asked(report: RunReport) -> None:
+    from tasks.report import money
+
+    asked = [
+        (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
+        for r in report.awaiting_approval
+    ]
+    if asked:
+        asking = ("change set", "writes", "bills", "total", "why")
+        table("Awaiting approval (`meterbridge approve`)", asking, asked, right=("writes", "bills", "total"))
+
+
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
     from tasks.not_ours import in_words as not_ours
@@ -83,13 +95,12 @@ def report_table(report: RunReport) -> None:
     rows += [("intended", name, count) for name, count in report.intended.items()]
     rows += [("written", name, count) for name, count in report.applied.items()]
     rows += [("unchanged", "", report.unchanged), ("out of scope", "", report.out_of_scope)]
-    if report.not_ours:
-        rows.append(("not ours", "", not_ours(report.not_ours)))
     rows += [("waiting", "", len(report.waiting)), ("quarantined", "", len(report.quarantined))]
     if report.seen_next_run:
         rows.append(("seen, next run", "subscriptions", report.seen_next_run))
     if report.held:
         rows.append(("held by another run", "", report.held))
+    rows += [("not ours", "", words)] if (words := not_ours(report.not_ours)) else []
     rows += [("requests", name, count) for name, count in report.requests.items()]
     table(title, ("what", "of", "count"), rows, right=("count",))
     for note in report.notes:
@@ -103,13 +114,7 @@ def report_table(report: RunReport) -> None:
     if report.waiting:
         cells = [(shown(r["key"]), money(r), r["reason"]) for r in report.waiting]
         table("Waiting", ("record", "amount", "why"), cells, right=("amount",))
-    if report.awaiting_approval:
-        asked = [
-            (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
-            for r in report.awaiting_approval
-        ]
-        asking = ("change set", "writes", "bills", "total", "why")
-        table("Awaiting approval (`meterbridge approve`)", asking, asked, right=("writes", "bills", "total"))
+    _asked(report)
     if report.quarantined:
         aside = [(r["code"], shown(r["key"]), money(r), r["message"]) for r in report.quarantined]
         table("Set aside", ("code", "record", "amount", "what to know"), aside, right=("amount",))
