@@ -186,16 +186,7 @@ def _case(
             row["account_code"],
         )
     return CustomerCase(
-        customer=Customer(
-            id=row["id"],
-            name=row["name"],
-            email=row["email"],
-            address=Address(**(row["address"] or {})),
-            currency=row["currency"],
-            invoice_owner_id=row["invoice_owner_id"],
-            deleted=row["deleted"],
-            resource_version=row["resource_version"],
-        ),
+        customer=_customer(row),
         subscriptions=subscriptions,
         targets=targets,
         known_account=known,
@@ -212,6 +203,19 @@ def _case(
         known_mappings=frozenset(key_from_text(text) for text in row["known_mappings"]),
         similar=tuple(_similar(one) for one in row["similar"]),
         prefix=prefix,
+    )
+
+
+def _customer(row: Mapping[str, Any]) -> Customer:
+    return Customer(
+        id=row["id"],
+        name=row["name"],
+        email=row["email"],
+        address=Address(**(row["address"] or {})),
+        currency=row["currency"],
+        invoice_owner_id=row["invoice_owner_id"],
+        deleted=row["deleted"],
+        resource_version=row["resource_version"],
     )
 
 

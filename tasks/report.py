@@ -95,8 +95,7 @@ def build(
     with opened(run.path) as file:
         extracted = _extracted(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
-        with work.ledger.read() as rx:
-            not_ours = seen(rx, file) if run.flow == "sync_bills" else []
+        not_ours = seen(work, run, file)
     done = delivered or Delivered()
     return RunReport(
         flow=run.flow,

@@ -37,10 +37,7 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
     strange: list[Decision] = []
     with opened(run.path) as file:
         file.clear("out_shadow")
-        unreadable: list[dict[str, Any]] = [
-            {"bill_id": bill_id, "currency": "", "code": "MB-RECORD", "message": message}
-            for bill_id, message in broken_bills(file)
-        ]
+        unreadable = [_unreadable(bill_id, "", "MB-RECORD", message) for bill_id, message in broken_bills(file)]
         if file.count("stg_bills"):
             for row in file.rows("select * from int_bills where status = 'APPROVED' order by bill_date, id"):
                 case = case_of(row, now)
@@ -50,8 +47,7 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
                 try:
                     reckoned.append((case, _portions(case, policy)))
                 except RecordRefused as refusal:
-                    why = {"code": refusal.code, "message": refusal.message}
-                    unreadable.append({"bill_id": case.bill.id, "currency": case.bill.currency, **why})
+                    unreadable.append(_unreadable(case.bill.id, case.bill.currency, refusal.code, refusal.message))
         rows = compare(reckoned)
         file.land_rows("out_shadow", (asdict(row) for row in rows))
         extracted = {"bills": file.count("raw_m3ter__bills"), "invoices": file.count("raw_chargebee__invoices")}
@@ -71,6 +67,10 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
         not_ours=sums_of(strange),
         totals=_totals(bills),
     )
+
+
+def _unreadable(bill_id: str, currency: str, code: str, message: str) -> dict[str, Any]:
+    return {"bill_id": bill_id, "currency": currency, "code": code, "message": message}
 
 
 def _portions(case: BillCase, policy: BillPolicy) -> list[Portion]:

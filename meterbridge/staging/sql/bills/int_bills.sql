@@ -54,14 +54,14 @@ paying as (select bill_id, list(customer_id order by customer_id) as payers from
 releases as (select bill_id, list(r) as releases from ref_releases as r group by all),
 mapped as (select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
     from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all),
-marks as (select m3terId as bill_id, list(distinct externalId order by externalId) as marks
-    from raw_m3ter__external_mappings where m3terEntity = 'Bill' group by all)
+marks as (select m3terId as bill_id, list(distinct externalId order by externalId) as marks from raw_m3ter__external_mappings where m3terEntity = 'Bill' group by all)
 select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
     coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone, coalesce(m.mapped, []) as mapped,
     k.id is null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as marks,
-    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases, e.bill_id is not null as not_ours
+    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases,
+    b.id in (select bill_id from int_not_ours) as not_ours
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.bill_id = b.id
@@ -78,4 +78,3 @@ left join marks as n on n.bill_id = b.id
 left join int_new_bills as k on k.id = b.id
 left join paying as y on y.bill_id = b.id
 left join releases as x on x.bill_id = b.id
-left join int_not_ours as e on e.bill_id = b.id
