@@ -163,7 +163,7 @@ def _facts(line: Mapping[str, Any]) -> dict[str, Any]:
 def _net(intent: Intent, line: Mapping[str, Any], reason: str) -> Intent:
     """A line of a set that a surplus uses up whole: it stands on no invoice."""
     decided_on = {name: intent.payload[name] for name in DECIDED_ON if name in intent.payload}
-    nowhere = {"invoice_id": "", "line_id": "", "line_ids": [], "item_price_id": None}
+    nowhere: dict[str, Any] = {"invoice_id": "", "line_id": "", "line_ids": [], "item_price_id": None}
     return replace(
         intent,
         kind="charge",
