@@ -25,7 +25,10 @@ from tasks.site_time import site_time
 
 CLOCK_WARNING_SECONDS = 60
 CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
-M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings")
+M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings", "/accountplans")
+M3TER_WRITES = {"accounts": "accounts", "accountplans": "account plans", "externalmappings": "mappings"}
+"""What a sync writes in m3ter, in words."""
+
 MOST_ACCOUNTS = 5_000
 """So many accounts are looked at for their site, the newest first."""
 
@@ -188,14 +191,25 @@ def _organization(clients: Clients) -> Iterator[Finding]:
 def _m3ter_rights(clients: Clients) -> Iterator[Finding]:
     for below in M3TER_LISTS:
         next(clients.m3ter.list(below, page_size=1), None)
-    # Without a single field it can only be refused: for its form, or for want of rights.
-    address = path("organizations", clients.m3ter.organization_id, "externalmappings")
+    lacking = [(what, trouble) for below, what in M3TER_WRITES.items() if (trouble := _refused(clients, below))]
+    for what, trouble in lacking:
+        found = f"may not write {what}: {trouble.message}"
+        yield failure("m3ter rights", found, f"Give the service user rights to create and change {what}.")
+    if not lacking:
+        read = ", ".join(name.strip("/") for name in M3TER_LISTS)
+        yield ok("m3ter rights", f"reads {read}; may write {', '.join(M3TER_WRITES.values())}")
+
+
+def _refused(clients: Clients, below: str) -> SetupError | None:
+    """What speaks against our rights to write these; without a single field they can only be refused."""
+    address = path("organizations", clients.m3ter.organization_id, below)
     try:
         clients.m3ter.send(Request("POST", address, "{}", "application/json"))
     except RecordRefused:
-        yield ok("m3ter rights", f"reads {', '.join(name.strip('/') for name in M3TER_LISTS)}; may write mappings")
+        return None
     except SetupError as trouble:
-        yield failure("m3ter rights", trouble.message, "Give the service user rights to create and change these.")
+        return trouble
+    return None
 
 
 def _names(clients: Clients) -> Iterator[Finding]:
