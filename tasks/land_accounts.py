@@ -79,7 +79,11 @@ def mappings_of_customers(work: Services, customers: Sequence[str]) -> list[Exte
         every = list(islice(work.m3ter.external_mappings(), most))
         if len(every) < most:
             wanted = set(customers)
-            ours = (one for one in chargebee_mappings(work, every) if (one.m3ter_entity, one.external_table) == ("Account", "Customer"))
+            ours = (
+                one
+                for one in chargebee_mappings(work, every)
+                if (one.m3ter_entity, one.external_table) == ("Account", "Customer")
+            )
             return [one for one in ours if one.external_id in wanted]
     asked = (work.site.given(customer) for customer in customers)
     found = [one for name in asked for one in work.m3ter.mappings_for("Chargebee", "Customer", name)]

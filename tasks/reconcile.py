@@ -36,7 +36,17 @@ from meterbridge.rules.reconcile import (
     compare_bills,
     compare_items,
 )
-from meterbridge.rules.records import Bill, BillCase, CustomerCase, Decision, Intent, Key, PlanTarget, Quarantined, Waiting
+from meterbridge.rules.records import (
+    Bill,
+    BillCase,
+    CustomerCase,
+    Decision,
+    Intent,
+    Key,
+    PlanTarget,
+    Quarantined,
+    Waiting,
+)
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import moment, required
 from tasks import bill_cases, decide_bills, decide_subscriptions
@@ -205,9 +215,7 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
 
 
-def _case(
-    work: Services, row: Mapping[str, Any], targets: Mapping[str, PlanTarget], known: Known
-) -> CustomerCase:
+def _case(work: Services, row: Mapping[str, Any], targets: Mapping[str, PlanTarget], known: Known) -> CustomerCase:
     return decide_subscriptions._case(row, targets, known.may_stand, prefix=work.site.prefix)
 
 
@@ -306,7 +314,7 @@ def _off_invoices(
 
 
 def _in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[tuple[dict[str, Any], BillCase]]:
-    """Rows of ``int_bills`` as the rules take them, without those that are none of ours or that the settings leave out."""
+    """Rows of ``int_bills`` as the rules take them, without what is none of ours or left out by a setting."""
     for row in file.rows("select * from int_bills order by bill_date, id"):
         case = bill_cases.case_of(row, now)
         if excluded(customer_of(case), policy) is None and not case.not_ours:

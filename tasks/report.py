@@ -27,6 +27,8 @@ from tasks.not_ours import in_words as words_of
 from tasks.not_ours import seen
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.unbilled_money import in_words as unbilled_words
+from tasks.unbilled_money import unbilled_money
 from tasks.waits import in_words, waited
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class RunReport(BaseModel):
     unchanged: int = 0
     out_of_scope: int = 0
     not_ours: list[dict[str, Any]] = Field(default_factory=list)
+    unbilled: list[dict[str, Any]] = Field(default_factory=list)
     waiting: list[dict[str, Any]] = Field(default_factory=list)
     awaiting_approval: list[dict[str, Any]] = Field(default_factory=list)
     closing_soon: list[dict[str, Any]] = Field(default_factory=list)
@@ -96,6 +99,8 @@ def build(
         extracted = _extracted(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
         not_ours = seen(work, run, file)
+    with work.ledger.read() as rx:
+        unbilled = unbilled_money(rx, run.started_at) if run.flow == "sync_bills" else []
     done = delivered or Delivered()
     return RunReport(
         flow=run.flow,
@@ -108,6 +113,7 @@ def build(
         unchanged=change_set.unchanged,
         out_of_scope=change_set.out_of_scope,
         not_ours=not_ours,
+        unbilled=unbilled,
         waiting=_waiting(work, aside, run),
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
@@ -241,6 +247,8 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     ]
     if report.notes:
         lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
+    if report.unbilled:
+        lines += ["", "## Unbilled", "", *(f"- {unbilled_words(row)}" for row in report.unbilled[:SHOWN_ROWS])]
     lines += _closing(report)
     if report.quarantined:
         lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]

@@ -15,6 +15,7 @@ from meterbridge.rules.gate import GATED
 from meterbridge.settings import Settings
 from tasks.ledger_trust import notices
 from tasks.not_ours import remembered
+from tasks.unbilled_money import unbilled_money
 
 FLOWS = ("sync_subscriptions", "sync_bills")
 SHOWN_RUNS = 8
@@ -50,6 +51,7 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "awaiting_approval": awaiting_approval(rx, now),
             "settled_by_hand": _settled(rx),
             "not_ours": remembered(rx),
+            "unbilled": unbilled_money(rx, vendors_now),
             "overdue": sum(1 for row in waiting if row["overdue"]),
             "quarantined": _by_code(aside, now),
             "quarantined_records": len(aside),

@@ -87,6 +87,7 @@ def report_table(report: RunReport) -> None:
     """A run's report for people."""
     from tasks.not_ours import in_words as not_ours
     from tasks.report import money, travelling
+    from tasks.unbilled_money import in_words as unbilled
     from tasks.waits import in_words
 
     tell(report.notices)
@@ -105,6 +106,8 @@ def report_table(report: RunReport) -> None:
     table(title, ("what", "of", "count"), rows, right=("count",))
     for note in report.notes:
         console().print(note, markup=False)
+    for row in report.unbilled:
+        console().print(unbilled(row), markup=False)
     if report.site_time:
         console().print(travelling(report.site_time), markup=False)
     if report.closing_soon:

@@ -25,7 +25,7 @@ from tasks.site_time import site_time
 
 CLOCK_WARNING_SECONDS = 60
 CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
-M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings", "/accountplans")
+M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings")
 M3TER_WRITES = {"accounts": "accounts", "accountplans": "account plans", "externalmappings": "mappings"}
 """What a sync writes in m3ter, in words."""
 
@@ -239,7 +239,9 @@ def _other_sites(clients: Clients, site: Site) -> Iterator[Finding]:
     if site.in_ids:
         yield ok("other sites", f"accounts {named}; codes and external ids of this one begin with {site.prefix!r}")
         return
-    remedy = "Set METERBRIDGE_SITE_IN_IDS=true in one of the connections before both sites have a customer id in common."
+    remedy = (
+        "Set METERBRIDGE_SITE_IN_IDS=true in one of the connections before both sites have a customer id in common."
+    )
     yield warning("other sites", f"the organisation has accounts {named}", remedy)
 
 

@@ -121,7 +121,8 @@ class Quarantined:
     """Set aside with a reason code out of errors.CODES; ``amount`` in minor units.
 
     ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it if ``payers``,
-    the customers on whose invoices it stands (empty: not known), are that charge's customer alone; ``month``: its bill's.
+    the customers on whose invoices it stands (empty: not known), are that charge's customer alone; ``month`` is its
+    bill's, in words.
     ``due``: when an account plan should have ended; a later version of its subscription does not move that.
     """
 

@@ -3,9 +3,10 @@
 A line with a plan belongs to the subscription whose account plan covers it. Where two cover it
 one after the other, a charge for time is cut between them, any other goes to the one that has
 the larger part of its time. A line of a plan that nobody here attached (by hand, in a group) goes
-to the account's only subscription, else to the main one. A line without one (prepayment or balance drawn down, memos, minimum spend, ad hoc) belongs to
-the bill: it follows the line it refers to or the one subscription of its product, else it
-is allocated, so that no bill waits only because such a line names no subscription.
+to the account's only subscription, else to the main one. A line without one (prepayment or
+balance drawn down, memos, minimum spend, ad hoc) belongs to the bill: it follows the line it
+refers to or the one subscription of its product, else it is allocated, so that no bill waits
+only because such a line names no subscription.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class _Placing:
 
     def _of_account(self, row: _Row) -> tuple[_Row, Sequence[str]]:
         """A line of a plan that no account plan of ours is on: by the account's subscriptions, else by the setting."""
-        line = row.line
-        for account_id in dict.fromkeys((line.child_account_id or self.case.bill.account_id, self.case.bill.account_id)):
+        line, billed = row.line, self.case.bill.account_id
+        for account_id in dict.fromkeys((line.child_account_id or billed, billed)):
             own = [plan for plan in self.case.plans if plan.account_id == account_id]
             if any(plan.plan_id == line.plan_id for plan in own):
                 return row, []  # one of ours, at another time: whose it was then nobody knows
@@ -104,7 +105,7 @@ class _Placing:
         return replace(row, told=told), [owner]
 
     def _cut(self, row: _Row, parts: Mapping[str, Period]) -> None:
-        """Cut a charge for time where one subscription's account plans end and the next one's begin; no digit is lost."""
+        """Cut a charge for time where one subscription's account plans end and the next one's begin; exact."""
         unit = Decimal(1).scaleb(-self.exponent)
         whole = int((abs(row.line.amount) / unit).to_integral_value(ROUND_DOWN))
         sign = 1 if row.line.amount > 0 else -1

@@ -1,8 +1,11 @@
-"""Money that goes on an invoice of its own, or unbilled, is lowered by what an earlier bill had too much, as any other."""
+"""Money on an invoice of its own, or unbilled, is lowered by what an earlier bill had too much, as any other."""
 
 import pytest
+from typer.testing import CliRunner
 
 from flows.reconcile import reconcile
+from flows.sync_subscriptions import sync_subscriptions
+from meterbridge.cli.main import app
 from meterbridge.errors import RetriableError
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from tests.flows.billed_month import asides, lose_ledger
@@ -92,3 +95,18 @@ def test_a_lost_ledger_charges_nothing_of_it_again(open_sandbox, way):
     month.charge()
     month.charge()
     assert (month.ours(), unbilled(month)) == before
+
+
+def test_what_stands_unbilled_is_told_with_its_age_and_loudly_once_nothing_will_invoice_it(open_sandbox):
+    month = without_draft(open_sandbox, "unbilled")
+    month.charge()
+    month.pass_days(40)
+    sync_subscriptions.fn(full=True)
+    report = month.charge()
+    [row] = report.unbilled
+    assert (row["amount"], row["count"], row["ended"], row["age_seconds"] // 86_400) == (month.total(), 2, True, 40)
+    shown = CliRunner().invoke(app, ["status"]).output
+    assert "stand unbilled since 40 days: it has ENDED" in " ".join(shown.split())
+    month.close(sweep(month))
+    month.charge()
+    assert month.charge().unbilled == []
