@@ -12,8 +12,6 @@ from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.records import Decision, OutOfScope
 from meterbridge.staging.database import Staging
-from tasks.runs import Run
-from tasks.services import Services
 
 NOT_OURS = (
     "select decision, key, message, amount, currency from out_set_aside "
@@ -26,13 +24,10 @@ def remembered(rx: Reader) -> list[dict[str, Any]]:
     return _sums((row.currency, row.wanted) for row in bills.portions(rx, state="not_ours"))
 
 
-def seen(work: Services, run: Run, file: Staging) -> list[dict[str, Any]]:
+def seen(rx: Reader, file: Staging) -> list[dict[str, Any]]:
     """As :func:`remembered`, with what a run of bills has just decided in the place of what was known before."""
-    if run.flow != "sync_bills":
-        return []
     decided = {row["id"] for row in file.rows("select id from stg_bills")} if file.count("stg_bills") else set()
-    with work.ledger.read() as rx:
-        known = [row for row in bills.portions(rx, state="not_ours") if row.bill_id not in decided]
+    known = [row for row in bills.portions(rx, state="not_ours") if row.bill_id not in decided]
     now = {key_from_text(row["key"])[0]: (row["currency"], int(row["amount"])) for row in file.rows(NOT_OURS)}
     return _sums([*((row.currency, row.wanted) for row in known), *now.values()])
 

@@ -96,24 +96,18 @@ def build(
     """Gather the run's outcome from the staging file and the ledger."""
     work = services(run.run_id)
     with opened(run.path) as file:
-        extracted = _extracted(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
-        not_ours = seen(work, run, file)
-    with work.ledger.read() as rx:
-        unbilled = unbilled_money(rx, run.started_at) if run.flow == "sync_bills" else []
+        more = {"extracted": _extracted(file), **_of_bills(work, run, file)}
     done = delivered or Delivered()
     return RunReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
         site_time=run.site.shown,
-        extracted=extracted,
         intended=change_set.intended,
         applied=dict(sorted(done.applied.items())),
         unchanged=change_set.unchanged,
         out_of_scope=change_set.out_of_scope,
-        not_ours=not_ours,
-        unbilled=unbilled,
         waiting=_waiting(work, aside, run),
         closing_soon=soon,
         awaiting_approval=awaiting(run, change_set.proposal),
@@ -131,7 +125,16 @@ def build(
         change_set=change_set.hash,
         staging=str(left_behind(run)),
         notices=notices(work.settings, work.ledger),
+        **more,
     )
+
+
+def _of_bills(work: Services, run: Run, file: Staging) -> dict[str, list[dict[str, Any]]]:
+    """Money that stands off the invoices, or is none of ours: what earlier runs found, too."""
+    if run.flow != "sync_bills":
+        return {}
+    with work.ledger.read() as rx:
+        return {"not_ours": seen(rx, file), "unbilled": unbilled_money(rx, run.started_at)}
 
 
 def _extracted(file: Staging) -> dict[str, int]:
