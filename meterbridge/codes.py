@@ -131,8 +131,9 @@ CODES: dict[str, Code] = {
         "Undo it there, dismiss it to accept it, or sync with on_foreign_edit=repair to bring it back.",
     ),
     "MB-ACCOUNT-CLASH": Code(
-        "An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere.",
-        "Rename one, or correct the external mapping in m3ter, then retry.",
+        "An m3ter account's code equals the customer id only after case folding, or it is mapped elsewhere or "
+        "another site's.",
+        "Rename one, correct the external mapping in m3ter, or set site_in_ids, then retry.",
     ),
     "MB-ACCOUNT-TWIN": Code(
         "An m3ter account of nobody has this customer's e-mail or name; a second one would split its usage and bills.",
@@ -217,7 +218,9 @@ CODES: dict[str, Code] = {
     ),
     "MB-NO-INVOICE": Code(
         "There is no pending invoice to charge and none is to be expected.",
-        "Charge the amount by hand and dismiss, or create a pending invoice and retry.",
+        "Charge it by hand and dismiss, or create a pending invoice and retry. For annual plans set "
+        "METERBRIDGE_NO_PENDING_INVOICE: create bills it at once, unbilled leaves it for the next invoice, quarantine "
+        "for you.",
     ),
     "MB-INVOICE-FULL": Code(
         "The pending invoice has no room for more lines.",

@@ -152,8 +152,10 @@ def report_approval(run: Run, approved: Approved, delivered: Delivered) -> Appro
     with services(run.run_id).ledger.read() as rx:
         members = proposals.members(rx, approved.change_set)
     changed = sum(row.state in ("superseded", "dismissed") for row in _moving(members))
+    before = f"was approved by {approved.by} before; nothing is approved anew"
+    told = plain if approved.fresh else plain.model_copy(update={"notes": [*plain.notes, before]})
     report = ApprovalReport(
-        **plain.model_dump(),
+        **told.model_dump(),
         approved_by=approved.by,
         note=approved.note,
         approved=approved.fresh,

@@ -54,6 +54,7 @@ def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:
         released=sum(int(one["amount"]) for one in row["releases"] if one["currency"] == row["currency"]),
         undone={u["subscription_id"]: frozenset(json.loads(u["lines"])) for u in row["undone"]},
         marks=tuple(row["marks"]),
+        not_ours=row["not_ours"],
     )
 
 

@@ -70,7 +70,8 @@ class Tray:
             case Unchanged():
                 self._set_aside("unchanged", decision, message=decision.reason)
             case OutOfScope():
-                self._set_aside("out_of_scope", decision, message=decision.reason)
+                money = {"amount": decision.amount, "currency": decision.currency}
+                self._set_aside("out_of_scope", decision, message=decision.reason, **money)
             case Quarantined():
                 money = {"amount": decision.amount, "currency": decision.currency}
                 words = {"code": decision.code, "message": decision.message}

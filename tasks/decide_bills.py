@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,7 @@ from meterbridge.rules.charge_mappings import Held, Moved, Names, mapping_intent
 from meterbridge.rules.deadlines import Deadline, by_risk, deadlines
 from meterbridge.rules.keys import connection_mark, key_from_text
 from meterbridge.rules.kinds import NETTED_SCOPE, kinds_of
-from meterbridge.rules.recall import agree, lowered_charge, mark_of
+from meterbridge.rules.recall import agree, lowered_charge, lowered_lines, mark_of
 from meterbridge.rules.records import (
     ChargeRule,
     Decision,
@@ -76,7 +77,9 @@ def decide_bills(run: Run) -> ChangeSet:
             ahead += deadlines(case, policy)
         decisions = agree(hold_suspects(decisions, beside))
         closings = {one.invoice_id: one.closes_at for one in ahead}
-        for decision in by_risk(carry_over(decisions) if policy.negative_delta == "net" else decisions, closings):
+        if policy.negative_delta == "net":
+            decisions = carry_over(decisions, three_decimal=policy.three_decimal, sent=under_way.taken)
+        for decision in by_risk(decisions, closings):
             tray.put(decision)
         _land_deadlines(file, ahead)
         _follow_mappings(file, tray, names, subjects)
@@ -161,17 +164,19 @@ class Marking:
 
     marks: frozenset[str]
     charges: tuple[tuple[Key, bool], ...]
+    taken: Mapping[Key, int]
 
     @classmethod
     def of(cls, rx: Reader) -> Marking:
         """As the ledger has it now."""
         made = (row for row in intents.open_within(rx, "external_mapping", NETTED_SCOPE) if row.action == "create")
         charges = (
-            (("Netted", row.key[0], mark_of(row.key, part)), row.state in ("sending", "unknown"))
-            for row in intents.open_rows(rx, ("charge",))
-            for part in row.wanted.get("carried", ())
+            (("Netted", key[0], mark_of(key, part)), row.state in ("sending", "unknown"))
+            for row in intents.open_rows(rx, ("charge", "charge_set"))
+            for key, parts in lowered_lines(row.kind, row.key, row.payload, row.wanted)
+            for part in parts
         )
-        return cls(frozenset(row.key[2] for row in made), tuple(charges))
+        return cls(frozenset(row.key[2] for row in made), tuple(charges), _taken_by_sets(rx))
 
     def to_come(self, file: Staging) -> frozenset[str]:
         """Marks that this ledger has made or makes: if it holds no such charge, that one is to be lowered yet."""
@@ -180,6 +185,15 @@ class Marking:
     def kept(self, decided: Collection[str]) -> frozenset[Key]:
         """Marks of charges in flight, and of those to be sent for bills that are not decided here."""
         return frozenset(key for key, in_flight in self.charges if in_flight or key[1] not in decided)
+
+
+def _taken_by_sets(rx: Reader) -> Mapping[Key, int]:
+    """By portion what calls whose answer never came may have taken of its surplus: they are not decided anew."""
+    taken: Counter[Key] = Counter()
+    for row in intents.open_rows(rx, ("charge_set",)):
+        for part in row.wanted.get("carried", ()) if row.state in ("sending", "unknown") else ():
+            taken[part["bill_id"], part["subscription_id"]] += part["amount"]
+    return taken
 
 
 def _known_marks(file: Staging) -> list[Key]:

@@ -87,7 +87,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         targets = {row["item_price"]: _target(row) for row in file.rows("select * from ref_plan_targets")}
         owners = {row["id"] for row in file.rows(OWNERS)}
         for row in file.rows("select * from int_customers order by id"):
-            case = _case(row, targets, under_way)
+            case = _case(row, targets, under_way, prefix=work.site.prefix)
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             policy = replace(policy, on_similar_account="create") if row["id"] in no_twins else policy
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
@@ -114,7 +114,8 @@ def _set_clashes_aside(run: Run, file: Staging, tray: Tray) -> None:
     if run.request.by_name:
         again |= {intent.key for intent in tray.intents}
     known = [row["customer_id"] for row in file.rows("select customer_id from ref_accounts")]
-    for clash in clashes(tray.intents, known, again):
+    elsewhere = {row["code"].casefold(): row["site"] for row in file.rows("select code, site from ref_other_sites")}
+    for clash in clashes(tray.intents, known, again, elsewhere):
         tray.intents = [one for one in tray.intents if (one.kind, one.key) != (clash.kind, clash.key)]
         tray.put(clash)
 
@@ -211,8 +212,11 @@ def _without_refs(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: UnderWay) -> CustomerCase:
+def _case(
+    row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: UnderWay, *, prefix: str
+) -> CustomerCase:
     subscriptions = tuple(_subscription(s) for s in row["subscriptions"])
+    found = (_found_plan({**f, "code": f["code"] and f["code"].removeprefix(prefix)}) for f in row["found_plans"])
     known = None
     if row["account_id"]:
         known = KnownAccount(
@@ -224,31 +228,36 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: 
             row["account_code"],
         )
     return CustomerCase(
-        customer=Customer(
-            id=row["id"],
-            name=row["name"],
-            email=row["email"],
-            address=Address(**(row["address"] or {})),
-            currency=row["currency"],
-            invoice_owner_id=row["invoice_owner_id"],
-            deleted=row["deleted"],
-            resource_version=row["resource_version"],
-        ),
+        customer=_customer(row),
         subscriptions=subscriptions,
         targets=targets,
         known_account=known,
         known_plans=tuple(known_plan(k) for k in row["known_plans"]),
         found_accounts=tuple(
-            FoundAccount(f["id"], f["code"], f["name"], f["currency"], tuple(f["mapped"]))
+            FoundAccount(f["id"], f["code"], f["name"], f["currency"], tuple(f["mapped"]), f["own"])
             for f in row["found_accounts"]
         ),
-        found_plans=tuple(_found_plan(f) for f in row["found_plans"] if f["code"] not in under_way.made),
+        found_plans=tuple(one for one in found if one.code not in under_way.made),
         changed_at=dict(_changes(row["subscriptions"])),
         known_children=tuple(
             KnownAccount(c["customer_id"], c["account_id"], c["fingerprint"], c["currency"]) for c in row["children"]
         ),
         known_mappings=frozenset(key_from_text(text) for text in row["known_mappings"]),
         similar=tuple(_similar(one) for one in row["similar"]),
+        prefix=prefix,
+    )
+
+
+def _customer(row: Mapping[str, Any]) -> Customer:
+    return Customer(
+        id=row["id"],
+        name=row["name"],
+        email=row["email"],
+        address=Address(**(row["address"] or {})),
+        currency=row["currency"],
+        invoice_owner_id=row["invoice_owner_id"],
+        deleted=row["deleted"],
+        resource_version=row["resource_version"],
     )
 
 

@@ -8,10 +8,10 @@ from connectors.chargebee.encoding import IDS_PER_LIST
 from connectors.transport import path
 from meterbridge.ledger import quarantine
 from meterbridge.ledger.account_digests import AccountDigest
-from meterbridge.rules.keys import key_text
+from meterbridge.rules.keys import coded, key_text
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
-from tasks.land_accounts import land_accounts, land_belongings, mappings_of_customers
+from tasks.land_accounts import land_accounts, land_belongings, land_found, mappings_of_customers
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.similar import TWIN, find_similar
@@ -41,7 +41,7 @@ def find_existing(run: Run) -> int:
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_m3ter__accounts", "raw_m3ter__account_plans", "raw_m3ter__external_mappings")
-        file.clear("ref_account_digests", "ref_customer_digests", "ref_taken_accounts")
+        file.clear("ref_account_digests", "ref_customer_digests", "ref_taken_accounts", "ref_other_sites")
         unknown = [row["id"] for row in file.rows(UNKNOWN, {"all": work.settings.all_customers})]
         if run.full or len(unknown) > MANY_CUSTOMERS:
             find_similar(run, file, unknown, every=_land_all(work, file))
@@ -52,10 +52,8 @@ def find_existing(run: Run) -> int:
 
 
 def _land_all(work: Services, file: Staging) -> list[AccountDigest]:
-    seen = land_accounts(file, work.m3ter.accounts())
-    file.land_rows(
-        "raw_m3ter__external_mappings", (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
-    )
+    seen = land_accounts(work, file, work.m3ter.accounts())
+    land_found(work, file, work.m3ter.external_mappings())
     plans = list(
         file.rows(
             "select distinct p.id from raw_m3ter__plans as p join ref_catalog_plans as c on c.plan = p.code order by 1"
@@ -73,7 +71,8 @@ def _land_some(work: Services, file: Staging, customers: Sequence[str], *, told:
 
     For those that were ``told`` to have a twin no mapping is looked for by their id, but by their twins'.
     """
-    land_accounts(file, work.m3ter.accounts(codes=customers))
+    codes = dict.fromkeys([*customers, *(coded(work.site.prefix, one) for one in customers)])
+    land_accounts(work, file, work.m3ter.accounts(codes=list(codes)))
     linked = _linked(file, customers)
     mapped = mappings_of_customers(work, [one for one in customers if one not in told])
     file.land_rows("raw_m3ter__external_mappings", (one.model_dump(by_alias=True) for one in mapped))
@@ -81,11 +80,11 @@ def _land_some(work: Services, file: Staging, customers: Sequence[str], *, told:
     there = {row["id"] for row in file.rows("select id from raw_m3ter__accounts")}
     absent = sorted({one for one in linked if one not in there})
     if absent:
-        land_accounts(file, work.m3ter.accounts(ids=absent))
+        land_accounts(work, file, work.m3ter.accounts(ids=absent))
     if work.settings.on_product_overlap == "child_account":
         for row in list(file.rows("select id from raw_m3ter__accounts order by 1")):
             for page in work.m3ter.list(path("accounts", row["id"], "children"), page_size=200):
-                land_accounts(file, page)
+                land_accounts(work, file, page)
     land_belongings(
         work, file, [row["id"] for row in file.rows("select distinct id from raw_m3ter__accounts order by 1")]
     )

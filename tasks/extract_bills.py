@@ -20,8 +20,10 @@ from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import land_subscriptions
+from tasks.land_accounts import land_accounts, land_found
 from tasks.ledger_trust import REBUILD
 from tasks.listed_bills import differs, is_pending, is_whole, land_pending, open_since, reach, touched
+from tasks.not_ours import now_ours
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.unbilled import land_unbilled
@@ -149,7 +151,7 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
     with work.ledger.read() as rx:
         known = {} if run.flow == REBUILD else bills.by_id(rx)
         unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
-        again = _decided_again(rx)
+        again = _decided_again(rx, run)
     everything = run.full or run.compares_all or first < (kept_since(work) or first)
     open_dates = open_since(work, first, known, all_listed=everything)
     start = min([first if everything else max(first, window), *open_dates])
@@ -198,9 +200,13 @@ def _waiting(rx: Reader) -> set[str]:
     return {p.bill_id for p in bills.portions(rx) if p.state == "waiting"}
 
 
-def _decided_again(rx: Reader) -> set[str]:
-    """Bills set aside, whole or in part, or with a portion that waits: decided again in every run."""
-    waiting = {p.bill_id for p in bills.portions(rx) if p.state in ("waiting", "quarantined", "proposed")}
+def _decided_again(rx: Reader, run: Run) -> set[str]:
+    """Bills set aside, whole or in part, or with a portion that waits: decided again in every run.
+
+    One that was none of ours is, once the ledger knows its account, and in a full run.
+    """
+    states = ("waiting", "quarantined", "proposed", *(("not_ours",) if run.full else ()))
+    waiting = {p.bill_id for p in bills.portions(rx) if p.state in states} | now_ours(rx)
     return waiting | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
 
 
@@ -242,7 +248,12 @@ def find_placements(run: Run) -> int:
             "order by 1",
         )
         known = set(_column(file, "select account_id from ref_accounts"))
-        for account_id in unplaced:
+        file.clear("ref_other_sites")
+        strange = [one for one in unplaced if one not in known]
+        if strange:
+            land_accounts(work, file, work.m3ter.accounts(ids=strange))
+        elsewhere = set(_column(file, "select account_id from ref_other_sites"))
+        for account_id in (one for one in unplaced if one not in elsewhere):
             if account_id not in known:
                 _land_mappings(work, file, "Account", account_id)
             plans = list(work.m3ter.account_plans(account_id))
@@ -289,16 +300,12 @@ def _land_bill_mappings(work: Services, file: Staging) -> None:
             for entity in ("BillLineItem", "BillItem", "LineItem"):
                 _land_mappings(work, file, entity, line_id)
     else:
-        ours = (m.model_dump(by_alias=True) for m in work.m3ter.external_mappings())
-        file.land_rows(
-            "raw_m3ter__external_mappings", (m for m in ours if m["m3terEntity"] not in ("Account", "AccountPlan"))
-        )
+        every = work.m3ter.external_mappings()
+        land_found(work, file, (one for one in every if one.m3ter_entity not in ("Account", "AccountPlan")))
 
 
 def _land_mappings(work: Services, file: Staging, entity: str, m3ter_id: str) -> None:
-    mappings = work.m3ter.mappings_of(entity, m3ter_id)
-    ours = (m.model_dump(by_alias=True) for m in mappings if m.external_system == "Chargebee")
-    file.land_rows("raw_m3ter__external_mappings", ours)
+    land_found(work, file, work.m3ter.mappings_of(entity, m3ter_id))
 
 
 @task(name="extract invoices")

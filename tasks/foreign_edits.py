@@ -25,6 +25,7 @@ from tasks.case_rows import known_plan
 from tasks.change_set import Tray
 from tasks.engine import task
 from tasks.extract_both_sides import find_known_plans, land_account_plans
+from tasks.land_accounts import land_accounts
 from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.under_way import UnderWay
@@ -81,7 +82,7 @@ def _look_at_some(run: Run, work: Services, file: Staging) -> list[str]:
         if (row["customer_id"],) in keys
     ]
     if accounts:
-        file.land_rows("raw_m3ter__accounts", work.m3ter.accounts(ids=accounts))
+        land_accounts(work, file, work.m3ter.accounts(ids=accounts))
     return sorted(ids)
 
 

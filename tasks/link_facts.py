@@ -15,7 +15,7 @@ from meterbridge.rules.intervals import ENDED
 from meterbridge.rules.links import AccountFacts, CustomerFacts, LinkFacts, LinkLine
 from meterbridge.rules.records import Key
 from tasks.decide_subscriptions import KINDS
-from tasks.land_accounts import mappings_of_customers
+from tasks.land_accounts import chargebee_mappings, mappings_of_customers
 from tasks.services import Services
 
 
@@ -77,7 +77,8 @@ def _accounts(work: Services, lines: Sequence[LinkLine], customers: Sequence[str
 
 def _pairs(work: Services, customers: Sequence[str], account_ids: Sequence[str]) -> set[tuple[str, str]]:
     """(customer, account) as m3ter's mappings of either have them."""
-    found = [*work.m3ter.external_mappings(m3ter_ids=account_ids), *mappings_of_customers(work, customers)]
+    of_accounts = chargebee_mappings(work, work.m3ter.external_mappings(m3ter_ids=account_ids))
+    found = [*of_accounts, *mappings_of_customers(work, customers)]
     return {
         (one.external_id, one.m3ter_id)
         for one in found

@@ -11,7 +11,9 @@ from connectors.m3ter.client import M3terClient
 from connectors.transport import Answer, Request, path
 from meterbridge.errors import BrokenInvariant, RecordRefused
 from meterbridge.ledger.intents import IntentRow
+from meterbridge.rules.keys import coded
 from meterbridge.rules.records import Key
+from meterbridge.rules.sites import TABLES, Site
 
 Resolve = Callable[[str, Key], str | None]
 """(kind, natural key) → remote id, from the ledger."""
@@ -54,21 +56,23 @@ def resolved(value: Any, resolve: Resolve) -> Any:
     return value
 
 
-def prepare(m3ter: M3terClient, row: IntentRow, resolve: Resolve, *, look: bool) -> Send | AlreadyTrue:
+def prepare(m3ter: M3terClient, row: IntentRow, resolve: Resolve, *, look: bool, site: Site) -> Send | AlreadyTrue:
     """Turn an intent into the exact request, or find that nothing is left to do.
 
     Args:
         look: An earlier try may have landed, so what it would have made is looked up first.
+        site: Whose site's accounts carry; an account of another one is never written to.
     """
     payload = resolved(row.payload, resolve)
+    if row.kind == "external_mapping" and payload["externalTable"] in TABLES:
+        payload["externalId"] = site.given(payload["externalId"])
+    if row.kind == "account_plan" and "code" in payload:
+        payload["code"] = coded(site.prefix, payload["code"])
     match row.kind, row.action:
         case "account", "create":
-            return _create_account(m3ter, row, payload, look=look)
+            return _create_account(m3ter, row, payload, look=look, site=site)
         case "account", "update" | "adopt":
-            current = m3ter.account(payload["id"])
-            return _overlay(
-                current, payload, lambda body: requests.update_account(m3ter.organization_id, current["id"], body)
-            )
+            return _change_account(m3ter, row, payload, site)
         case "account_plan", "create" | "replace":
             return _start_account_plan(m3ter, row, payload, look=look)
         case "account_plan", "update" | "adopt":
@@ -101,24 +105,43 @@ def made_by(row: IntentRow, answer: Answer) -> Mapping[str, Any]:
 
 
 def _create_account(
-    m3ter: M3terClient, row: IntentRow, payload: Mapping[str, Any], *, look: bool
+    m3ter: M3terClient, row: IntentRow, payload: Mapping[str, Any], *, look: bool, site: Site
 ) -> Send | AlreadyTrue:
     if look:
         for account in m3ter.accounts(codes=[payload["code"]]):
             if account["code"] == payload["code"]:
-                _refuse_strangers(m3ter, row, account["id"])
+                _refuse_other_site(row, account, site)
+                _refuse_strangers(m3ter, row, account["id"], site)
                 return AlreadyTrue(account["id"])
-    return Send(requests.create_account(m3ter.organization_id, payload))
+    return Send(requests.create_account(m3ter.organization_id, {**payload, "customFields": site.marked(None)}))
 
 
-def _refuse_strangers(m3ter: M3terClient, row: IntentRow, account_id: str) -> None:
+def _change_account(m3ter: M3terClient, row: IntentRow, payload: dict[str, Any], site: Site) -> Send | AlreadyTrue:
+    """The account as wanted, with its site; for that alone only one that is adopted is written."""
+    current = m3ter.account(payload["id"])
+    _refuse_other_site(row, current, site)
+    mark = {"customFields": site.marked(current.get("customFields"))}
+    if row.action == "adopt":
+        payload = {**payload, **mark}
+    org = m3ter.organization_id
+    return _overlay(current, payload, lambda body: requests.update_account(org, current["id"], {**body, **mark}))
+
+
+def _refuse_other_site(row: IntentRow, account: Mapping[str, Any], site: Site) -> None:
+    other = site.other(account)
+    if other is not None:
+        message = f"customer {row.key[0]}: account {account['id']} is a customer's of site {other}, not of {site.name}"
+        raise RecordRefused("MB-ACCOUNT-CLASH", message, key=row.key[0])
+
+
+def _refuse_strangers(m3ter: M3terClient, row: IntentRow, account_id: str, site: Site) -> None:
     """An account that is mapped to somebody else is not what an earlier try of ours made: it had the code before."""
     mapped = {
         one.external_id
         for one in m3ter.mappings_of("Account", account_id)
         if (one.external_system, one.external_table) == ("Chargebee", "Customer")
     }
-    if mapped and row.key[0] not in mapped:
+    if mapped and site.given(row.key[0]) not in mapped:
         message = f"customer {row.key[0]}: account {account_id} is mapped to customer {', '.join(sorted(mapped))}"
         raise RecordRefused("MB-ACCOUNT-CLASH", message, key=row.key[0])
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from meterbridge.rules.charge_mappings import Names, mapping
 from meterbridge.rules.kinds import NETTED_SCOPE
-from meterbridge.rules.recall import mark_of
+from meterbridge.rules.recall import Part, lowered_lines, mark_of
 from meterbridge.rules.records import Action, Intent, Key, Ref
 
 
@@ -30,8 +30,9 @@ def netted_intents(
         held: The marks that follow from the ledger, each with its charge's key.
         kept: Marks of charges under way, which no other decision takes away.
     """
-    charges = {one.key: one for one in decided if one.kind == "charge"}
-    wanted: dict[Key, Intent | None] = {key: one for one in charges.values() for key in _marks_on(one)}
+    booking = [(one, key, parts) for one in decided for key, parts in _lowered(one)]
+    charges = {key for _, key, _ in booking}
+    wanted: dict[Key, Intent | None] = {mark: one for one, key, parts in booking for mark in _marks(key, parts)}
     wanted |= {("Netted", key[0], mark): None for key, mark in held if key not in charges}
     gone = [key for key in known if key[0] == "Netted" and key not in wanted and key not in kept]
     found = [one for key in gone for one in _mark(key, names, "delete", None, ())]
@@ -50,18 +51,23 @@ def after_marks(decided: Iterable[Intent], names: Names) -> list[Intent]:
     """The intents, those of lowered charges waiting for their marks; where none are permitted all are as they were."""
     return [
         replace(one, depends_on=(*one.depends_on, *marks))
-        if one.kind == "charge" and one.action != "adopt" and (marks := _needed_marks(one, names))
+        if one.action != "adopt" and (marks := _needed_marks(one, names))
         else one
         for one in decided
     ]
 
 
-def _marks_on(charge: Intent) -> list[Key]:
-    return [("Netted", charge.key[0], mark_of(charge.key, part)) for part in charge.state.get("carried", ())]
+def _lowered(intent: Intent) -> list[tuple[Key, Sequence[Part]]]:
+    return lowered_lines(intent.kind, intent.key, intent.payload, intent.state)
 
 
-def _needed_marks(charge: Intent, names: Names) -> list[Ref]:
-    return [Ref("external_mapping", key) for key in _marks_on(charge) if names.sides_of_netted(*key[1:])]
+def _marks(key: Key, parts: Iterable[Part]) -> list[Key]:
+    return [("Netted", key[0], mark_of(key, part)) for part in parts]
+
+
+def _needed_marks(intent: Intent, names: Names) -> list[Ref]:
+    marks = (mark for key, parts in _lowered(intent) for mark in _marks(key, parts))
+    return [Ref("external_mapping", mark) for mark in marks if names.sides_of_netted(*mark[1:])]
 
 
 def _mark(key: Key, names: Names, action: Action, charge: Intent | None, after: tuple[Ref, ...]) -> list[Intent]:

@@ -106,4 +106,4 @@ def _mapping(plan: KnownPlan, run: Run) -> Mapping:
 
 def _cases(file: Staging) -> Iterator[CustomerCase]:
     for row in file.rows("select * from int_customers order by id"):
-        yield decide_subscriptions._case(row, {}, UnderWay(()))
+        yield decide_subscriptions._case(row, {}, UnderWay(()), prefix="")

@@ -36,7 +36,17 @@ from meterbridge.rules.reconcile import (
     compare_bills,
     compare_items,
 )
-from meterbridge.rules.records import Bill, BillCase, Decision, Intent, Key, Quarantined, Waiting
+from meterbridge.rules.records import (
+    Bill,
+    BillCase,
+    CustomerCase,
+    Decision,
+    Intent,
+    Key,
+    PlanTarget,
+    Quarantined,
+    Waiting,
+)
 from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import day, moment, required
 from tasks import bill_cases, decide_bills, decide_subscriptions
@@ -182,7 +192,7 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     }
     decisions: list[Decision] = []
     for row in file.rows("select * from int_customers order by id"):
-        decisions += decide_customer(decide_subscriptions._case(row, targets, known.may_stand), accounts, plans)
+        decisions += decide_customer(_case(work, row, targets, known), accounts, plans)
     kept, reasons = sift(decisions, known)
     flying = {
         row.key: Reason("under way", row.key, "", row.reason, may_stand=items) for row, items in known.may_stand.items()
@@ -200,9 +210,13 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     ]
     wanted = desired_plans(in_ledger, kept)
     adopted = {i.payload["id"]: i.key for i in kept if isinstance(i, Intent) and i.action == "adopt" and _is_plan(i)}
-    found = list(_standing_plans(file, adopted, known.may_stand.made))
+    found = list(_standing_plans(file, adopted, known.may_stand.made, work.site.prefix))
     drift, explained = split_items(compare_items(wanted, found), reasons)
     return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
+
+
+def _case(work: Services, row: Mapping[str, Any], targets: Mapping[str, PlanTarget], known: Known) -> CustomerCase:
+    return decide_subscriptions._case(row, targets, known.may_stand, prefix=work.site.prefix)
 
 
 def _edits(rx: Reader) -> Iterator[Reason]:
@@ -225,10 +239,12 @@ def _item(plan: WantedPlan | StandingPlan) -> tuple[str, str, datetime]:
     return plan.subscription_id, plan.item_price_id, plan.start
 
 
-def _standing_plans(file: Staging, adopted: Mapping[str, Key], made: Mapping[str, Key]) -> Iterator[StandingPlan]:
+def _standing_plans(
+    file: Staging, adopted: Mapping[str, Key], made: Mapping[str, Key], prefix: str
+) -> Iterator[StandingPlan]:
     for row in file.rows("select * from int_standing_plans order by account_plan_id"):
         own = (row["subscription_id"], row["item_price_id"])
-        item = adopted.get(row["account_plan_id"]) or made.get(row["code"]) or own
+        item = adopted.get(row["account_plan_id"]) or made.get((row["code"] or "").removeprefix(prefix)) or own
         yield StandingPlan(
             account_plan_id=row["account_plan_id"],
             subscription_id=item[0],
@@ -299,10 +315,10 @@ def _off_invoices(
 
 
 def _in_scope(file: Staging, policy: BillPolicy, now: datetime) -> Iterator[tuple[dict[str, Any], BillCase]]:
-    """Rows of ``int_bills`` as the rules take them, without those of customers whom the settings leave out."""
+    """Rows of ``int_bills`` as the rules take them, without what is none of ours or left out by a setting."""
     for row in file.rows("select * from int_bills order by bill_date, id"):
         case = bill_cases.case_of(row, now)
-        if excluded(customer_of(case), policy) is None:
+        if excluded(customer_of(case), policy) is None and not case.not_ours:
             yield row, case
 
 

@@ -23,8 +23,12 @@ from tasks.deliver import Delivered
 from tasks.engine import task
 from tasks.ledger_trust import notices
 from tasks.leftovers import left_behind
+from tasks.not_ours import in_words as words_of
+from tasks.not_ours import seen
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.unbilled_money import in_words as unbilled_words
+from tasks.unbilled_money import unbilled_money
 from tasks.waits import in_words, waited
 from tasks.warned import Warned, warning_lines
 
@@ -48,6 +52,8 @@ class RunReport(BaseModel):
     applied: dict[str, int] = Field(default_factory=dict)
     unchanged: int = 0
     out_of_scope: int = 0
+    not_ours: list[dict[str, Any]] = Field(default_factory=list)
+    unbilled: list[dict[str, Any]] = Field(default_factory=list)
     waiting: list[dict[str, Any]] = Field(default_factory=list)
     awaiting_approval: list[dict[str, Any]] = Field(default_factory=list)
     closing_soon: list[dict[str, Any]] = Field(default_factory=list)
@@ -92,15 +98,15 @@ def build(
     """Gather the run's outcome from the staging file and the ledger."""
     work = services(run.run_id)
     with opened(run.path) as file:
-        extracted, told = _extracted(file), Warned.read(file)
+        told = Warned.read(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
+        more = {"extracted": _extracted(file), **_of_bills(work, run, file)}
     done = delivered or Delivered()
     return RunReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
         site_time=run.site.shown,
-        extracted=extracted,
         intended=change_set.intended,
         applied=dict(sorted(done.applied.items())),
         unchanged=change_set.unchanged,
@@ -122,7 +128,16 @@ def build(
         change_set=change_set.hash,
         staging=str(left_behind(run)),
         notices=notices(work.settings, work.ledger),
+        **more,
     )
+
+
+def _of_bills(work: Services, run: Run, file: Staging) -> dict[str, list[dict[str, Any]]]:
+    """Money that stands off the invoices, or is none of ours: what earlier runs found, too."""
+    if run.flow != "sync_bills":
+        return {}
+    with work.ledger.read() as rx:
+        return {"not_ours": seen(rx, file), "unbilled": unbilled_money(rx, run.started_at)}
 
 
 def _extracted(file: Staging) -> dict[str, int]:
@@ -229,6 +244,7 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     lines += [
         f"| unchanged | {report.unchanged} |",
         f"| out of scope | {report.out_of_scope} |",
+        *([f"| not ours | {words_of(report.not_ours)} |"] if report.not_ours else []),
         f"| waiting | {len(report.waiting)} |",
         f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
         f"| quarantined | {len(report.quarantined)} |",
@@ -238,6 +254,8 @@ def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -
     if report.notes:
         lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
     lines += warning_lines(report.warnings[:SHOWN_ROWS], len(report.warnings))
+    if report.unbilled:
+        lines += ["", "## Unbilled", "", *(f"- {unbilled_words(row)}" for row in report.unbilled[:SHOWN_ROWS])]
     lines += _closing(report)
     if report.quarantined:
         lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]

@@ -20,6 +20,7 @@ from connectors.transport import Traffic
 from meterbridge.clock import Clock, boottime
 from meterbridge.ledger import allowances
 from meterbridge.ledger.ledger import Ledger, moment
+from meterbridge.rules.sites import Site
 from meterbridge.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -134,6 +135,11 @@ class Services:
     clock: Clock
     before: tuple[Traffic, Traffic] = (Traffic(), Traffic())
     held: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def site(self) -> Site:
+        """This connection's site, and how it is told in m3ter."""
+        return Site(self.settings.chargebee_site, self.settings.site_in_ids)
 
     def close(self) -> None:
         """Close connections and files."""

@@ -12,6 +12,7 @@ from meterbridge.ledger import bills, intents, mappings, proposals, watermarks
 from meterbridge.ledger.ledger import Writer
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.kinds import MONEY
+from meterbridge.rules.portions import NOBODY
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging, opened
 from tasks.closing_soon import closings_of
@@ -19,10 +20,20 @@ from tasks.engine import task
 from tasks.ledger_trust import MONEY_FLOWS, prove
 from tasks.listed_bills import remember_pending
 from tasks.moved_on import left_out
+from tasks.not_ours import NOT_OURS
 from tasks.runs import Run
 from tasks.services import services
 
 logger = logging.getLogger(__name__)
+
+PASSING = ("waiting", "quarantined", "proposed", "not_ours")
+"""States of a portion that end as soon as a decision does not put it there again."""
+
+STATES: dict[str, bills.PortionState] = {
+    "waiting": "waiting",
+    "quarantined": "quarantined",
+    "out_of_scope": "not_ours",
+}
 
 Standing = dict[tuple[str, str], tuple[int, str, str | None]]
 
@@ -74,7 +85,10 @@ def settle_bills(run: Run) -> int:
         for portion, (currency, words) in elsewhere.items():
             amount, currency, invoice = standing.get(portion, (0, currency or "", None))
             _put(tx, bills.Portion(*portion, currency, amount, "sent", words, run.started_at, invoice))
-        decided = {*rows, *aside, *elsewhere}
+        not_ours = {key: row for key, row in _not_ours(file).items() if key[0] not in moved}
+        for key, row in not_ours.items():
+            _put(tx, _aside(row, key))
+        decided = {*rows, *aside, *elsewhere, *not_ours}
         left_out = _left_out(file)
         for row in staged:
             _rest(tx, run, row["id"], decided, standing)
@@ -118,6 +132,11 @@ def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any
     return {key: row for key, row in found.items() if key[0] not in moved}
 
 
+def _not_ours(file: Staging) -> dict[Key, dict[str, Any]]:
+    """What was decided to be none of ours, under the portion of nobody's subscription."""
+    return {(key_from_text(row["key"])[0], NOBODY): row for row in file.rows(NOT_OURS)}
+
+
 def _elsewhere(file: Staging, currencies: Mapping[str, str | None]) -> dict[tuple[str, str], tuple[str | None, str]]:
     """Portions whose money stands for another one of their bill, or whose lines do: currency, and where in words."""
     rows = file.rows("select key, message from out_set_aside where kind = 'charge' and decision = 'unchanged'")
@@ -142,7 +161,9 @@ def _written(tx: Writer, run: Run, file: Staging) -> dict[Key, list[intents.Inte
 def _left_out(file: Staging) -> set[str]:
     """Approved bills that a setting leaves out: nothing was decided of them, so nothing is known."""
     approved = {row["id"] for row in file.rows("select id from stg_bills where status = 'APPROVED'")}
-    rows = file.rows("select key from out_set_aside where kind = 'charge' and decision = 'out_of_scope'")
+    rows = file.rows(
+        "select key from out_set_aside where kind = 'charge' and decision = 'out_of_scope' and currency is null"
+    )
     return approved & {key_from_text(row["key"])[0] for row in rows}
 
 
@@ -177,7 +198,7 @@ def _rest(tx: Writer, run: Run, bill_id: str, decided: Collection[Key], standing
     """A portion that needs nothing any more neither waits nor is set aside."""
     for row in bills.portions(tx, bill_id=bill_id):
         portion = (bill_id, row.subscription_id)
-        if portion in decided or row.state not in ("waiting", "quarantined", "proposed"):
+        if portion in decided or row.state not in PASSING:
             continue
         amount, currency, invoice = standing.get(portion, (0, row.currency, None))
         if portion in standing:
@@ -202,7 +223,7 @@ def _aside(row: dict[str, Any], key: tuple[str, ...]) -> bills.Portion:
         subscription_id=key[1],
         currency=row["currency"] or "",
         wanted=int(row["amount"] or 0),
-        state="waiting" if row["decision"] == "waiting" else "quarantined",
+        state=STATES[row["decision"]],
         reason=row["message"],
         since=None,  # the ledger keeps the first instant
         invoice_id=None,

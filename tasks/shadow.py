@@ -12,13 +12,14 @@ from meterbridge.errors import RecordRefused
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.money import exponent
 from meterbridge.rules.portions import Portion, reckon
-from meterbridge.rules.records import BillCase
+from meterbridge.rules.records import BillCase, Decision
 from meterbridge.rules.shadow import Compared, compare
 from meterbridge.staging.database import opened
-from tasks.bill_cases import case_of
+from tasks.bill_cases import case_of, decide_case
 from tasks.decide_bills import broken_bills, policy_of
 from tasks.engine import task
 from tasks.extract_bills import shadow_since
+from tasks.not_ours import sums_of
 from tasks.report_shadow import ShadowReport
 from tasks.runs import Run
 from tasks.services import services
@@ -33,20 +34,20 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
     policy = policy_of(work, run, shadow_since(work, run))
     now = datetime.fromtimestamp(run.started_at, UTC)
     reckoned: list[tuple[BillCase, list[Portion]]] = []
+    strange: list[Decision] = []
     with opened(run.path) as file:
         file.clear("out_shadow")
-        unreadable: list[dict[str, Any]] = [
-            {"bill_id": bill_id, "currency": "", "code": "MB-RECORD", "message": message}
-            for bill_id, message in broken_bills(file)
-        ]
+        unreadable = [_unreadable(bill_id, "", "MB-RECORD", message) for bill_id, message in broken_bills(file)]
         if file.count("stg_bills"):
             for row in file.rows("select * from int_bills where status = 'APPROVED' order by bill_date, id"):
                 case = case_of(row, now)
+                if case.not_ours:
+                    strange += decide_case(case, policy)
+                    continue
                 try:
                     reckoned.append((case, _portions(case, policy)))
                 except RecordRefused as refusal:
-                    why = {"code": refusal.code, "message": refusal.message}
-                    unreadable.append({"bill_id": case.bill.id, "currency": case.bill.currency, **why})
+                    unreadable.append(_unreadable(case.bill.id, case.bill.currency, refusal.code, refusal.message))
         rows = compare(reckoned)
         file.land_rows("out_shadow", (asdict(row) for row in rows))
         extracted = {"bills": file.count("raw_m3ter__bills"), "invoices": file.count("raw_chargebee__invoices")}
@@ -63,8 +64,13 @@ def compare_with_invoices(run: Run, native: Sequence[str]) -> ShadowReport:
         native=list(native),
         bills=bills,
         unreadable=unreadable,
+        not_ours=sums_of(strange),
         totals=_totals(bills),
     )
+
+
+def _unreadable(bill_id: str, currency: str, code: str, message: str) -> dict[str, Any]:
+    return {"bill_id": bill_id, "currency": currency, "code": code, "message": message}
 
 
 def _portions(case: BillCase, policy: BillPolicy) -> list[Portion]:

@@ -23,7 +23,7 @@ TWIN = "MB-ACCOUNT-TWIN"
 
 PLAIN = (
     "select id, name, email from stg_customers where not deleted and list_contains($unknown, id) "
-    "and lower(id) not in (select lower(code) from raw_m3ter__accounts "
+    "and lower(id) not in (select lower(own) from raw_m3ter__accounts "
     "where name is distinct from code || '-autocreated') and id not in ("
     "select externalId from raw_m3ter__external_mappings where m3terEntity = 'Account' and externalTable = 'Customer')"
 )
@@ -79,7 +79,7 @@ def _find_some(work: Services, run: Run, file: Staging) -> None:
     candidates = sorted(fitting - there)
     if candidates:
         accounts = list(work.m3ter.accounts(ids=candidates))
-        land_accounts(file, accounts)
+        land_accounts(work, file, accounts)
         land_mappings(work, file, candidates)
         _know_others(work, file, accounts)
         file.make("subscriptions", "int_alike")

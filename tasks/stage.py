@@ -56,7 +56,7 @@ CUSTOMER_CASES = Stage(
 )
 BILLS = Stage("bills", ("chk_bills", "stg_bills", "stg_bill_lines", "int_new_bills"), "bills")
 INVOICES = Stage("bills", ("stg_invoices",), "invoices")
-BILL_CASES = Stage("bills", ("int_placed_plans", "int_payers", "int_bills"), "bill cases")
+BILL_CASES = Stage("bills", ("int_placed_plans", "int_payers", "int_not_ours", "int_bills"), "bill cases")
 
 
 @task(name="stage {stage_.name}")

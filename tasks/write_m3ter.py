@@ -104,7 +104,8 @@ class M3terWrites(Write):
             self._work.m3ter.send(requests.delete_mapping(self._work.m3ter.organization_id, made))
 
     def _prepare(self, row: IntentRow, *, look: bool) -> Prepared | AlreadyTrue:
-        return prepare(self._work.m3ter, row, lambda kind, key: self._known.get((kind, key)), look=look)
+        known = self._known
+        return prepare(self._work.m3ter, row, lambda *name: known.get(name), look=look, site=self._work.site)
 
     def _end(self, row: IntentRow, failure: RecordRefused | OutcomeUnknown) -> Step:
         raise self._lost[row.id] or failure

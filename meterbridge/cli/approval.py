@@ -35,8 +35,6 @@ def approve(
     if report.approved:
         sums = ", ".join(amount_text(row["amount"], row["currency"]) for row in report.approved_money)
         say.print(f"approved by {report.approved_by}: {report.approved} writes, {sums}", markup=False)
-    else:
-        say.print(f"was approved by {report.approved_by} before; nothing is approved anew", markup=False)
     if report.changed_since:
         changed = f"{report.changed_since} writes of it had changed and were not sent"
         say.print(f"{changed}; `meterbridge sync bills` proposes them again", markup=False)

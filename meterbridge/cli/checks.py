@@ -44,7 +44,7 @@ def examine() -> list[Finding]:
 
 def _vendors(settings: Settings, clients: Clients, catalogs: list[Catalog]) -> list[Finding]:
     at_chargebee = list(chargebee_checks(clients))
-    at_m3ter = list(m3ter_checks(clients))
+    at_m3ter = list(m3ter_checks(clients, settings))
     reached = not any(one.verdict == "failure" and one.check.endswith("credentials") for one in at_chargebee + at_m3ter)
     findings = [*at_chargebee, *at_m3ter]
     if reached:

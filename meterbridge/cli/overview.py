@@ -14,6 +14,8 @@ from meterbridge.processes import is_gone
 from meterbridge.rules.gate import GATED
 from meterbridge.settings import Settings
 from tasks.ledger_trust import notices
+from tasks.not_ours import remembered
+from tasks.unbilled_money import unbilled_money
 
 FLOWS = ("sync_subscriptions", "sync_bills")
 SHOWN_RUNS = 8
@@ -48,6 +50,8 @@ def overview(settings: Settings, ledger: Ledger) -> dict[str, Any]:
             "closing_soon": _closing_soon(rx, settings, vendors_now),
             "awaiting_approval": awaiting_approval(rx, now),
             "settled_by_hand": _settled(rx),
+            "not_ours": remembered(rx),
+            "unbilled": unbilled_money(rx, vendors_now),
             "overdue": sum(1 for row in waiting if row["overdue"]),
             "quarantined": _by_code(aside, now),
             "quarantined_records": len(aside),

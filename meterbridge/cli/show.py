@@ -71,9 +71,23 @@ def tell(notices: Iterable[Mapping[str, str]]) -> None:
         console().print(f"{one['code']}: {one['message']}", markup=False)
 
 
+def _asked(report: RunReport) -> None:
+    from tasks.report import money
+
+    asked = [
+        (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
+        for r in report.awaiting_approval
+    ]
+    if asked:
+        asking = ("change set", "writes", "bills", "total", "why")
+        table("Awaiting approval (`meterbridge approve`)", asking, asked, right=("writes", "bills", "total"))
+
+
 def report_table(report: RunReport) -> None:
     """A run's report for people."""
+    from tasks.not_ours import in_words as not_ours
     from tasks.report import money, travelling
+    from tasks.unbilled_money import in_words as unbilled
     from tasks.waits import in_words
 
     tell(report.notices)
@@ -87,10 +101,13 @@ def report_table(report: RunReport) -> None:
         rows.append(("seen, next run", "subscriptions", report.seen_next_run))
     if report.held:
         rows.append(("held by another run", "", report.held))
+    rows += [("not ours", "", words)] if (words := not_ours(report.not_ours)) else []
     rows += [("requests", name, count) for name, count in report.requests.items()]
     table(title, ("what", "of", "count"), rows, right=("count",))
     for note in report.notes:
         console().print(note, markup=False)
+    for row in report.unbilled:
+        console().print(unbilled(row), markup=False)
     if report.site_time:
         console().print(travelling(report.site_time), markup=False)
     if report.closing_soon:
@@ -100,13 +117,7 @@ def report_table(report: RunReport) -> None:
     if report.waiting:
         cells = [(shown(r["key"]), money(r), r["reason"]) for r in report.waiting]
         table("Waiting", ("record", "amount", "why"), cells, right=("amount",))
-    if report.awaiting_approval:
-        asked = [
-            (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
-            for r in report.awaiting_approval
-        ]
-        asking = ("change set", "writes", "bills", "total", "why")
-        table("Awaiting approval (`meterbridge approve`)", asking, asked, right=("writes", "bills", "total"))
+    _asked(report)
     if report.quarantined:
         aside = [(r["code"], shown(r["key"]), money(r), r["message"]) for r in report.quarantined]
         table("Set aside", ("code", "record", "amount", "what to know"), aside, right=("amount",))

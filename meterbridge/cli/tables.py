@@ -8,6 +8,8 @@ from typing import Any
 from meterbridge.cli import words
 from meterbridge.cli.show import console, table, tell
 from meterbridge.rules.money import amount_text
+from tasks.not_ours import in_words
+from tasks.unbilled_money import in_words as unbilled
 
 
 def show_status(found: dict[str, Any]) -> None:
@@ -41,6 +43,10 @@ def show_status(found: dict[str, Any]) -> None:
     for one in found["settled_by_hand"]:
         money = amount_text(one["amount"], one["currency"])
         say.print(f"Settled by hand: {one['count']} portions, {money}", markup=False)
+    for one in found["unbilled"]:
+        say.print(f"Unbilled: {unbilled(one)}", markup=False)
+    if found["not_ours"]:
+        say.print(f"Not ours: {in_words(found['not_ours'])}", markup=False)
     say.print(f"Ledger: {found['ledger']} (connection {found['connection']})", markup=False)
     say.print(f"Staging files: {found['staging']}", markup=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from meterbridge.cli import words
 from meterbridge.cli.findings import Finding, failure, guarded, ok, warning
 from meterbridge.errors import CODES, RecordRefused, SetupError
 from meterbridge.rules.native import sending_bills
+from meterbridge.rules.sites import Site
 from meterbridge.settings import Settings
 from tasks.permitted_names import MAPPING_NAMES, NEEDED_NAMES, mapping_names
 from tasks.site_time import site_time
@@ -24,6 +26,12 @@ from tasks.site_time import site_time
 CLOCK_WARNING_SECONDS = 60
 CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
 M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings")
+M3TER_WRITES = {"accounts": "accounts", "accountplans": "account plans", "externalmappings": "mappings"}
+"""What a sync writes in m3ter, in words."""
+
+MOST_ACCOUNTS = 5_000
+"""So many accounts are looked at for their site, the newest first."""
+
 NO_INVOICE = "meterbridge-doctor"
 """The id of an invoice that no site has: a write on it tells our rights and can do nothing."""
 
@@ -70,7 +78,7 @@ def chargebee_checks(clients: Clients) -> Iterator[Finding]:
     yield from guarded("chargebee time", lambda: _site_time(clients))
 
 
-def m3ter_checks(clients: Clients) -> Iterator[Finding]:
+def m3ter_checks(clients: Clients, settings: Settings) -> Iterator[Finding]:
     """Organisation and key first; without them nothing else can be asked."""
     first = list(guarded("m3ter credentials", lambda: _organization(clients)))
     yield from first
@@ -79,6 +87,8 @@ def m3ter_checks(clients: Clients) -> Iterator[Finding]:
     yield from guarded("m3ter rights", lambda: _m3ter_rights(clients))
     yield from guarded("mapping names", lambda: _names(clients))
     yield from guarded("native integration", lambda: _native(clients))
+    site = Site(settings.chargebee_site, settings.site_in_ids)
+    yield from guarded("other sites", lambda: _other_sites(clients, site))
     yield from _clock("m3ter clock", clients.m3ter.transport)
 
 
@@ -181,14 +191,25 @@ def _organization(clients: Clients) -> Iterator[Finding]:
 def _m3ter_rights(clients: Clients) -> Iterator[Finding]:
     for below in M3TER_LISTS:
         next(clients.m3ter.list(below, page_size=1), None)
-    # Without a single field it can only be refused: for its form, or for want of rights.
-    address = path("organizations", clients.m3ter.organization_id, "externalmappings")
+    lacking = [(what, trouble) for below, what in M3TER_WRITES.items() if (trouble := _refused(clients, below))]
+    for what, trouble in lacking:
+        found = f"may not write {what}: {trouble.message}"
+        yield failure("m3ter rights", found, f"Give the service user rights to create and change {what}.")
+    if not lacking:
+        read = ", ".join(name.strip("/") for name in M3TER_LISTS)
+        yield ok("m3ter rights", f"reads {read}; may write {', '.join(M3TER_WRITES.values())}")
+
+
+def _refused(clients: Clients, below: str) -> SetupError | None:
+    """What speaks against our rights to write these; without a single field they can only be refused."""
+    address = path("organizations", clients.m3ter.organization_id, below)
     try:
         clients.m3ter.send(Request("POST", address, "{}", "application/json"))
     except RecordRefused:
-        yield ok("m3ter rights", f"reads {', '.join(name.strip('/') for name in M3TER_LISTS)}; may write mappings")
+        return None
     except SetupError as trouble:
-        yield failure("m3ter rights", trouble.message, "Give the service user rights to create and change these.")
+        return trouble
+    return None
 
 
 def _names(clients: Clients) -> Iterator[Finding]:
@@ -203,6 +224,25 @@ def _names(clients: Clients) -> Iterator[Finding]:
         yield warning("mapping names", found, "Permit e.g. BillLineItem and InvoiceLineItem, or leave it so.")
     elif not missing:
         yield ok("mapping names", ", ".join(mapping_names(configuration).values()))
+
+
+def _other_sites(clients: Clients, site: Site) -> Iterator[Finding]:
+    """Tell whose accounts are in the organisation beside those of this site, as far as they carry one."""
+    found: Counter[str] = Counter()
+    for account in islice(clients.m3ter.accounts(), MOST_ACCOUNTS):
+        found[site.other(account) or ""] += 1
+    del found[""]
+    if not found:
+        yield ok("other sites", "no account carries another Chargebee site")
+        return
+    named = ", ".join(f"{count} of site {name}" for name, count in sorted(found.items()))
+    if site.in_ids:
+        yield ok("other sites", f"accounts {named}; codes and external ids of this one begin with {site.prefix!r}")
+        return
+    remedy = (
+        "Set METERBRIDGE_SITE_IN_IDS=true in one of the connections before both sites have a customer id in common."
+    )
+    yield warning("other sites", f"the organisation has accounts {named}", remedy)
 
 
 def _native(clients: Clients) -> Iterator[Finding]:

@@ -14,7 +14,8 @@ from meterbridge.ledger.schema import bill_states
 from meterbridge.ledger.schema import portions as portion_rows
 from meterbridge.ledger.transaction import Reader, Writer, insert_into, upsert
 
-PortionState = Literal["waiting", "sent", "quarantined", "settled", "proposed"]
+PortionState = Literal["waiting", "sent", "quarantined", "settled", "proposed", "not_ours"]
+"""``not_ours``: of a bill whose account is billed elsewhere; it has no subscription, and ``wanted`` is its total."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from meterbridge.rules.intervals import ENDED, status_of
-from meterbridge.rules.keys import CODE_LENGTH, fingerprint, key_text
+from meterbridge.rules.keys import coded, fingerprint
 from meterbridge.rules.records import (
     Address,
     Customer,
@@ -113,7 +113,7 @@ def decide_account(case: CustomerCase, policy: AccountPolicy, *, in_scope: bool)
         return account_intent(
             key, "create", wanted, f"customer {customer.id} has no account yet", customer=customer, warnings=warnings
         )
-    why = "carries the code of" if found.code == customer.id else "is mapped to"
+    why = "carries the code of" if found.bare == customer.id else "is mapped to"
     reason = f"account {found.id} {why} customer {customer.id} already"
     return account_intent(key, "adopt", {"id": found.id, **wanted}, reason, customer=customer, warnings=warnings)
 
@@ -191,11 +191,11 @@ def _adoptable(case: CustomerCase) -> tuple[str | None, FoundAccount | None]:
     """
     customer_id = case.customer.id
     ours = [found for found in case.found_accounts if customer_id in found.mapped_customer_ids]
-    alike = [found for found in case.found_accounts if found.code.casefold() == customer_id.casefold()]
+    alike = [found for found in case.found_accounts if found.bare.casefold() == customer_id.casefold()]
     alike += [found for found in ours if found not in alike]
     if not alike:
         return None, None
-    exact = [found for found in alike if found.code == customer_id]
+    exact = [found for found in alike if found.bare == customer_id]
     own = ours + [found for found in exact if not found.mapped_customer_ids]
     if len(own) > 1 or not (own or exact):
         named = ", ".join(f"{found.id} (code {found.code!r})" for found in alike)
@@ -211,9 +211,9 @@ def _adoptable(case: CustomerCase) -> tuple[str | None, FoundAccount | None]:
 def account_code(case: CustomerCase) -> str:
     """The code of the customer's account: its own where it was there before us, else the customer's id."""
     if case.known_account is not None:
-        return case.known_account.code or case.customer.id
+        return case.known_account.code or coded(case.prefix, case.customer.id)
     _, found = _adoptable(case)
-    return case.customer.id if found is None else found.code
+    return coded(case.prefix, case.customer.id) if found is None else found.code
 
 
 def account_currency(case: CustomerCase) -> str | None:
@@ -327,12 +327,9 @@ def child_key(customer_id: str, subscription_id: str) -> Key:
     return (f"{customer_id}~{subscription_id}",)
 
 
-def child_code(key: Key) -> str:
+def child_code(key: Key, prefix: str = "") -> str:
     """Its m3ter code: the key, or its head and 12 hex digits of its hash where m3ter's 80 characters do not hold it."""
-    if len(key[0]) <= CODE_LENGTH:
-        return key[0]
-    tail = hashlib.sha256(key_text(key).encode()).hexdigest()[:12]
-    return f"{key[0][: CODE_LENGTH - 13].rstrip()}~{tail}"
+    return coded(prefix, key[0])
 
 
 def decide_child_account(
@@ -343,7 +340,7 @@ def decide_child_account(
     wanted, warnings = fields_of(case.customer, policy)
     suffix = f" · {subscription_id}"
     wanted |= {
-        "code": child_code(key),
+        "code": child_code(key, case.prefix),
         "name": wanted["name"][: NAME_LENGTH - len(suffix)] + suffix,
         "currency": currency,
         "parentAccountId": Ref("account", (case.customer.id,)),

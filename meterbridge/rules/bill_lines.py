@@ -22,7 +22,10 @@ CORRECTION = "correction"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A bill line with its subscription and charge target; [start, end) is the service period."""
+    """A bill line with its subscription and charge target; [start, end) is the service period.
+
+    ``told`` says why it is there, where its account plan does not.
+    """
 
     line: BillLine
     identity: str
@@ -30,6 +33,7 @@ class Placed:
     item_price_id: str | None
     start: datetime
     end: datetime
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Charge:
     start: datetime
     end: datetime
     lines: tuple[BillLine, ...]
+    told: tuple[str, ...] = ()
 
     @property
     def exact(self) -> Decimal:
@@ -148,6 +153,7 @@ def group_lines(placed: Sequence[Placed], grouping: Grouping) -> list[Charge]:
             members[0].start,
             members[0].end,
             tuple(member.line for member in members),
+            tuple(dict.fromkeys(member.told for member in members if member.told)),
         )
         for (_, identity), members in groups.items()
     ]

@@ -219,6 +219,7 @@ class BillCase:
     where nobody knows. ``released`` (minor units) is what a person allowed beyond the bill's total.
     ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``marks``: what m3ter maps
     the bill to, invoice ids and marks of lowered charges; ``marks_to_come``: those of charges to be lowered yet.
+    ``not_ours``: its account is billed elsewhere.
     """
 
     bill: Bill
@@ -238,6 +239,7 @@ class BillCase:
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     marks_to_come: frozenset[str] = frozenset()
+    not_ours: bool = False
 
     @property
     def unproven_sets(self) -> frozenset[str]:

@@ -42,6 +42,8 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
         if case.standing or case.unproven_sets or case.unproven_charges or _by_hand(case):
             return list(_withdrawn(case, "MB-BILL-UNAPPROVED", remove=policy.on_unapproved == "remove"))
         return [OutOfScope("charge", (bill.id,), f"bill {bill.id} is {bill.status}, only approved ones are charged")]
+    if case.not_ours:
+        return [_not_ours(case, policy)]
     amount = None
     try:
         places = exponent(bill.currency, three_decimal=policy.three_decimal)
@@ -91,6 +93,18 @@ def _left_out(case: BillCase, policy: BillPolicy) -> OutOfScope | None:
     """A bill of a customer whom the settings leave out: whatever stands for it is left alone, too."""
     why = excluded(customer_of(case), policy)
     return None if why is None else OutOfScope("charge", (case.bill.id,), f"bill {case.bill.id}: {why}")
+
+
+def _not_ours(case: BillCase, policy: BillPolicy) -> OutOfScope:
+    """A bill of an account that nobody here knows, with its sum; that is shown alone, so no scale need be proven."""
+    bill = case.bill
+    try:
+        places = exponent(bill.currency, three_decimal=policy.three_decimal or 2)
+    except RecordRefused:
+        places = 2
+    amount = to_minor(exact_sum([line.amount for line in bill.lines]), places, policy.rounding)
+    why = f"bill {bill.id}: its account {bill.account_id} is neither a customer's of this site nor mapped to one"
+    return OutOfScope("charge", (bill.id,), why, amount, bill.currency)
 
 
 def customer_of(case: BillCase) -> str:

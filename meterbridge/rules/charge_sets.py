@@ -6,7 +6,7 @@ references in texts that are read back. The call is atomic: all lines, or none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,8 +43,7 @@ def create_set(
     their lines, with the very references of the new ones.
     """
     lines = [_line(bill, one, policy) for one in creations]
-    names = sorted(canonical(one.key) for one in creations)
-    key: Key = (bill.id, subscription.id, canonical(["set", fingerprint(names)]))
+    key = set_key(bill.id, subscription.id, [one.key for one in creations])
     amount = sum(one.amount for one in creations)
     money = f"{major_text(amount, exponent)} {bill.currency}"
     words = ", ".join(name_charge(one.charge) for one in creations[:3])
@@ -69,6 +68,11 @@ def create_set(
         source_version=bill.version,
         warnings=remarks,
     )
+
+
+def set_key(bill_id: str, subscription_id: str, keys: Iterable[Key]) -> Key:
+    """The natural key of a call with the lines of these keys."""
+    return (bill_id, subscription_id, canonical(["set", fingerprint(sorted(map(canonical, keys)))]))
 
 
 def _line(bill: Bill, wanted: Wanted, policy: BillPolicy) -> dict[str, Any]:

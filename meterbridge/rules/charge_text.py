@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
 from meterbridge.errors import SetupError
 from meterbridge.rules.bill_lines import Charge
@@ -62,6 +62,28 @@ def _marked(text: str, reference: str) -> str:
     if len(text) > room:
         text = f"{text[: room - 1].rstrip()}…"
     return f"{text} [{reference}]"
+
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+
+
+def month_of(instant: datetime) -> str:
+    """The UTC month in words, such as ``March 2026``."""
+    there = instant.astimezone(UTC)
+    return f"{MONTHS[there.month - 1]} {there.year}"
+
+
+def with_remark(text: str, reference: str, remark: str) -> str:
+    """The words on a charge with a remark before the reference; the remark is never cut off."""
+    mark = f" [{reference}]"
+    words = text.removesuffix(mark)
+    room = DESCRIPTION_LENGTH - len(mark) - len(remark) - 2
+    if len(words) > room:
+        words = f"{words[: room - 1].rstrip()}…"
+    return f"{words}; {remark}{mark}"
 
 
 def last_day(charge: Charge) -> str:

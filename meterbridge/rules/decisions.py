@@ -104,11 +104,16 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """Not ours to sync; counted and listed, never an error."""
+    """Not ours to sync; counted and listed, never an error.
+
+    ``amount`` (minor units) and ``currency`` are those of a bill that is none of ours.
+    """
 
     kind: Kind
     key: Key
     reason: str
+    amount: int | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,8 @@ class Quarantined:
     """Set aside with a reason code out of errors.CODES; ``amount`` in minor units.
 
     ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it if ``payers``,
-    the customers on whose invoices it stands (empty: not known), are that charge's customer alone.
+    the customers on whose invoices it stands (empty: not known), are that charge's customer alone; ``month`` is its
+    bill's, in words.
     ``due``: when an account plan should have ended; a later version of its subscription does not move that.
     """
 
@@ -130,6 +136,7 @@ class Quarantined:
     surplus: int = 0
     due: datetime | None = None
     payers: frozenset[str] = frozenset()
+    month: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ what its note was for. So a surplus on such an invoice lowers no later charge an
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, time
 
 from meterbridge.rules.bill_policy import BillPolicy
+from meterbridge.rules.charge_text import month_of
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.records import BillCase, Invoice, Quarantined
 from meterbridge.rules.standing import Stand, paid_by
@@ -32,7 +34,9 @@ def with_surplus(
     given = sum(note.amount for invoice in noted for note in invoice.foreign_notes)
     looked_for = policy is not None and policy.negative_delta == "credit_note"
     if not noted or (looked_for and not case.known and given == surplus):
-        return replace(aside, surplus=surplus, payers=paid_by(case, stand))
+        bill = case.bill
+        month = month_of(bill.start or datetime.combine(bill.bill_date, time(tzinfo=UTC)))
+        return replace(aside, surplus=surplus, payers=paid_by(case, stand), month=month)
     named = ", ".join(
         f"{note.id} of {amount_text(note.amount, aside.currency)} on invoice {invoice.id}"
         for invoice in noted

@@ -86,6 +86,15 @@ def account_plan_code(subscription_id: str, item_price_id: str, period: int) -> 
     return f"{code[: CODE_LENGTH - 13].rstrip()}~{tail}"
 
 
+def coded(prefix: str, text: str) -> str:
+    """A code of m3ter's: the text behind its prefix; beyond 80 characters its head and 12 hex digits of its hash."""
+    code = prefix + text
+    if len(code) <= CODE_LENGTH:
+        return code
+    tail = hashlib.sha256(key_text((code,)).encode()).hexdigest()[:12]
+    return f"{code[: CODE_LENGTH - 13].rstrip()}~{tail}"
+
+
 REFERENCE = re.compile(r"\[(mb:[0-9a-f]{12})(?:-([0-9a-f]{4}))?\]$")
 """A reference at the end of a text: the charge's own part, and the connection's mark; older ones have no mark."""
 

@@ -1,9 +1,12 @@
 """Which subscription each bill line is charged to.
 
-A line with a plan belongs to the subscription whose account plan covers it. A line
-without one (prepayment or balance drawn down, memos, minimum spend, ad hoc) belongs to
-the bill: it follows the line it refers to or the one subscription of its product, else it
-is allocated, so that no bill waits only because such a line names no subscription.
+A line with a plan belongs to the subscription whose account plan covers it. Where two cover it
+one after the other, a charge for time is cut between them, any other goes to the one that has
+the larger part of its time. A line of a plan that nobody here attached (by hand, in a group) goes
+to the account's only subscription, else to the main one. A line without one (prepayment or
+balance drawn down, memos, minimum spend, ad hoc) belongs to the bill: it follows the line it
+refers to or the one subscription of its product, else it is allocated, so that no bill waits
+only because such a line names no subscription.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
+from itertools import pairwise
 
 from meterbridge.rules.bill_lines import Placed, identities, match_charge, service_period
 from meterbridge.rules.bill_policy import BillPolicy
@@ -20,6 +24,9 @@ from meterbridge.rules.money import exact_sum
 from meterbridge.rules.records import BillCase, BillLine, PlacedPlan
 
 Period = tuple[datetime, datetime]
+
+FOR_TIME = ("STANDING_CHARGE",)
+"""Line types whose amount is for time alone, so that it can be cut by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class _Row:
     line: BillLine
     identity: str
     period: Period
+    told: str = ""
 
 
 @dataclass(slots=True)
@@ -57,6 +65,60 @@ class _Placing:
             self.unplaced.append(Unplaced(row.line, why, tuple(found)))
         else:
             self.placed.append((row, found[0], row.line.amount))
+
+    def put_of_plan(self, row: _Row) -> None:
+        """Place a line that belongs to a plan."""
+        fitting = _fitting(row.line, row.period, self.case)
+        found = sorted({plan.subscription_id for plan in fitting})
+        if len(found) < 2:
+            self.put(*((row, found) if found else self._of_account(row)))
+            return
+        parts = _one_after_the_other(fitting, row.period)
+        if parts is None:
+            main = _main(row.line, self.case, self.policy)
+            self.put(row, [main] if main in found else found)
+        elif row.line.line_item_type in FOR_TIME and all(name in self.case.subscriptions for name in parts):
+            self._cut(row, parts)
+        else:
+            largest = min(parts, key=lambda name: (parts[name][0] - parts[name][1], name))
+            told = f"line {row.line.id} is of {', '.join(found)}, one after the other: {largest} has most of its time"
+            self.put(replace(row, told=told), [largest])
+
+    def _of_account(self, row: _Row) -> tuple[_Row, Sequence[str]]:
+        """A line of a plan that no account plan of ours is on: by the account's subscriptions, else by the setting."""
+        line, billed = row.line, self.case.bill.account_id
+        for account_id in dict.fromkeys((line.child_account_id or billed, billed)):
+            own = [plan for plan in self.case.plans if plan.account_id == account_id]
+            if any(plan.plan_id == line.plan_id for plan in own):
+                return row, []  # one of ours, at another time: whose it was then nobody knows
+            names = sorted({plan.subscription_id for plan in own if _overlaps(plan, *row.period)})
+            if names:
+                break
+        else:
+            return row, []
+        main = _main(line, self.case, self.policy)
+        if len(names) > 1 and main is None:
+            return row, names
+        owner = names[0] if len(names) == 1 else str(main)
+        why = "the account's only subscription" if len(names) == 1 else "the main subscription"
+        told = f"line {line.id} is of a plan that no subscription item is mapped to: {owner} is {why}"
+        return replace(row, told=told), [owner]
+
+    def _cut(self, row: _Row, parts: Mapping[str, Period]) -> None:
+        """Cut a charge for time where one subscription's account plans end and the next one's begin; exact."""
+        unit = Decimal(1).scaleb(-self.exponent)
+        whole = int((abs(row.line.amount) / unit).to_integral_value(ROUND_DOWN))
+        sign = 1 if row.line.amount > 0 else -1
+        lengths = {name: (end - start) // timedelta(seconds=1) for name, (start, end) in parts.items()}
+        shares = {name: sign * unit * share for name, share in _in_proportion(whole, lengths).items()}
+        if not shares:
+            shares = {name: Decimal(0) for name in lengths}
+        longest = min(lengths, key=lambda name: (-lengths[name], name))
+        shares[longest] += row.line.amount - exact_sum(list(shares.values()))
+        told = f"line {row.line.id} is cut between {', '.join(sorted(parts))} where their account plans end and begin"
+        for name, amount in sorted(shares.items()):
+            if amount:
+                self.placed.append((replace(row, period=parts[name], told=told), name, amount))
 
     def put_of_bill(self, row: _Row) -> None:
         """Place a line that belongs to the bill and to no plan."""
@@ -188,19 +250,19 @@ def place_lines(case: BillCase, policy: BillPolicy, exponent: int) -> tuple[list
             rows.append(_Row(line, identity, period))
     for row in rows:
         if row.line.plan_id:
-            work.put(row, _by_plan(row.line, row.period, case))
+            work.put_of_plan(row)
     of_bill = [row for row in rows if not row.line.plan_id]
     for row in sorted(of_bill, key=lambda one: one.line.amount < 0):
         work.put_of_bill(row)
-    order = {id(row): place for place, row in enumerate(rows)}
-    parts = sorted(work.placed, key=lambda part: order[id(part[0])])
+    order = {row.identity: place for place, row in enumerate(rows)}
+    parts = sorted(work.placed, key=lambda part: order[part[0].identity])
     return [_placed(row, owner, amount, case, policy) for row, owner, amount in parts], work.unplaced
 
 
 def _placed(row: _Row, owner: str, amount: Decimal, case: BillCase, policy: BillPolicy) -> Placed:
     rule = match_charge(row.line, policy.charges, case.bill.currency)
     line = row.line if amount == row.line.amount else replace(row.line, amount=amount)
-    return Placed(line, row.identity, owner, rule.item_price if rule else None, *row.period)
+    return Placed(line, row.identity, owner, rule.item_price if rule else None, *row.period, row.told)
 
 
 def _why_not(found: Sequence[str], case: BillCase) -> str:
@@ -213,14 +275,28 @@ def _why_not(found: Sequence[str], case: BillCase) -> str:
     return ""
 
 
-def _by_plan(line: BillLine, period: Period, case: BillCase) -> list[str]:
+def _fitting(line: BillLine, period: Period, case: BillCase) -> list[PlacedPlan]:
+    """The account plans that cover the line, of its own account or else of the billed one."""
     fitting = [plan for plan in case.plans if plan.plan_id == line.plan_id and _overlaps(plan, *period)]
     # A child account without a plan of its own is rated, and billed, under its parent's.
     for account_id in dict.fromkeys((line.child_account_id or case.bill.account_id, case.bill.account_id)):
-        found = sorted({plan.subscription_id for plan in fitting if plan.account_id == account_id})
+        found = [plan for plan in fitting if plan.account_id == account_id]
         if found:
             return found
     return []
+
+
+def _one_after_the_other(plans: Sequence[PlacedPlan], period: Period) -> dict[str, Period] | None:
+    """By subscription the part of the period that its account plans cover; None where two of them share any time."""
+    spans: dict[str, Period] = {}
+    for plan in plans:
+        start, end = max(plan.start, period[0]), min(plan.end or period[1], period[1])
+        known = spans.get(plan.subscription_id, (start, end))
+        spans[plan.subscription_id] = (min(known[0], start), max(known[1], end))
+    in_order = sorted(spans.values())
+    if any(later[0] < earlier[1] for earlier, later in pairwise(in_order)) or any(a == b for a, b in in_order):
+        return None
+    return spans
 
 
 def _main(line: BillLine, case: BillCase, policy: BillPolicy) -> str | None:

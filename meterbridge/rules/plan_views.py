@@ -124,7 +124,9 @@ class Sorter:
         """The account under the customer's that holds this subscription, or would."""
         key = child_key(self.case.customer.id, subscription.id)
         known = (child.account_id for child in self.case.known_children if child.customer_id == key[0])
-        found = (account.id for account in self.case.found_accounts if account.code == child_code(key))
+        found = (
+            account.id for account in self.case.found_accounts if account.code == child_code(key, self.case.prefix)
+        )
         return Place(key, next(known, None) or next(found, None))
 
     def _block(self, sorted_: Wishes, subscription: Subscription, pair: Pair, message: str, code: str) -> None:

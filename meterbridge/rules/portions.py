@@ -134,7 +134,7 @@ def _check_total(case: BillCase, exponent: int) -> None:
 
 
 def _notes(charges: Sequence[Charge], netted: Netted, currency: str, exponent: int) -> list[tuple[str, ...]]:
-    notes: list[list[str]] = [[] for _ in charges]
+    notes: list[list[str]] = [list(charge.told) for charge in charges]
     for move in netted.moves:
         credit = charges[move.credit]
         other = ""

@@ -73,6 +73,17 @@ def recall(
     return recalled
 
 
+def lowered_lines(
+    kind: str, key: Key, payload: Mapping[str, Any], state: Mapping[str, Any]
+) -> list[tuple[Key, Sequence[Part]]]:
+    """The charges that an intent books, each with what lowered it."""
+    if kind == "charge":
+        return [(key, state.get("carried", ()))]
+    if kind == "charge_set":
+        return [(tuple(line["key"]), line["state"].get("carried", ())) for line in payload["lines"]]
+    return []
+
+
 def marks_of(intents: Iterable[Intent], charges: Collection[tuple[str, Key]]) -> set[tuple[str, Key]]:
     """The marks that only these charges wait for: where such a charge is not sent, its mark must not be made."""
     waiting = (one for one in intents if (one.kind, one.key) in charges)

@@ -144,13 +144,22 @@ class KnownAccount:
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """An account read from m3ter before anything is created, by its code (equal but for case) or its mapping."""
+    """An account read from m3ter before anything is created, by its code (equal but for case) or its mapping.
+
+    ``own`` is its code without the site; empty where that may be another site's, None where codes name no site.
+    """
 
     id: str
     code: str
     name: str
     currency: str | None
     mapped_customer_ids: tuple[str, ...]
+    own: str | None = None
+
+    @property
+    def bare(self) -> str:
+        """The customer's id as far as the code tells."""
+        return self.code if self.own is None else self.own
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +227,7 @@ class CustomerCase:
     customer's and of these subscriptions', changed or not, ended ones included. ``changed_at`` gives a subscription's
     change instant from the events, where one is known. ``known_mappings`` are the external_mapping keys that the ledger
     knows; ``known_children`` the accounts under the customer's that hold single subscriptions (customer_id is their
-    key); ``similar`` the accounts of nobody that look like the customer's.
+    key); ``similar`` the accounts of nobody that look like the customer's; ``prefix`` what stands before new codes.
     """
 
     customer: Customer
@@ -232,3 +241,4 @@ class CustomerCase:
     known_mappings: frozenset[Key] = frozenset()
     known_children: tuple[KnownAccount, ...] = ()
     similar: tuple[SimilarAccount, ...] = ()
+    prefix: str = ""

@@ -109,7 +109,8 @@ class BillSettings(BaseSettings):
     main_subscription: Annotated[dict[str, str], NoDecode] = own(
         "main_subscription",
         default_factory=dict,
-        about="customer id=subscription id pairs (comma-separated) for bill lines without a plan.",
+        about="customer id=subscription id pairs (comma-separated) for bill lines without a plan, or of one that "
+        "fits no or two subscriptions.",
     )
     charge_description: str = own(
         "charge_description",

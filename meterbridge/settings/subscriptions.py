@@ -33,6 +33,11 @@ class SubscriptionSettings(BaseSettings):
         "quarantine",
         about="An account of nobody that has a new customer's e-mail or name.",
     )
+    site_in_ids: bool = own(
+        "site_in_ids",
+        False,
+        about="Put the site before m3ter's codes and external ids: for an organisation that serves several sites.",
+    )
     placeholder_email_domain: str = own(
         "placeholder_email_domain",
         "invalid.example",

@@ -66,7 +66,8 @@ CHARGEBEE: dict[str, str] = {
 """Entry type of each Chargebee list, one struct per list entry."""
 
 TEXT: dict[str, tuple[str, ...]] = {
-    "raw_m3ter__accounts": ("id", "code", "name", "currency", "parentAccountId"),
+    "raw_m3ter__accounts": ("id", "code", "name", "currency", "parentAccountId", "own"),
+    "ref_other_sites": ("account_id", "code", "site"),
     "raw_m3ter__account_plans": (
         *("id", "accountId", "planId", "productId", "code", "startDate", "endDate", "billEpoch"),
     ),

@@ -30,9 +30,9 @@ def _no_idempotency_key() -> None:
 def _resend_without_probing() -> None:
     prepare = write_m3ter.prepare
 
-    def blind(m3ter: M3terClient, row: IntentRow, resolve: Any, *, look: bool) -> Any:
+    def blind(m3ter: M3terClient, row: IntentRow, resolve: Any, *, look: bool, site: Any) -> Any:
         del look
-        return prepare(m3ter, row, resolve, look=row.action == "adopt")
+        return prepare(m3ter, row, resolve, look=row.action == "adopt", site=site)
 
     def resend(self: Any, row: IntentRow, invoice: Any) -> Send:
         del self, invoice

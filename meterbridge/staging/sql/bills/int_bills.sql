@@ -1,5 +1,5 @@
 -- grain: one row per bill to decide, with everything its rule needs nested
--- reads: stg_bills, stg_bill_lines, int_placed_plans, stg_subscriptions, stg_subscription_items, stg_customers,
+-- reads: stg_bills, stg_bill_lines, int_placed_plans, int_not_ours, stg_subscriptions, stg_subscription_items, stg_customers,
 --        stg_invoices, int_new_bills, int_payers, ref_charges, ref_settled, raw_m3ter__external_mappings, ref_portions,
 --        ref_unproven, ref_undone, ref_releases
 -- why: a bill is decided as a whole, on its customer's invoices; one without a charge in the ledger may have some at
@@ -54,14 +54,14 @@ paying as (select bill_id, list(customer_id order by customer_id) as payers from
 releases as (select bill_id, list(r) as releases from ref_releases as r group by all),
 mapped as (select l.bill_id, list({'line_id': l.id, 'invoice_line_id': m.externalId}) as mapped
     from stg_bill_lines as l join raw_m3ter__external_mappings as m on m.m3terId = l.id group by all),
-marks as (select m3terId as bill_id, list(distinct externalId order by externalId) as marks
-    from raw_m3ter__external_mappings where m3terEntity = 'Bill' group by all)
+marks as (select m3terId as bill_id, list(distinct externalId order by externalId) as marks from raw_m3ter__external_mappings where m3terEntity = 'Bill' group by all)
 select b.*, coalesce(l.lines, []) as lines, coalesce(p.plans, []) as plans,
     coalesce(s.subscriptions, []) as subscriptions, coalesce(i.invoices, []) as invoices,
     coalesce(r.standing, []) as standing, coalesce(t.settled, []) as settled, coalesce(w.portions, []) as portions,
     coalesce(u.unproven, []) as unproven, coalesce(z.undone, []) as undone, coalesce(m.mapped, []) as mapped,
     k.id is null as known, coalesce(o.line_ids, []) as owned_lines, coalesce(n.marks, []) as marks,
-    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases
+    coalesce(y.payers, []) as payers, coalesce(x.releases, []) as releases,
+    b.id in (select bill_id from int_not_ours) as not_ours
 from stg_bills as b
 left join lines as l on l.bill_id = b.id
 left join plans as p on p.bill_id = b.id

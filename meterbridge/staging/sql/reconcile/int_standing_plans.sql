@@ -1,6 +1,6 @@
 -- grain: one row per account plan that stands in m3ter for an item of ours, or on an account of ours
 -- reads: raw_m3ter__account_plans, raw_m3ter__external_mappings, raw_m3ter__plans, ref_account_plans, ref_accounts,
---        ref_catalog_plans
+--        ref_catalog_plans, ref_other_sites
 -- why: the ledger says whose an account plan is, else its mapping does; one that nobody claims keeps empty names
 create or replace table int_standing_plans as
 with mapped as (
@@ -32,5 +32,6 @@ left join ref_account_plans as k on k.account_plan_id = p.id
 left join mapped as m on m.account_plan_id = p.id
 left join raw_m3ter__plans as t on t.id = p.planId
 left join ref_catalog_plans as c on c.plan = t.code and ends_with(m.external_id, '-' || c.item_price)
-where k.account_plan_id is not null or m.external_id is not null or p.accountId in (select account_id from ours)
+where p.accountId not in (select account_id from ref_other_sites)
+    and (k.account_plan_id is not null or m.external_id is not null or p.accountId in (select account_id from ours))
 qualify row_number() over (partition by p.id order by length(c.item_price) desc nulls last) = 1

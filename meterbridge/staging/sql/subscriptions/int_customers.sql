@@ -29,7 +29,8 @@ mapped_accounts as (
 ),
 accounts as (
     select a.folded, list(distinct {
-        'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': coalesce(m.customer_ids, [])
+        'id': a.id, 'code': a.code, 'name': a.name, 'currency': a.currency, 'mapped': coalesce(m.customer_ids, []),
+        'own': a.own
     }) as found
     from int_families as a left join mapped_accounts as m on m.account_id = a.id group by all
 ),

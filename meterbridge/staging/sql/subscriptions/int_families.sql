@@ -5,7 +5,7 @@
 --      account is found under its parent's customer
 create or replace table int_families as
 with heads as (
-    select lower(a.code) as folded, a.* from raw_m3ter__accounts as a
+    select lower(coalesce(a.own, a.code)) as folded, a.* from raw_m3ter__accounts as a where a.own is distinct from ''
     union
     select lower(m.externalId) as folded, a.* from raw_m3ter__accounts as a
     join raw_m3ter__external_mappings as m
@@ -18,4 +18,4 @@ with heads as (
 select * from heads
 union
 select h.folded, c.* from heads as h
-join raw_m3ter__accounts as c on c.parentAccountId = h.id and starts_with(lower(c.code), h.folded || '~')
+join raw_m3ter__accounts as c on c.parentAccountId = h.id and starts_with(lower(coalesce(c.own, c.code)), h.folded || '~')
