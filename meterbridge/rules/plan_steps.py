@@ -118,7 +118,8 @@ class ItemView:
     ``standing`` in order of start; ``span`` is the subscription's interval, its
     ends kept where it is empty; ``begun`` is when the subscription's account plans started;
     ``joined`` is when the item came to a subscription that stands at m3ter already, else None;
-    ``codes`` are account plan codes that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog.
+    ``due_start`` is when an account plan of it that is set aside should have started; ``codes`` are account plan codes
+    that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog.
     """
 
     subscription: Subscription
@@ -132,11 +133,16 @@ class ItemView:
     codes: frozenset[str] = frozenset()
     unmapped: bool = False
     begun: tuple[datetime, ...] = ()
+    due_start: datetime | None = None
 
     @property
     def at(self) -> datetime:
         """When the subscription's last change took effect."""
         return change_instant(self.subscription, self.changed_at, self.policy.now, begun=self.begun)
+
+    def not_later(self, at: datetime) -> datetime:
+        """An instant, or the earlier one at which the item should have gone on already."""
+        return at if self.due_start is None else min(at, self.due_start)
 
     @property
     def next_key(self) -> Key:
@@ -164,7 +170,7 @@ def item_steps(view: ItemView) -> list[Outcome]:
 
 def _first(view: ItemView, wish: Wish) -> Iterator[Outcome]:
     start, end = view.span
-    begin = max(start, view.joined or start)
+    begin = max(start, view.not_later(view.joined) if view.joined else start)
     if end is None or begin < end or end <= start or status_of(view.subscription) == "deleted":
         yield from _created(view, wish, begin, "is new")
         return
@@ -186,6 +192,7 @@ def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
         yield cut(view, live, end, _why_ended(view))
         return
     at = view.at if material_differs(plan.terms, wish.terms) or _moved(plan, wish) else view.policy.now
+    at = view.not_later(at)
     if plan.due is not None and not _same_place(plan, wish):
         at = min(at, plan.due)
     changed = terms_differ(plan.terms, wish.terms) or _moved(plan, wish) or plan.plan_id != wish.plan_id
@@ -265,6 +272,7 @@ def _instant_after(view: ItemView, last: datetime) -> datetime | None:
     """When service began again after ``last``; None where no fact says that it stopped."""
     resumed = view.subscription.resume_date
     candidates = (
+        view.due_start,
         view.changed_at,
         resumed if status_of(view.subscription) != "paused" else None,
         change_instant(view.subscription, None, view.policy.now),

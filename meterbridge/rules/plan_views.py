@@ -195,6 +195,7 @@ class Sorter:
                     codes=frozenset(found.code for found in self.case.found_plans if found.code),
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
                     begun=begun,
+                    due_start=self.case.due_starts.get(pair),
                 )
             )
         sorted_.views.append(views)
