@@ -12,6 +12,7 @@ from tasks.extract_both_sides import find_known_plans
 from tasks.follow_invoices import follow_invoices, repoint
 from tasks.rebuild import take_over
 from tasks.rebuild_accounts import take_over_accounts
+from tasks.rebuild_credits import find_credits
 from tasks.refer import refer
 from tasks.report_rebuild import RebuildReport, report_rebuild
 from tasks.runs import Request, run_name, running
@@ -42,11 +43,12 @@ def rebuild_ledger(dry_run: bool = False) -> RebuildReport:
         stage(run, BILLS)
         find_placements(run)
         stage(run, SUBSCRIPTIONS)
+        given = find_credits(run)
         extract_invoices(run)
         stage(run, INVOICES)
         stage(run, BILL_CASES)
         change_set = decide_bills(run)
         if not dry_run:
             repoint(run)
-        found = take_over(run, change_set, dry_run=dry_run)
+        found = take_over(run, change_set, given, dry_run=dry_run)
         return report_rebuild(run, accounts, found, dry_run=dry_run)

@@ -249,7 +249,7 @@ CODES: dict[str, Code] = {
         "An invoice with lines of ours was voided or deleted.", "Decide whether to charge again, then retry or dismiss."
     ),
     "MB-UNDONE": Code(
-        "A run's lines were taken off by `meterbridge undo`.",
+        "A run's lines were taken off by `meterbridge undo`; they may be another subscription's by now.",
         "`meterbridge quarantine retry` lets the next run charge it; if it was settled by hand, dismiss.",
     ),
     "MB-DEPENDS": Code(

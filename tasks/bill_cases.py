@@ -52,7 +52,7 @@ def case_of(row: Mapping[str, Any], now: datetime) -> BillCase:
         in_flight=tuple(_in_flight(one) for one in row["unproven"]),
         payers=frozenset(row["payers"]),
         released=sum(int(one["amount"]) for one in row["releases"] if one["currency"] == row["currency"]),
-        undone={u["subscription_id"]: frozenset(json.loads(u["lines"])) for u in row["undone"]},
+        undone={u["subscription_id"]: json.loads(u["lines"]) for u in row["undone"]},
         marks=tuple(row["marks"]),
         not_ours=row["not_ours"],
     )

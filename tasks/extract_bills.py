@@ -260,7 +260,7 @@ def find_placements(run: Run) -> int:
             file.land_rows("raw_m3ter__account_plans", plans)
             for plan in plans:
                 _land_mappings(work, file, "AccountPlan", plan["id"])
-        _land_bill_mappings(work, file)
+        _land_bill_mappings(work, file, every=run.flow == REBUILD)
         file.make("bills", "int_placed_plans")
         wanted = _column(file, "select distinct subscription_id from int_placed_plans order by 1")
         return land_subscriptions(work, file, wanted, origin="placed") + _land_payers(work, file)
@@ -284,12 +284,12 @@ def _land_payers(work: Services, file: Staging) -> int:
     return landed
 
 
-def _land_bill_mappings(work: Services, file: Staging) -> None:
+def _land_bill_mappings(work: Services, file: Staging, *, every: bool) -> None:
     new = _column(
         file,
         "select id from stg_bills where status = 'APPROVED' and id in (select id from int_new_bills) order by 1",
     )
-    if len(new) <= FEW_BILLS:
+    if len(new) <= FEW_BILLS and not every:
         for bill_id in new:
             _land_mappings(work, file, "Bill", bill_id)
         found = _column(file, "select m3terId from raw_m3ter__external_mappings where m3terEntity = 'Bill'")

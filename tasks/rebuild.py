@@ -23,6 +23,8 @@ from meterbridge.staging.database import Staging, opened
 from tasks.change_set import ChangeSet, landed_intents, landed_quarantine
 from tasks.engine import task
 from tasks.ledger_trust import examine, note_of
+from tasks.rebuild_credits import Credits
+from tasks.rebuild_mappings import take_over_bill_mappings
 from tasks.runs import Run
 from tasks.services import Services, services
 
@@ -37,7 +39,9 @@ class Rebuilt:
     """What was taken over, and what is left to ask.
 
     Attributes:
-        charges: What stands and the ledger did not know, or knew otherwise.
+        charges: Charges that stand and that the ledger did not know, or knew otherwise.
+        counts: How many credits and external mappings were taken over.
+        strange: Ids of credits with our reference that were given for no portion there is.
         doubted: Bills of which more is wanted than stands, by id with the amounts (minor units) and their currency.
         aside: What nobody but a person can tell, as code and message.
         missing: Runs of the note that the ledger lacked.
@@ -45,6 +49,8 @@ class Rebuilt:
     """
 
     charges: list[dict[str, Any]]
+    counts: dict[str, int]
+    strange: tuple[str, ...]
     doubted: list[dict[str, Any]]
     aside: list[dict[str, Any]]
     missing: tuple[str, ...]
@@ -52,7 +58,7 @@ class Rebuilt:
 
 
 @task(name="take over what stands")
-def take_over(run: Run, change_set: ChangeSet, *, dry_run: bool) -> Rebuilt:
+def take_over(run: Run, change_set: ChangeSet, given: Credits, *, dry_run: bool) -> Rebuilt:
     """Write down what stands and is not in the ledger; what else was decided is not recorded, but doubted."""
     work = services(run.run_id)
     trust = examine(work.settings, work.ledger)
@@ -61,14 +67,17 @@ def take_over(run: Run, change_set: ChangeSet, *, dry_run: bool) -> Rebuilt:
         standing = [_trusted(one) for one in decided if one.kind == "charge" and one.action == "adopt"]
         known = mappings.remote_ids(tx, [(one.kind, one.key) for one in standing])
         news = [one for one in standing if known.get((one.kind, one.key)) != one.payload["line_id"]]
+        _apply(tx, run, change_set, [*news, *given.news], site=work.settings.chargebee_site)
+        mapped = take_over_bill_mappings(tx, file, run)
         found = Rebuilt(
             charges=[_shown(one) for one in news],
+            counts={"credit": len(given.news), "external_mapping": mapped},
+            strange=given.strange,
             doubted=_doubted(file, [one for one in decided if one.kind in GATED and one.action != "adopt"]),
             aside=[_aside(one) for one in landed_quarantine(file) if one.kind in GATED],
             missing=trust.missing,
             decided=_decided_by_persons(tx),
         )
-        _apply(tx, run, change_set, news, site=work.settings.chargebee_site)
         bills = {row["bill_id"] for row in found.doubted} | {row["key"][0] for row in found.aside}
         doubts.put(tx, sorted(bills), "the ledger was rebuilt", run.run_id)
         here = _acknowledge(tx, work, trust.missing)
@@ -99,22 +108,32 @@ def _apply(tx: Writer, run: Run, change_set: ChangeSet, news: Sequence[Intent], 
     intents.record(tx, run.run_id, name, alone, site, kinds=GATED, keys_decided=unsent)
     rows: list[IntentRow] = []
     while some := intents.claim(
-        tx, run.run_id, kinds=("charge",), limit=500, change_set=name, lease_seconds=LEASE_SECONDS, despite_holds=True
+        tx,
+        run.run_id,
+        kinds=("charge", "credit"),
+        limit=500,
+        change_set=name,
+        lease_seconds=LEASE_SECONDS,
+        despite_holds=True,
     ):
         rows += some
     intents.apply_many(tx, run.run_id, (Applied(row.id, _outcome(row), _mapping(run, row)) for row in rows))
 
 
 def _outcome(row: IntentRow) -> dict[str, Any]:
-    return {"line_id": row.payload["line_id"], "written": False}
+    name = "line_id" if row.kind == "charge" else "credit_id"
+    return {name: row.payload[name], "written": False}
 
 
 def _mapping(run: Run, row: IntentRow) -> mappings.Mapping:
-    place, line_id = row.payload["invoice_id"], row.payload["line_id"]
-    state = {**row.wanted, "line_id": line_id, "invoice_id": place}
+    if row.kind == "credit":
+        remote_id, scope, state = row.payload["credit_id"], row.payload["bill_id"], dict(row.wanted)
+    else:
+        remote_id, scope = row.payload["line_id"], row.payload["invoice_id"]
+        state = {**row.wanted, "line_id": remote_id, "invoice_id": scope}
     version = row.source_version
     return mappings.Mapping(
-        "charge", row.key, line_id, row.fingerprint, place, state, source_version=version, run_id=run.run_id
+        row.kind, row.key, remote_id, row.fingerprint, scope, state, source_version=version, run_id=run.run_id
     )
 
 

@@ -17,6 +17,7 @@ from meterbridge.staging.database import Staging, opened
 from meterbridge.staging.moments import moment
 from tasks import decide_subscriptions
 from tasks.engine import task
+from tasks.rebuild_mappings import take_over_account_mappings
 from tasks.runs import Run
 from tasks.services import services
 from tasks.under_way import UnderWay
@@ -37,9 +38,11 @@ def take_over_accounts(run: Run, *, dry_run: bool) -> dict[str, int]:
         changed = [*_corrected(file, known["account_plan"]), *_new_accounts(file, known["account"], run)]
         changed += _new_plans(file, known["account_plan"], run)
         mappings.put(tx, *changed)
+        mapped = take_over_account_mappings(tx, file, run)
         if not dry_run:
             tx.commit()
     counts = Counter(one.kind if one.active else f"{one.kind}_gone" for one in changed)
+    counts += Counter(external_mapping=mapped)
     logger.info("accounts taken over", extra={"run_id": run.run_id, "count": len(changed)})
     return dict(sorted(counts.items()))
 

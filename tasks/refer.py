@@ -222,9 +222,11 @@ def _credit_notes(rx: Reader) -> Iterator[dict[str, Any]]:
 
 
 def _undone(rx: Reader) -> Iterator[dict[str, Any]]:
-    """Portions whose lines a person took off, until somebody lets them go."""
+    """Portions whose lines a person took off, until somebody lets them go; each line with its charge's identity."""
     for row in mappings.all(rx, "undone", active_only=True):
-        yield {"bill_id": row.key[0], "subscription_id": row.key[1], "lines": list(row.state["lines"])}
+        charges = {line: mappings.by_remote(rx, "charge", line) for line in row.state["lines"]}
+        lines = {line: "" if charge is None else charge.key[2] for line, charge in charges.items()}
+        yield {"bill_id": row.key[0], "subscription_id": row.key[1], "lines": canonical(lines)}
 
 
 def _settled(rx: Reader) -> Iterator[dict[str, Any]]:

@@ -43,9 +43,7 @@ class RebuildReport(RunReport):
 def report_rebuild(run: Run, accounts: Mapping[str, int], found: Rebuilt, *, dry_run: bool) -> RebuildReport:
     """Close the run in the ledger; returns the report."""
     work = services(run.run_id)
-    taken = Counter(accounts)
-    if found.charges:
-        taken["charge"] = len(found.charges)
+    taken = Counter(accounts) + Counter(found.counts) + Counter(charge=len(found.charges))
     report = RebuildReport(
         flow=run.flow,
         flow_run_id=run.run_id,
@@ -83,6 +81,11 @@ def _questions(found: Rebuilt) -> list[str]:
         asked.append(
             f"{len(found.doubted)} bills want {money} more than stands. The next `meterbridge sync bills` proposes it: "
             "`meterbridge approve HASH` charges it, `meterbridge bills mark-invoiced ID` settles a bill without that."
+        )
+    if found.strange:
+        asked.append(
+            f"Credits {', '.join(found.strange)} carry a reference of ours, and no bill claims them: look at them in "
+            "Chargebee."
         )
     if found.aside:
         asked.append(f"{len(found.aside)} portions are set aside: `meterbridge quarantine list` after the next run.")

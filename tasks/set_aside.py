@@ -15,7 +15,7 @@ def retry(tx: Writer, row: QuarantineRow) -> bool:
         return False
     if row.state == "dismissed":
         _settle(tx, row, -settled_by(row), "tried again")
-    let_go(tx, row.key)
+    _let_go(tx, row)
     return True
 
 
@@ -27,7 +27,7 @@ def dismiss(tx: Writer, row: QuarantineRow, by: str, note: str) -> int | None:
     """
     quarantine.dismiss(tx, row.kind, row.key, by, note)
     intents.dismiss(tx, row.kind, row.key)
-    let_go(tx, row.key)
+    _let_go(tx, row)
     settled = settled_by(row)
     return settled if _settle(tx, row, settled, f"settled by {by}: {note}") else None
 
@@ -35,6 +35,15 @@ def dismiss(tx: Writer, row: QuarantineRow, by: str, note: str) -> int | None:
 def let_go(tx: Writer, key: Key) -> None:
     """A portion whose lines were taken off by `undo` is decided again from now on."""
     mappings.deactivate(tx, "undone", key[:2])
+
+
+def _let_go(tx: Writer, row: QuarantineRow) -> None:
+    """The same for a portion whose lines were another one's as they were taken off, where nothing is asked of that."""
+    let_go(tx, row.key)
+    for one in mappings.by_scope(tx, "undone", row.key[0]) if row.code == "MB-UNDONE" else ():
+        asked = quarantine.get(tx, "charge", one.key)
+        if asked is None or asked.state != "open":
+            mappings.deactivate(tx, "undone", one.key)
 
 
 def settled_by(row: QuarantineRow) -> int:

@@ -10,8 +10,10 @@ from meterbridge.errors import RecordRefused
 from meterbridge.ledger import intents, mappings
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.credits import FoundCredit
 from meterbridge.rules.keys import bare
 from tasks.batch import Batch, stored
+from tasks.credits_given import given
 from tasks.write_protocol import Done, Later, Send, Step, Write
 
 
@@ -26,9 +28,10 @@ class Credits(Write):
         """Look for the customer's credits that carry the row's reference."""
         found = self._found(row)
         if len(found) > 1:
-            raise RecordRefused("MB-DOUBLE-CHARGE", f"credits {', '.join(found)} carry one reference")
+            ids = ", ".join(one.id for one in found)
+            raise RecordRefused("MB-DOUBLE-CHARGE", f"credits {ids} carry one reference")
         if found:
-            return self._given(row, found[0], written=row.state != "ready")
+            return self._given(row, found[0].id, found[0].amount, written=row.state != "ready")
         request = stored(row, render(row))
         if row.state == "ready" or self._batch.knows_key(row):
             return Send(request, again=row.state != "ready")
@@ -44,21 +47,17 @@ class Credits(Write):
         if not isinstance(made, dict) or amount != row.payload["amount"]:
             words = f"credit {row.key[0]}: {row.payload['amount']} sent, {amount} booked"
             raise RecordRefused("MB-CHARGE-WRONG", words)
-        return self._given(row, str(made["id"]), written=True)
+        return self._given(row, str(made["id"]), amount, written=True)
 
-    def _found(self, row: IntentRow) -> list[str]:
-        is_note = row.payload["method"] == "credit_note"
-        resource, name = ("credit_notes", "credit_note") if is_note else ("promotional_credits", "promotional_credit")
-        text = "customer_notes" if is_note else "description"
-        customer = {"customer_id[is]": row.payload["customer_id"]}
-        entries = (entry[name] for entry in self._work.chargebee.rows(resource, customer))
-        own = str(row.payload["reference"])
-        marks = {f"[{own}]", f"[{bare(own)}]"}  # one that an earlier version gave has no mark of the connection
-        texts = ((one, str(one.get(text) or "")) for one in entries if not one.get("deleted"))
-        return [str(one["id"]) for one, said in texts if any(mark in said for mark in marks)]
+    def _found(self, row: IntentRow) -> list[FoundCredit]:
+        own = str(row.payload["reference"])  # one that an earlier version gave has no mark of the connection
+        there = given(self._work.chargebee, row.payload["method"], row.payload["customer_id"])
+        return [one for one in there if one.reference in (own, bare(own))]
 
-    def _given(self, row: IntentRow, credit_id: str, *, written: bool) -> Done:
-        credit = mappings.Mapping("credit", row.key, credit_id, row.fingerprint, row.payload["bill_id"], row.wanted)
+    def _given(self, row: IntentRow, credit_id: str, amount: int, *, written: bool) -> Done:
+        """A credit that was found counts at its own amount: a ledger that was lost may want another one by now."""
+        state = {**row.wanted, "amount": -amount}
+        credit = mappings.Mapping("credit", row.key, credit_id, row.fingerprint, row.payload["bill_id"], state)
         outcome = {"credit_id": credit_id, "written": written}
 
         def close(tx: Writer) -> bool:

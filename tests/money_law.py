@@ -1,5 +1,7 @@
 """The law of money, watched at each write: none of ours makes a bill's excess positive, or more positive.
 
+While anything of a bill stands under another payer or in another currency, nothing positive of it leaves.
+
 Excess = what stands - what the bill wants - what a person released, all read from the sandbox's rows at the moment
 the write lands there: each line and credit that we book is marked with its bill, and the mark goes along when a draft
 closes or an unbilled charge is invoiced. A ledger that is lost, older or wrong changes nothing of that. It is asked
@@ -31,6 +33,9 @@ from tests.histories.per_bill import minor
 Sums = Counter[str]
 """Minor units by bill id."""
 
+Place = tuple[str, str]
+"""Who pays for a line, and in which currency."""
+
 
 class OfBill(str):
     """A line's description that remembers for which bills the line stands: rows are copied, their texts are not."""
@@ -59,6 +64,7 @@ class Watch:
         if request.method != "POST" or key is None:
             return execute()
         before, lines, notes = self._standing(), _ids(self._lines()), _ids(self._given())
+        places = self._places()
         reply = execute()
         new = (line for line in self._lines() if line["id"] not in lines)
         new_lines = [line for line in new if not isinstance(line["description"], OfBill)]
@@ -70,6 +76,8 @@ class Watch:
             after = self._standing()
             if after != before:
                 self._judge(rx, request, before, after)
+            if new_lines:
+                self._judge_places(rx, f"{request.method} {request.path}", places, _ids(iter(new_lines)))
         return reply
 
     def _mark(self, intent: IntentRow | None, lines: list[Row], given: list[Row], words: str) -> None:
@@ -106,6 +114,38 @@ class Watch:
                     f"{excess} too much"
                 )
 
+    def _judge_places(self, rx: Reader, words: str, before: dict[str, set[Place]], new: set[Any]) -> None:
+        """Whether what was booked goes where the rest of its bill has stood until now."""
+        released = {bill_id for bill_id, _, _ in releases.sums(rx)}
+        for line, place in self._placed():
+            bill_id = next(iter(line["description"].stands_for)) if isinstance(line["description"], OfBill) else None
+            if line["id"] not in new or bill_id is None or bill_id in released or line["amount"] <= 0:
+                continue
+            family = self._family(bill_id)
+            apart = {one for one in before.get(bill_id, set()) if not _is_together(one, place, family)}
+            if apart:
+                self.broken.append(f"bill {bill_id}: {words} booked {line['amount']} for {place} while {apart} stand")
+
+    def _places(self) -> dict[str, set[Place]]:
+        """By bill, under which payers and in which currencies something of it stands."""
+        found: dict[str, set[Place]] = {}
+        for line, place in self._placed():
+            if isinstance(line["description"], OfBill) and line["amount"]:
+                found.setdefault(next(iter(line["description"].stands_for)), set()).add(place)
+        return found
+
+    def _family(self, bill_id: str) -> set[str]:
+        """The customer of the bill's account, or of that one's parent, and whoever is invoiced in its place."""
+        m3ter = self.world.m3ter
+        bill = m3ter.bills.get(bill_id)
+        account = None if bill is None else m3ter.accounts.get(bill["accountId"])
+        ids = {account["id"], account.get("parentAccountId")} if account else set()
+        mapped = (row for row in m3ter.mappings.rows() if row["m3terEntity"] == "Account" and row["m3terId"] in ids)
+        own = {row["externalId"] for row in mapped}
+        customers = filter(None, map(self.world.chargebee.customers.get, own))
+        owners = {one.get("relationship", {}).get("invoice_owner_id") for one in customers}
+        return own | (owners - {None})
+
     def _standing(self) -> Sums:
         """What stands at Chargebee for each bill, by the marks on its rows."""
         sums: Sums = Counter()
@@ -120,10 +160,16 @@ class Watch:
         return sums
 
     def _lines(self) -> Iterator[Row]:
+        return (line for line, _ in self._placed())
+
+    def _placed(self) -> Iterator[tuple[Row, Place]]:
         for invoice in self.world.chargebee.invoices.rows():
             if invoice["status"] in STANDING and not invoice["deleted"]:
-                yield from invoice["line_items"]
-        yield from (row for row in self.world.chargebee.unbilled_charges.rows() if not row["deleted"])
+                place = (invoice["customer_id"], invoice["currency_code"])
+                yield from ((line, place) for line in invoice["line_items"])
+        for row in self.world.chargebee.unbilled_charges.rows():
+            if not row["deleted"]:
+                yield row, (row["customer_id"], row["currency_code"])
 
     def _given(self) -> Iterator[Row]:
         notes = self.world.chargebee.credit_notes.rows()
@@ -150,6 +196,11 @@ def watching(watch: Watch) -> Iterator[Watch]:
 
 def _ids(rows: Iterator[Row]) -> set[Any]:
     return {row["id"] for row in rows}
+
+
+def _is_together(one: Place, other: Place, family: set[str]) -> bool:
+    """True if the two places are of one payer and currency."""
+    return one[1] == other[1] and (one[0] == other[0] or {one[0], other[0]} <= family)
 
 
 def _intent(rx: Reader, key: str) -> IntentRow | None:

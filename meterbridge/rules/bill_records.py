@@ -217,7 +217,8 @@ class BillCase:
     ``waiting_since`` tells since when a portion waits for an invoice, by subscription. ``in_flight`` are writes whose
     answer never came. ``payers`` are the customer of the bill's account and whoever is invoiced in its place; empty
     where nobody knows. ``released`` (minor units) is what a person allowed beyond the bill's total.
-    ``undone``: by subscription the lines that a person takes off; nothing is charged anew. ``marks``: what m3ter maps
+    ``undone``: by subscription the lines that a person takes off, each with its charge's identity (empty where nobody
+    knows it): nothing is charged anew, and no such line for another subscription. ``marks``: what m3ter maps
     the bill to, invoice ids and marks of lowered charges; ``marks_to_come``: those of charges to be lowered yet.
     ``not_ours``: its account is billed elsewhere.
     """
@@ -236,7 +237,7 @@ class BillCase:
     in_flight: tuple[InFlight, ...] = ()
     payers: frozenset[str] = frozenset()
     released: int = 0
-    undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    undone: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     marks_to_come: frozenset[str] = frozenset()
     not_ours: bool = False

@@ -19,6 +19,7 @@ from meterbridge.rules.foreign_notes import with_surplus
 from meterbridge.rules.law import Account, keep
 from meterbridge.rules.money import exact_sum, exponent, plain, to_minor
 from meterbridge.rules.offsets import offsets, say_offsets, with_offsets
+from meterbridge.rules.payers import with_successors
 from meterbridge.rules.portion_desk import Desk
 from meterbridge.rules.portions import Portion, reckon, unproven_owners
 from meterbridge.rules.records import BillCase, Decision, Intent, OutOfScope, Quarantined, Unchanged, Waiting
@@ -33,7 +34,7 @@ def decide_bill(case: BillCase, policy: BillPolicy) -> list[Decision]:
     Raises:
         SetupError: MB-SETTING, when the description template cannot be filled in.
     """
-    bill = case.bill
+    case, bill = with_successors(case), case.bill
     if left_out := _left_out(case, policy):
         return [left_out]
     if bill.bill_date < policy.since and not case.standing and not case.settled:
@@ -70,7 +71,7 @@ def places_wanted(case: BillCase, policy: BillPolicy) -> list[tuple[Portion, int
     Raises:
         RecordRefused: As :func:`~meterbridge.rules.portions.reckon` does.
     """
-    places = exponent(case.bill.currency, three_decimal=policy.three_decimal)
+    case, places = with_successors(case), exponent(case.bill.currency, three_decimal=policy.three_decimal)
     desk = Desk(case, policy, places)
     views = [desk.view(portion) for portion in reckon(case, policy, places)]
     settled = [one for one in offsets(case, policy, views) if one.why != "overdrawn"]

@@ -6,10 +6,13 @@ is a function of the portion, so that one that was given before is found again.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from meterbridge.rules.keys import canonical, fingerprint, reference
-from meterbridge.rules.money import major_text
+from meterbridge.rules.keys import bare, canonical, fingerprint, reference
+from meterbridge.rules.money import amount_text, major_text
 from meterbridge.rules.portions import Portion
 from meterbridge.rules.records import BillCase, Intent, Key
 from meterbridge.rules.standing import Stand
@@ -29,18 +32,14 @@ def credit_of(
         method: ``promotional_credit`` for the paying customer, ``credit_note`` on a closed invoice of the portion.
         mark: The connection's, on the reference.
     """
-    number = sum(one.line.key[2].startswith(CREDIT) for one in stand.stood)
-    key: Key = (case.bill.id, portion.subscription_id, canonical(["credit", number]))
+    taken = [json.loads(one.line.key[2])[1] for one in stand.stood if one.line.key[2].startswith(CREDIT)]
+    key = _key(case.bill.id, portion.subscription_id, max(taken, default=-1) + 1)
     subscription = case.subscriptions.get(portion.subscription_id)
     if subscription is None or subscription.currency != case.bill.currency:
         return None
     mark = reference(key, mark)
-    facts: dict[str, Any] = {
-        "method": method,
-        "customer_id": subscription.invoice_owner_id or subscription.customer_id,
-        "amount": amount,
-        "currency": case.bill.currency,
-    }
+    payer = subscription.invoice_owner_id or subscription.customer_id
+    facts = _facts(method, payer, amount, case.bill.currency)
     if method == "credit_note":
         invoice_id = _fullest(stand)
         invoice = next((one for one in case.invoices if one.id == invoice_id), None)
@@ -50,7 +49,6 @@ def credit_of(
         facts |= {"invoice_id": invoice.id, "type": kind, "customer_id": invoice.customer_id}
     bill = case.bill
     provenance = {"bill_id": bill.id, "bill_version": bill.version, "bill_status": bill.status}
-    state = {"bill_id": bill.id, "subscription_id": portion.subscription_id, "amount": -amount}
     money = f"{major_text(amount, exponent)} {bill.currency}"
     return Intent(
         kind="credit",
@@ -59,13 +57,96 @@ def credit_of(
         target="chargebee",
         payload={**facts, **provenance, "bill_last_calculated": bill.last_calculated, "reference": mark},
         fingerprint=fingerprint(facts),
-        reason=f"{method.replace('_', ' ')} of {money} for bill {bill.id}, subscription {portion.subscription_id}",
+        reason=f"{_named(method)} of {money} for bill {bill.id}, subscription {portion.subscription_id}",
         scope=f"customer:{facts['customer_id']}",
-        state={**state, "currency": bill.currency, "invoice_id": facts.get("invoice_id", ""), "reference": mark},
+        state=_state(key, amount, bill.currency, facts.get("invoice_id", ""), mark),
         amount=-amount,
         currency=bill.currency,
         source_version=bill.version,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCredit:
+    """A credit that stands at Chargebee; ``amount`` > 0, minor units.
+
+    ``reference`` is what its text ends in; a credit note has the invoice that it is for, and its type.
+    """
+
+    id: str
+    method: str
+    customer_id: str
+    amount: int
+    currency: str
+    reference: str
+    invoice_id: str = ""
+    type: str = ""
+
+
+def given_for(
+    found: Iterable[FoundCredit], portions: Sequence[tuple[str, str]], mark: str
+) -> tuple[dict[Key, FoundCredit], list[FoundCredit]]:
+    """Find which portion each credit was given for; also those whose reference is ours and of no portion.
+
+    Args:
+        portions: Bill id and subscription id of each portion that there is.
+        mark: The connection's. A reference without one is an older one of ours; another connection's is not.
+    """
+    left = {bare(one.reference): one for one in found if one.reference in (bare(one.reference), _marked(one, mark))}
+    claimed: dict[Key, FoundCredit] = {}
+    for number in range(len(left)):
+        keys = [_key(bill_id, owner, number) for bill_id, owner in portions] if left else []
+        claimed |= {key: left.pop(reference(key)) for key in keys if reference(key) in left}
+    return claimed, list(left.values())
+
+
+def _marked(one: FoundCredit, mark: str) -> str:
+    return f"{bare(one.reference)}-{mark}"
+
+
+def adopt_credit(key: Key, found: FoundCredit) -> Intent:
+    """Take over a credit that stands, at its amount."""
+    facts = _facts(found.method, found.customer_id, found.amount, found.currency)
+    if found.method == "credit_note":
+        facts |= {"invoice_id": found.invoice_id, "type": found.type}
+    what = f"{_named(found.method)} of {amount_text(found.amount, found.currency)}"
+    return Intent(
+        kind="credit",
+        key=key,
+        action="adopt",
+        target="chargebee",
+        payload={**facts, "bill_id": key[0], "credit_id": found.id, "reference": found.reference},
+        fingerprint=fingerprint(facts),
+        reason=f"{what} for bill {key[0]}, subscription {key[1]} stands already as {found.id}",
+        scope=f"customer:{found.customer_id}",
+        state=_state(key, found.amount, found.currency, found.invoice_id, found.reference),
+        amount=-found.amount,
+        currency=found.currency,
+    )
+
+
+def _key(bill_id: str, subscription_id: str, number: int) -> Key:
+    return (bill_id, subscription_id, canonical(["credit", number]))
+
+
+def _facts(method: str, customer_id: str, amount: int, currency: str) -> dict[str, Any]:
+    return {"method": method, "customer_id": customer_id, "amount": amount, "currency": currency}
+
+
+def _state(key: Key, amount: int, currency: str, invoice_id: str, mark: str) -> dict[str, Any]:
+    """What the ledger shall know of a credit."""
+    return {
+        "bill_id": key[0],
+        "subscription_id": key[1],
+        "amount": -amount,
+        "currency": currency,
+        "invoice_id": invoice_id,
+        "reference": mark,
+    }
+
+
+def _named(method: str) -> str:
+    return method.replace("_", " ")
 
 
 def _fullest(stand: Stand) -> str | None:

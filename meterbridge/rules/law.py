@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.offsets import View
-from meterbridge.rules.portions import NOBODY
 from meterbridge.rules.records import BillCase, Decision, Intent, Key, Quarantined, Ref, StandingLine, Waiting
 
 CHARGES = ("charge", "charge_set")
@@ -31,9 +30,8 @@ class Account:
 
     @property
     def wanted(self) -> int:
-        """The bill's rounded total, without what is open of lines that no subscription takes."""
-        open_lines = sum(max(0, view.delta) for view in self.views if view.portion.subscription_id == NOBODY)
-        return sum(view.portion.total for view in self.views) - open_lines
+        """The bill's rounded total."""
+        return sum(view.portion.total for view in self.views)
 
     @property
     def standing(self) -> int:
@@ -108,7 +106,8 @@ def keep(account: Account, decisions: Sequence[Decision]) -> list[Decision]:
     apart = [line for line in _elsewhere(account) if line.amount]
     staying = [line for line in apart if (*line.key, line.line_id) not in removals]
     strange = bool(staying) or any(_is_apart(account.case, one.currency, one.payer) for one in account.case.in_flight)
-    needed = [removals[*line.key, line.line_id] for line in apart if line not in staying]
+    apart_gone = [removals[*line.key, line.line_id] for line in apart if line not in staying]
+    needed = [*apart_gone]
     shares = _shares(account, decisions)
     freeing = [one for one in shares if one.need < 0]
     used: list[_Share] = []
@@ -124,9 +123,20 @@ def keep(account: Account, decisions: Sequence[Decision]) -> list[Decision]:
         fits = left >= 0 if share in used else share.need <= left
         if not fits or (strange and not account.case.released):
             held[share.key] = share
-        else:
-            left -= max(0, share.need)
-            after[share.key] = tuple(needed)
+            freeing = [one for one in freeing if one is not share]
+            if share in used:  # it makes no room for anybody
+                used.remove(share)
+                left += share.need
+                needed = [ref for ref in needed if ref not in share.refs]
+            continue
+        if share not in used:
+            left -= share.need
+            if share.need < 0:
+                used.append(share)
+                needed += share.refs
+        after[share.key] = tuple(needed)
+    if any(ref in apart_gone for share in held.values() for ref in share.refs):  # what stands apart does not go
+        held = {share.key: share for share in shares if share.adds > 0}
     told = {key: _held(account, share, staying if strange else []) for key, share in held.items()}
     return _bound(decisions, told, after, account.ceiling(decisions))
 

@@ -14,7 +14,7 @@ from typing import Literal
 from meterbridge.rules.bill_policy import BillPolicy
 from meterbridge.rules.deltas import replan
 from meterbridge.rules.money import amount_text
-from meterbridge.rules.portions import Portion
+from meterbridge.rules.portions import NOBODY, Portion
 from meterbridge.rules.records import BillCase, Decision, Intent, Quarantined, Unchanged, Waiting
 from meterbridge.rules.standing import Stand
 
@@ -58,7 +58,8 @@ class Offset:
 def offsets(case: BillCase, policy: BillPolicy, views: Sequence[View]) -> list[Offset]:
     """Set what portions have too much for good against what is to be sent for others, in the bill's own order.
 
-    What a person released is kept out of it: the latest offsets are lowered by it first.
+    What a person released is kept out of it: the latest offsets are lowered by it first. What is open of lines that no
+    subscription takes makes up for as much too much: that much need not wait with it.
     """
     decided = {view.portion.subscription_id: view for view in views if not view.undecided and view.conflict is None}
     plans = {owner: replan(view.portion, view.stand, case.bill.id) for owner, view in decided.items() if view.delta}
@@ -82,7 +83,12 @@ def offsets(case: BillCase, policy: BillPolicy, views: Sequence[View]) -> list[O
         if why == "netted" or not _is_credited(decided[giver], policy):
             for receiver in room:
                 take(giver, receiver, excess[giver], why)
-    return _lowered(found, sum(one.amount for one in found) - max(0, too_much - case.released))
+    found = _lowered(found, sum(one.amount for one in found) - max(0, too_much - case.released))
+    open_lines = sum(max(0, view.delta) for view in views if view.portion.subscription_id == NOBODY)
+    needed = max(0, too_much - case.released - open_lines)
+    cancelled = [one for one in found if one.why != "overdrawn"]
+    waiting = [one for one in found if one.why == "overdrawn"]
+    return [*cancelled, *_lowered(waiting, sum(one.amount for one in found) - needed)]
 
 
 def _same_lines(giver: View, receiver: View) -> int:

@@ -129,17 +129,21 @@ class _Placing:
         taking = self.policy.bill_level_lines == "main" or row.line.amount > 0
         if main and (not found or (len(found) > 1 and taking)):
             found = [main]
-        if len(found) < 2 or self.policy.bill_level_lines != "allocate":
+        own = found[0] if len(found) == 1 else None
+        if self.policy.bill_level_lines != "allocate" or not found or (own and row.line.amount > 0):
             self.put(row, found)
             return
         known = self.case.subscriptions
-        found = [name for name in found if name in known and known[name].currency == self.case.bill.currency] or found
-        amounts = {name: max(Decimal(0), amount) for name, amount in self._sums(found).items()}
-        if row.line.amount > 0:
+        among = {*found, *(self._candidates(row) if own in known else ())}
+        found = sorted(name for name in among if name in known and known[name].currency == self.case.bill.currency)
+        amounts = {name: max(Decimal(0), amount) for name, amount in self._sums(found or sorted(among)).items()}
+        if len(amounts) < 2 or (own and own not in amounts):
+            self.put(row, [own] if own else list(amounts))
+        elif row.line.amount > 0:
             self.put(row, [min(amounts, key=lambda name: (-amounts[name], name))])
-            return
-        for owner, part in self._shares(row.line, amounts):
-            self.placed.append((row, owner, part))
+        else:
+            for owner, part in self._shares(row.line, amounts, own):
+                self.placed.append((row, owner, part))
 
     def _referred(self, line: BillLine) -> list[str]:
         """The subscription of the line that this one refers to, where that one was placed whole."""
@@ -170,8 +174,11 @@ class _Placing:
                 parts[owner].append(amount)
         return {owner: exact_sum(amounts) for owner, amounts in parts.items()}
 
-    def _shares(self, line: BillLine, amounts: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
-        """Allocate a negative line in proportion: over charges of its own product first, then over all."""
+    def _shares(self, line: BillLine, amounts: Mapping[str, Decimal], own: str | None) -> list[tuple[str, Decimal]]:
+        """Allocate a negative line in proportion: over charges of its own product first, then over all.
+
+        One that has an ``own`` subscription comes off that one's charges first, and stays with it beyond all charges.
+        """
         unit = Decimal(1).scaleb(-self.exponent)
         rooms = {name: int((amount / unit).to_integral_value(ROUND_DOWN)) for name, amount in amounts.items()}
         whole = int((-line.amount / unit).to_integral_value(ROUND_DOWN))
@@ -182,6 +189,8 @@ class _Placing:
                 name: max(0, min(rooms[name], int((amount / unit).to_integral_value(ROUND_DOWN))))
                 for name, amount in same.items()
             }
+        if own:
+            near = {own: max(rooms[own], whole - sum(rooms.values()) + rooms[own])}
         shares = allocate(whole, [near, rooms])
         parts = {name: -unit * share for name, share in shares.items() if share}
         rest = line.amount - exact_sum(list(parts.values()))

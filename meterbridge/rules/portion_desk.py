@@ -47,7 +47,7 @@ from meterbridge.rules.records import (
     Unchanged,
     Waiting,
 )
-from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, left_behind, take_stock
+from meterbridge.rules.standing import Stand, Stood, in_currency, is_unbilled, left_behind, take_stock, taken_off
 
 BEFORE_SETTLED = "sent before settled: the draft closes sooner"
 LATE = "a late bill: no draft is dated at or after its service end"
@@ -100,13 +100,12 @@ class Desk:
 
     def _rest(self, portion: Portion, stand: Stand, booked: Counter[str]) -> list[Decision]:
         delta = portion.total - stand.total
-        undone = self.case.undone.get(portion.subscription_id, frozenset())
-        if delta == 0 and not undone & {line.line_id for line in stand.open}:
+        undone = self.case.undone.get(portion.subscription_id, {})
+        if delta == 0 and not undone.keys() & {line.line_id for line in stand.open}:
             return [Unchanged("charge", self._key(portion))]
         if portion.subscription_id in self.case.undone:
             return self._undone(portion, stand, delta)
-        held = self._held(portion, stand, delta)
-        if held:
+        if held := self._held(portion, stand, delta):
             return [held]
         plan = replan(portion, stand, self.case.bill.id)
         if not plan.creations and not plan.removals:
@@ -118,10 +117,8 @@ class Desk:
             return self._written(portion, stand, plan, None, ())
         choice = choose_invoice(self.case.invoices, self._demand(portion, subscription, stand))
         settling, remarks = self._settling(portion, choice, delta)
-        if settling:
-            return [settling]
-        if not plan.creations:
-            return self._written(portion, stand, plan, None, remarks)
+        if settling or not plan.creations:
+            return [settling] if settling else self._written(portion, stand, plan, None, remarks)
         match choice:
             case NoInvoice():
                 return self._without_invoice(portion, subscription, stand, plan=plan, remarks=remarks)
@@ -148,6 +145,9 @@ class Desk:
     def _held(self, portion: Portion, stand: Stand, delta: int) -> Waiting | Quarantined | None:
         """What keeps the whole portion from being touched: nobody knows, or a person has to say."""
         where = f"of subscription {portion.subscription_id}"
+        if other := taken_off(self.case, [one.key for one in portion.wanted if one.amount > 0]):
+            message = f"lines {where} were taken off while they were subscription {other}'s"
+            return self._quarantine(portion, "MB-UNDONE", f"{message}: {self._money(delta)} not charged", delta)
         if transit := stand.at("transit"):
             until = max((one.line.transit_until for one in transit if one.line.transit_until), default=None)
             why = f"{_away(transit)} is on its way to its final invoice, which is not in sight yet"

@@ -124,6 +124,13 @@ def left_behind(case: BillCase, wanted: Collection[Key]) -> tuple[Stood, ...]:
     return tuple(one for one in stood if one.place in ("lost", "voided", "changed"))
 
 
+def taken_off(case: BillCase, wanted: Collection[Key]) -> str:
+    """Find whose lines a person took off that are ``wanted`` for another subscription by now; empty if nobody's."""
+    charged = {one.key for one in case.standing}
+    names = {key[2] for key in wanted if key not in charged}
+    return next((owner for owner, lines in case.undone.items() if names & {*lines.values()}), "")
+
+
 def paid_by(case: BillCase, stand: Stand) -> frozenset[str]:
     """The customers on whose invoices the lines stand; empty where nobody knows."""
     customers = {invoice.id: invoice.customer_id for invoice in case.invoices}

@@ -22,10 +22,10 @@ def with_a_second_subscription(world):
 class RestoredMonth(BilledMonth):
     """The ledger is one SQLite file; each host has a home of its own beside it."""
 
-    def __init__(self, open_sandbox, tmp_path, *, two=False, **more):
+    def __init__(self, open_sandbox, tmp_path, *, two=False, before=(), **more):
         self.folder = tmp_path
         self.copies = {}
-        before = [with_a_second_subscription] if two else []
+        before = [*before, *([with_a_second_subscription] if two else [])]
         more["METERBRIDGE_LEDGER_URL"] = f"sqlite:///{tmp_path}/shared.sqlite3"
         super().__init__(open_sandbox, charge=False, before=before, **more)
 

@@ -8,8 +8,10 @@ import pytest
 
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.rules import bills
+from meterbridge.sandbox.scenarios.chargebee_seed import put_customer
 from meterbridge.settings import load_settings
 from tasks.services import open_ledger
+from tests.flows.billed_month import BilledMonth
 from tests.flows.test_law_of_money import overdrawn, owned
 from tests.money_law import Watch, watching
 
@@ -51,6 +53,31 @@ def test_with_the_law_nothing_is_told(open_sandbox, settings):
         month.recalculate(amounts[0] + Decimal(5), *amounts[1:])
         month.charge()
     assert (watch.broken, watch.booked > 1) == ([], True)
+
+
+def goes_to_another_payer(month):
+    """The charged bill's invoice is another customer's by now, the next draft is not; the bill goes up."""
+    month.charge()
+    month.close()
+    month.charge()
+    with month.world.lock:
+        put_customer(month.world, "cust-other", "Other Ltd", "EUR")
+        final = max((row for row in month.invoices if month.ours(row)), key=lambda row: row["date"])
+    month.save_invoice(final, customer_id="cust-other")
+    month.pass_days(25)
+    lines = month.bill["lineItems"]
+    month.recalculate(*(line["convertedSubtotal"] + Decimal(3) for line in lines))
+
+
+@pytest.mark.parametrize("lawless", [False, True], ids=["with-the-law", "without"])
+def test_a_charge_beside_money_of_another_payer_is_told(open_sandbox, monkeypatch, lawless):
+    month = BilledMonth(open_sandbox, charge=False)
+    with watching(Watch(month.world, present_ledger)) as watch:
+        goes_to_another_payer(month)
+        if lawless:
+            without_the_law(monkeypatch)
+        month.charge()
+    assert [("cust-other" in told, "while" in told) for told in watch.broken] == ([(True, True)] if lawless else [])
 
 
 def test_what_a_bill_has_too_much_since_it_went_down_is_no_write_of_ours(open_sandbox):
