@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from meterbridge.cli.main import app
 from meterbridge.sandbox.clock import rfc3339
-from tasks.report import summary
+from tasks.report_page import summary
 from tests.flows.billed_month import BilledMonth
 
 DAY = 86_400

@@ -1,0 +1,110 @@
+"""A run's report as Markdown for Prefect's UI: how it ended, for how much, what to do; everything else folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from meterbridge.rules.naming import Parts, console_address, parts_of
+from meterbridge.rules.outcome import count_of, grouped
+from tasks.advice import Advice, Record, advice
+from tasks.report import MONEY_NAMES, SHOWN_ROWS, RunReport, money, travelling
+from tasks.waits import in_words
+
+SHOWN_RECORDS = 20
+"""Records of one reason that are shown unfolded."""
+
+
+def summary(report: RunReport, site: str = "") -> str:
+    """The report without personal data: ids, counts and sums only. ``site``: Chargebee's, for links to its console."""
+    word = "Dry run" if report.dry_run else "Run"
+    ended = report.outcome
+    lines = [f"# {ended.name}", "", ended.message, "", f"{word} of {report.flow} · {report.seconds:.1f} s", ""]
+    lines += [line for one in report.notices for line in (f"**{one['code']}** {one['message']}", "")]
+    lines += [travelling(report.site_time), ""] if report.site_time else []
+    lines += [*money_table(report.money), *to_do(advice(report), site)]
+    if report.notes:
+        lines += ["", "## To know", "", *(f"- {escaped(note)}" for note in report.notes[:SHOWN_ROWS])]
+    lines += _waiting(report.waiting, site)
+    return "\n".join([*lines, *_counters(report)]) + "\n"
+
+
+def money_table(sums: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Money by currency, a row for each thing that became of it; nothing where there is none."""
+    currencies = sorted({currency for own in sums.values() for currency in own})
+    if not currencies:
+        return []
+    lines = [f"| money | {' | '.join(currencies)} |", f"|---|{'---:|' * len(currencies)}"]
+    for name in MONEY_NAMES:
+        if sums.get(name):
+            cells = [grouped(sums[name].get(currency, "")) for currency in currencies]
+            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def to_do(found: Sequence[Advice], site: str) -> list[str]:
+    """What a person should do, as a list; each with what helps and the records it is about."""
+    lines = ["## What you should do", ""]
+    if not found:
+        return [*lines, "Nothing."]
+    for one in found:
+        code = f" ({one.code})" if one.code else ""
+        lines += [f"- **{escaped(one.what)}**{code} {escaped(one.remedy)}".rstrip()]
+        lines += [f"    - {line_of(record, site)}" for record in one.records[:SHOWN_RECORDS]]
+        rest = one.records[SHOWN_RECORDS:SHOWN_ROWS]
+        if rest:
+            more = "".join(f"<br>{line_of(record, site)}" for record in rest)
+            lines.append(f"    - <details><summary>{len(one.records) - SHOWN_RECORDS} more</summary>{more}</details>")
+    return lines
+
+
+def line_of(record: Record, site: str) -> str:
+    """A record on one line: money first, ids as links where Chargebee's console has a page."""
+    named = linked(record.parts, site)
+    told = ", ".join(part for part in (record.money, named) if part)
+    return f"{told}: {escaped(record.message)}" if record.message else told
+
+
+def linked(parts: Parts, site: str) -> str:
+    """A record's ids with their nouns."""
+    words = []
+    for noun, name in parts:
+        address = console_address(site, noun, name)
+        words.append(f"{noun} [{name}]({address})" if address else f"{noun} `{name}`")
+    return ", ".join(words)
+
+
+def folded(title: str, lines: Iterable[str]) -> list[str]:
+    """Lines that a reader opens when wanted."""
+    return ["", f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+
+
+def escaped(text: str) -> str:
+    """Text that stands in a table or a list as it is."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _waiting(rows: Sequence[Mapping[str, Any]], site: str) -> list[str]:
+    if not rows:
+        return []
+    shown = [Record(parts_of("charge", row["key"]), money(row), row["reason"]) for row in rows[:SHOWN_ROWS]]
+    title = f"{count_of(len(rows), 'record')} waiting for their invoice"
+    return folded(title, (f"- {line_of(record, site)}" for record in shown))
+
+
+def _counters(report: RunReport) -> list[str]:
+    lines = ["| | |", "|---|---:|"]
+    for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
+        lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
+    lines += [
+        f"| unchanged | {report.unchanged} |",
+        f"| out of scope | {report.out_of_scope} |",
+        f"| waiting | {len(report.waiting)} |",
+        f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
+        f"| set aside | {len(report.quarantined)} |",
+        f"| held by another run | {report.held} |",
+        f"| seen, next run | {report.seen_next_run} |",
+    ]
+    lines += ["", in_words(report.waited, report.delivering), ""]
+    lines += [f"Change set `{report.change_set}` · run `{report.flow_run_id}` · staging file `{report.staging}`"]
+    return folded("Counters, requests and waits", lines)
