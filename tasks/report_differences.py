@@ -108,20 +108,20 @@ def _listed(rows: Sequence[Mapping[str, Any]], site: str) -> list[str]:
         named = linked(parts_of(kind, tuple(row["key"])), site)
         what = f"{row['disagreement']} {row['what']}".strip()
         why = " ".join(str(row.get(name) or "") for name in ("why", "code", "message")).strip()
-        found = f"wanted {_side(row, 'wanted')}, found {_side(row, 'found')}"
+        found = escaped(f"wanted {side(row, 'wanted') or 'nothing'}, found {side(row, 'found') or 'nothing'}")
         told = [part for part in (amount, what, named, found, escaped(why)) if part]
         lines.append(f"- {' · '.join(told)}")
     more = len(rows) - SHOWN_ROWS
     return [*lines, f"- {more} more are in the staging file."] if more > 0 else lines
 
 
-def _side(row: Mapping[str, Any], name: str) -> str:
-    """What one side has, in major units where it begins with an amount."""
-    text = str(row[name] or "nothing")
+def side(row: Mapping[str, Any], name: str) -> str:
+    """What one side has, in major units with the currency where it begins with an amount."""
+    text = str(row[name] or "")
     number, _, rest = text.partition(" ")
     if row["currency"] and number.lstrip("-").isdigit():
         text = f"{money({'amount': int(number), 'currency': row['currency']})} {rest}".strip()
-    return escaped(text)
+    return text
 
 
 def _bills(report: ReconcileReport) -> list[str]:

@@ -34,6 +34,11 @@ class Move:
     closes_at: str
     why: str
 
+    @property
+    def shown(self) -> tuple[str, str, str, str]:
+        """Customer, what, invoice and when that closes."""
+        return self.customer_id, self.what, self.invoice_id, self.closes_at
+
 
 def change_set_page(file: Staging, report: RunReport, site: str) -> str:
     """Money first, the largest first, with sums; what else is written by kind, mappings in one line."""

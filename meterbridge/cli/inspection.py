@@ -9,7 +9,7 @@ import typer
 from meterbridge.cli.checks import examine
 from meterbridge.cli.ledger_here import configure_logs, ledger_here
 from meterbridge.cli.overview import overview
-from meterbridge.cli.show import AsJson, console, table, write
+from meterbridge.cli.show import AsJson, say, table, write
 from meterbridge.cli.tables import show_status, show_trace
 from meterbridge.cli.tracing import trace as look_up
 from meterbridge.errors import SetupError
@@ -31,7 +31,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         rows = [(MARKS[one.verdict], one.check, one.words, one.remedy) for one in findings]
         table("What was checked", ("", "check", "found", "what to do"), rows)
-        console().print(f"{failed} failures, {warned} warnings", markup=False)
+        say(f"{failed} failures, {warned} warnings")
     raise typer.Exit(2 if failed else 0)
 
 

@@ -13,7 +13,7 @@ from meterbridge.rules.money import major
 from meterbridge.settings import load_settings
 from meterbridge.staging.database import opened
 from tasks.review import change_set_page, moves_of
-from tests.flows.billed_month import BilledMonth, lose_ledger
+from tests.flows.billed_month import BilledMonth
 
 NOTHING = {"applied": {}, "proposed": {}, "waiting": {}, "set_aside": {}}
 
@@ -38,17 +38,6 @@ def test_a_line_that_is_replaced_counts_with_its_difference(open_sandbox):
     month.recalculate("50", "9.25", keep_ids=True)
     assert month.charge().money == NOTHING | {"applied": {"EUR": "2.25"}}
     assert sum(month.ours()) == 5925
-
-
-def test_what_is_taken_over_is_no_money_of_the_run(open_sandbox):
-    month = BilledMonth(open_sandbox)
-    lose_ledger()
-    from flows.sync_subscriptions import sync_subscriptions
-
-    sync_subscriptions.fn()
-    report = month.charge()
-    assert report.applied["charge.adopt"] == 2
-    assert report.money["applied"] == {}
 
 
 def test_what_awaits_approval_is_proposed_and_applied_by_the_approval_alone(open_sandbox):

@@ -14,7 +14,14 @@ from tasks.report_page import summary
 from tasks.report_shadow import ShadowReport
 from tasks.undo import UndoReport
 
-ASIDE = {"key": ["b", "s"], "kind": "charge", "code": "MB-NO-INVOICE", "message": "m", "amount": 5732, "currency": "USD"}
+ASIDE = {
+    "key": ["b", "s"],
+    "kind": "charge",
+    "code": "MB-NO-INVOICE",
+    "message": "m",
+    "amount": 5732,
+    "currency": "USD",
+}
 FOLLOWS = {"key": ["Bill", "b"], "kind": "external_mapping", "code": "MB-DEPENDS", "message": "waits"}
 TOTAL = ASIDE | {"code": "MB-BILL-TOTAL", "amount": 100}
 ASKED = {"change_set": "h", "currency": "EUR", "count": 60, "amount": 585785, "bills": 26, "why": {"approval": "w"}}
