@@ -49,6 +49,19 @@ def plain_tasks() -> Iterator[None]:
         _plain.reset(before)
 
 
+_watching: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def watched(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell the name of every stage of the block as it begins: what a person at a terminal follows a run by."""
+    _watching.append(tell)
+    try:
+        yield
+    finally:
+        _watching.remove(tell)
+
+
 def raise_known(failure: BaseException) -> None:
     """Raise the error of ours that a foreign one means (a full disk, no memory, Ctrl-C); return where it is a bug."""
     ours = known(failure)
@@ -131,8 +144,12 @@ def task(*, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             persist_result=False,
         )(told)
 
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for tell in _watching:
+                tell(name.format(**signature.bind(*args, **kwargs).arguments))
             if FlowRunContext.get() is None or _plain.get():
                 return told(*args, **kwargs)
             with TagsContext(current_tags=set()):
