@@ -54,7 +54,8 @@ def _closing(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
         )
         for row in rows
     )
-    what = f"{count_of(len(rows), 'draft')} that close soon, without {in_words(amounts(rows))}"
+    drafts = count_of(len({row["invoice_id"] for row in rows}), "draft")
+    what = f"{in_words(amounts(rows))} missing on {drafts} closing soon"
     yield Advice(what, "Clear what holds the money before its draft closes; afterwards it needs another one.", records)
 
 

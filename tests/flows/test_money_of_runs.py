@@ -4,16 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from flows.approve_bills import approve_bills
 from flows.undo_run import undo_run
-from meterbridge.cli.main import app
+from meterbridge.cli.show_report import report_table
 from meterbridge.rules.money import major
 from meterbridge.settings import load_settings
 from meterbridge.staging.database import opened
 from tasks.review import change_set_page, moves_of
-from tests.flows.billed_month import BilledMonth
+from tests.flows.billed_month import BilledMonth, lose_ledger
 
 NOTHING = {"applied": {}, "proposed": {}, "waiting": {}, "set_aside": {}}
 
@@ -38,6 +37,20 @@ def test_a_line_that_is_replaced_counts_with_its_difference(open_sandbox):
     month.recalculate("50", "9.25", keep_ids=True)
     assert month.charge().money == NOTHING | {"applied": {"EUR": "2.25"}}
     assert sum(month.ours()) == 5925
+
+
+def test_what_is_taken_over_is_no_money_of_the_run(open_sandbox):
+    month = BilledMonth(open_sandbox)
+    gone, *_ = [line for line in month.draft["line_items"] if line["entity_type"] == "adhoc"]
+    month.save_invoice(month.draft | {"line_items": [one for one in month.draft["line_items"] if one != gone]})
+    table = month.world.m3ter.mappings  # as if the run had been stopped before this line
+    [mapped] = [row for row in table.rows() if row["externalId"] == gone["id"]]
+    table.remove(mapped["id"], month.world.clock.now_ms())
+    month.world.advance(1860)  # Chargebee has forgotten the key
+    lose_ledger()
+    report = month.charge()
+    assert (report.applied["charge.adopt"], report.applied["charge.create"]) == (1, 1)
+    assert report.money["applied"] == eur(gone["amount"])
 
 
 def test_what_awaits_approval_is_proposed_and_applied_by_the_approval_alone(open_sandbox):
@@ -83,10 +96,30 @@ def test_the_change_set_names_customer_product_amount_and_invoice_the_largest_fi
     assert "external_mapping" not in page
 
 
-def test_json_has_the_money_by_currency_in_major_units(open_sandbox, monkeypatch):
+def test_the_terminal_answers_before_it_counts(open_sandbox, capsys):
     month = BilledMonth(open_sandbox, charge=False)
+    with month.world.lock:
+        month.world.m3ter.save(month.world.m3ter.bills, month.bill | {"billTotal": 1}, month.bill)
     report = month.charge()
-    told = json.loads(json.dumps(report.model_dump(mode="json")))
-    assert told["money"] == NOTHING | {"applied": eur(month.total())}
-    answer = CliRunner().invoke(app, ["status", "--json"])
-    assert answer.exit_code == 0
+    assert json.loads(report.model_dump_json())["money"] == NOTHING | {"set_aside": eur(month.total())}
+    report_table(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == report.outcome.sentence
+    assert lines[1:4] == ["Money", f"{'':9}  {'EUR':>5}", f"set aside  {major(month.total(), 'EUR')}"]
+    assert lines[4] == "What to do"
+    assert lines[6] == "  → Recalculate the bill in m3ter, then retry."
+    assert month.bill["id"] in lines[7]
+    assert lines.index("sync_bills") > 7
+
+
+def test_a_dry_run_lists_its_writes_and_their_sum(open_sandbox, capsys):
+    month = BilledMonth(open_sandbox, charge=False)
+    report_table(month.charge(dry_run=True))
+    shown = capsys.readouterr().out
+    assert shown.count(month.draft["id"]) == 2
+    assert f"In all: 2 charges, {report_mappings(month)}{major(month.total(), 'EUR')} EUR" in shown
+
+
+def report_mappings(month):
+    """The mappings of one bill and its two lines, as the sums name them."""
+    return f"{1 + len(month.bill['lineItems'])} mappings created, "
