@@ -162,11 +162,11 @@ def build(
     with opened(run.path) as file:
         extracted = _extracted(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
-        decided = [row for row in file.rows(AMOUNTS) if run.request.dry_run and row["kind"] in MONEY]
     done = delivered or Delivered()
     waiting, quarantined = _waiting(work, aside, run), [*_quarantined(aside), *done.refused]
     asked = awaiting(run, change_set.proposal)
     moved = [{"amount": amount, "currency": currency} for currency, amount in done.moved.items()]
+    proposed = _decided(run) if run.request.dry_run else asked
     return RunReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
@@ -194,8 +194,14 @@ def build(
         change_set=change_set.hash,
         staging=str(left_behind(run)),
         notices=notices(work.settings, work.ledger),
-        money=dict(zip(MONEY_NAMES, map(amounts, (moved, decided or asked, waiting, quarantined)), strict=True)),
+        money=dict(zip(MONEY_NAMES, map(amounts, (moved, proposed, waiting, quarantined)), strict=True)),
     )
+
+
+def _decided(run: Run) -> list[dict[str, Any]]:
+    """The money that the run would move: all of its change set but what it would take over."""
+    with opened(run.path) as file:
+        return [row for row in file.rows(AMOUNTS) if row["kind"] in MONEY]
 
 
 def _extracted(file: Staging) -> dict[str, int]:

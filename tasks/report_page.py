@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from meterbridge.rules.naming import Parts, console_address, parts_of
+from meterbridge.rules.naming import Parts, parts_of
 from meterbridge.rules.outcome import count_of, grouped
 from tasks.advice import Advice, Record, advice
 from tasks.report import MONEY_NAMES, SHOWN_ROWS, RunReport, money, travelling
@@ -13,6 +14,10 @@ from tasks.waits import in_words
 
 SHOWN_RECORDS = 20
 """Records of one reason that are shown unfolded."""
+
+
+_CONSOLE = {"customer": "customers", "subscription": "subscriptions", "invoice": "invoices"}
+"""Pages of Chargebee's console (chargebee.com/docs, "construct the admin console URL", November 2026)."""
 
 
 def summary(report: RunReport, site: str = "") -> str:
@@ -72,6 +77,16 @@ def linked(parts: Parts, site: str) -> str:
         address = console_address(site, noun, name)
         words.append(f"{noun} [{name}]({address})" if address else f"{noun} `{name}`")
     return ", ".join(words)
+
+
+def console_address(site: str, noun: str, name: str) -> str:
+    """Where Chargebee's console shows a record; empty where it has no page, or the site is not known.
+
+    >>> console_address("acme-test", "customer", "c/1")
+    'https://acme-test.chargebee.com/admin-console/customers/c%2F1'
+    """
+    page = _CONSOLE.get(noun)
+    return f"https://{site}.chargebee.com/admin-console/{page}/{quote(name, safe='')}" if page and site and name else ""
 
 
 def folded(title: str, lines: Iterable[str]) -> list[str]:

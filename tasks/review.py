@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -112,20 +111,28 @@ def _row(move: Move, site: str) -> str:
     return f"| {customer} | {escaped(move.what)} | {amount} | {place.removeprefix('invoice ')} | {escaped(move.why)} |"
 
 
+def others_of(file: Staging) -> list[tuple[str, str, str]]:
+    """What moves no money, one by one: action and kind, record, reason. Mappings follow from the rest."""
+    return [
+        (
+            f"{row['action']} {row['kind'].replace('_', ' ')}",
+            named(row["kind"], key_from_text(row["key"])),
+            row["reason"],
+        )
+        for row in file.rows("select kind, key, action, reason from out_intents order by rowid")
+        if row["kind"] not in (*MONEY, "external_mapping") or (row["kind"] in MONEY and row["action"] == "adopt")
+    ]
+
+
 def _others(file: Staging, report: RunReport) -> list[str]:
     """What moves no money: accounts and plans one by one, mappings counted."""
-    others = list(file.rows("select kind, key, action, reason from out_intents order by rowid"))
-    shown = [row for row in others if row["kind"] not in (*MONEY, "external_mapping") or row["action"] == "adopt"]
-    mappings = Counter(row["action"] for row in others if row["kind"] == "external_mapping")
-    lines = []
+    shown, lines = others_of(file), []
     if shown:
         lines += ["", "| what | record | why |", "|---|---|---|"]
-    for row in shown[:SHOWN_ROWS]:
-        record = named(row["kind"], key_from_text(row["key"]))
-        lines.append(f"| {row['action']} {row['kind'].replace('_', ' ')} | {record} | {escaped(row['reason'])} |")
+        lines += [f"| {' | '.join(map(escaped, row))} |" for row in shown[:SHOWN_ROWS]]
     if len(shown) > SHOWN_ROWS:
         lines += ["", f"The first {SHOWN_ROWS} of {len(shown)}; the staging file has every row: `{report.staging}`"]
+    mappings = {name: count for name, count in report.intended.items() if name.startswith("external_mapping")}
     if mappings:
-        told = writes({f"external_mapping.{action}": count for action, count in sorted(mappings.items())})
-        lines += ["", f"And m3ter's notes of what stands where: {told}."]
+        lines += ["", f"And m3ter's notes of what stands where: {writes(mappings)}."]
     return lines

@@ -91,27 +91,22 @@ def _show_writes(report: RunReport) -> None:
     """What a dry run would write: money first, the largest first; how much in all, and where the rest is."""
     from meterbridge.staging.database import opened
     from tasks.report import money
-    from tasks.review import moves_of, sums_of
+    from tasks.review import moves_of, others_of, sums_of
 
     path = Path(report.staging)
-    if report.change_set and path.suffix == ".duckdb" and path.exists():
-        with opened(path) as file:
-            moves = sorted(moves_of(file), key=lambda move: (move.currency, -abs(move.amount), move.customer_id))
-            if moves:
-                cells = [
-                    (
-                        money({"amount": m.amount, "currency": m.currency}),
-                        m.customer_id,
-                        m.what,
-                        m.invoice_id,
-                        m.closes_at,
-                    )
-                    for m in moves[:SHOWN_WRITES]
-                ]
-                table("Would be written", ("amount", "customer", "what", "invoice", "closes"), cells, right=("amount",))
-            say(f"In all: {sums_of(report, moves)}")
-            if len(moves) > SHOWN_WRITES:
-                say(f"These are {SHOWN_WRITES} of {len(moves)}; table out_intents of the staging file has every one")
+    if not report.intended or path.suffix != ".duckdb" or not path.exists():
+        return
+    with opened(path) as file:
+        moves = sorted(moves_of(file), key=lambda move: (move.currency, -abs(move.amount), move.customer_id))
+        others = others_of(file)
+    if moves:
+        rows = [(money({"amount": one.amount, "currency": one.currency}), *one.shown) for one in moves[:SHOWN_WRITES]]
+        table("Would be charged", ("amount", "customer", "what", "invoice", "closes"), rows, right=("amount",))
+    if others:
+        table("Would be written", ("what", "record", "why"), others[:SHOWN_WRITES])
+    say(f"In all: {sums_of(report, moves)}")
+    if max(len(moves), len(others)) > SHOWN_WRITES:
+        say(f"Of each the first {SHOWN_WRITES}; table out_intents of the staging file has every one")
 
 
 def _show_counts(report: RunReport) -> None:

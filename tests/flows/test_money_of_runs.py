@@ -49,7 +49,7 @@ def test_what_is_taken_over_is_no_money_of_the_run(open_sandbox):
     month.world.advance(1860)  # Chargebee has forgotten the key
     lose_ledger()
     report = month.charge()
-    assert (report.applied["charge.adopt"], report.applied["charge.create"]) == (1, 1)
+    assert (report.intended["charge.adopt"], report.applied["charge.create"]) == (1, 1)
     assert report.money["applied"] == eur(gone["amount"])
 
 

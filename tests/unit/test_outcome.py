@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from meterbridge.rules.naming import console_address, in_words, parts_of
+from meterbridge.rules.naming import in_words, parts_of
 from meterbridge.rules.outcome import amounts, done_words
 from meterbridge.rules.outcome import in_words as money_words
 from tasks.link import LinkReport
 from tasks.report import RunReport
 from tasks.report_differences import ReconcileReport
-from tasks.report_page import summary
+from tasks.report_page import console_address, summary
 from tasks.report_shadow import ShadowReport
 from tasks.undo import UndoReport
 
