@@ -60,13 +60,17 @@ def _closing(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
 
 
 def _asked(report: RunReport) -> Iterator[Advice]:
+    by_set: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in report.awaiting_approval:
-        what = f"{count_of(row['count'], 'write')} of {count_of(row['bills'], 'bill')}, {money(row)}, await approval"
-        why = "; ".join(row["why"].values())
+        by_set[row["change_set"]].append(row)
+    for change_set, rows in by_set.items():
+        writes = count_of(sum(row["count"] for row in rows), "write")
+        bills = count_of(sum(row["bills"] for row in rows), "bill")
+        why = "; ".join(dict.fromkeys(words for row in rows for words in row["why"].values()))
         remedy = "A dry run proposes nothing: run it for real first."
         if not report.dry_run:
-            remedy = f"`meterbridge approve {row['change_set']} --by NAME`, or the form of `approve_bills`."
-        yield Advice(f"{what}: {why}", remedy)
+            remedy = f"`meterbridge approve {change_set} --by NAME`, or the form of the deployment `approve_bills`."
+        yield Advice(f"{writes} of {bills}, {in_words(amounts(rows))}, await approval: {why}", remedy)
 
 
 def _aside(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:

@@ -14,7 +14,7 @@ from meterbridge.rules.outcome import Concern, Outcome, amounts, count_of, in_wo
 from tasks.engine import task
 from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money
-from tasks.report_page import escaped, folded, linked
+from tasks.report_page import escaped, folded, folded_table, linked
 from tasks.runs import Run
 from tasks.services import services
 
@@ -91,7 +91,7 @@ def summary(report: ReconcileReport, site: str = "") -> str:
             f"{len(report.drift)} differ and nothing explains it. Look at each, then `meterbridge reconcile --repair`"
         ]
         lines += ["lets the syncs decide them anew; what somebody changed in m3ter by hand is undone then.", ""]
-        lines += _listed(report.drift, site)
+        lines += [f"- {line}" for line in _listed(report.drift, site)]
     else:
         lines.append("Nothing.")
     if report.explained:
@@ -110,9 +110,9 @@ def _listed(rows: Sequence[Mapping[str, Any]], site: str) -> list[str]:
         why = " ".join(str(row.get(name) or "") for name in ("why", "code", "message")).strip()
         found = escaped(f"wanted {side(row, 'wanted') or 'nothing'}, found {side(row, 'found') or 'nothing'}")
         told = [part for part in (amount, what, named, found, escaped(why)) if part]
-        lines.append(f"- {' · '.join(told)}")
+        lines.append(" · ".join(told))
     more = len(rows) - SHOWN_ROWS
-    return [*lines, f"- {more} more are in the staging file."] if more > 0 else lines
+    return [*lines, f"{more} more are in the staging file."] if more > 0 else lines
 
 
 def side(row: Mapping[str, Any], name: str) -> str:
@@ -130,11 +130,11 @@ def _bills(report: ReconcileReport) -> list[str]:
     lines = ["", f"The charges of {equal} of {len(report.bills)} bills are their total to the minor unit."]
     if not odd:
         return lines
-    table = ["| bill | total | charged | settled by hand | difference | why |", "|---|---:|---:|---:|---:|---|"]
+    table = [("bill", "total", "charged", "settled by hand", "difference", "why")]
     for row in odd[:SHOWN_ROWS]:
-        cells = [
+        total, charged, settled, apart = (
             money({"amount": row[name], "currency": row["currency"]})
             for name in ("total", "charged", "settled", "difference")
-        ]
-        table.append(f"| `{row['bill_id']}` | {' | '.join(cells)} | {escaped(row['why'] or '')} |")
-    return [*lines, *folded(f"The other {len(odd)}, bill by bill", table)]
+        )
+        table.append((row["bill_id"], total, charged, settled, apart, escaped(row["why"] or "")))
+    return [*lines, *folded_table(f"The other {len(odd)}, bill by bill", table)]

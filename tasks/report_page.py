@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
@@ -56,26 +57,24 @@ def to_do(found: Sequence[Advice], site: str) -> list[str]:
         code = f" ({one.code})" if one.code else ""
         lines += [f"- **{escaped(one.what)}**{code} {escaped(one.remedy)}".rstrip()]
         lines += [f"    - {line_of(record, site)}" for record in one.records[:SHOWN_RECORDS]]
-        rest = one.records[SHOWN_RECORDS:SHOWN_ROWS]
-        if rest:
-            more = "".join(f"<br>{line_of(record, site)}" for record in rest)
-            lines.append(f"    - <details><summary>{len(one.records) - SHOWN_RECORDS} more</summary>{more}</details>")
+        if len(one.records) > SHOWN_RECORDS:
+            lines.append(f"    - {len(one.records) - SHOWN_RECORDS} more: `meterbridge quarantine list` has every one")
     return lines
 
 
 def line_of(record: Record, site: str) -> str:
     """A record on one line: money first, ids as links where Chargebee's console has a page."""
-    named = linked(record.parts, site)
-    told = ", ".join(part for part in (record.money, named) if part)
+    told = ", ".join(part for part in (record.money, linked(record.parts, site)) if part)
     return f"{told}: {escaped(record.message)}" if record.message else told
 
 
 def linked(parts: Parts, site: str) -> str:
-    """A record's ids with their nouns."""
+    """A record's ids with their nouns, in HTML: that is a link in Markdown and inside folded blocks."""
     words = []
     for noun, name in parts:
-        address = console_address(site, noun, name)
-        words.append(f"{noun} [{name}]({address})" if address else f"{noun} `{name}`")
+        address, shown = console_address(site, noun, name), escape(name)
+        shown = f'<a href="{address}">{shown}</a>' if address else f"<code>{shown}</code>"
+        words.append(f"{noun} {shown}".strip())
     return ", ".join(words)
 
 
@@ -89,9 +88,16 @@ def console_address(site: str, noun: str, name: str) -> str:
     return f"https://{site}.chargebee.com/admin-console/{page}/{quote(name, safe='')}" if page and site and name else ""
 
 
-def folded(title: str, lines: Iterable[str]) -> list[str]:
-    """Lines that a reader opens when wanted."""
-    return ["", f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+def folded(title: str, items: Iterable[str]) -> list[str]:
+    """A list that a reader opens when wanted. One block without an empty line: Prefect's UI ends it there."""
+    inside = "".join(f"<li>{item}</li>" for item in items)
+    return ["", f"<details><summary>{title}</summary><ul>{inside}</ul></details>"]
+
+
+def folded_table(title: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table that a reader opens when wanted."""
+    inside = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return ["", f"<details><summary>{title}</summary><table>{inside}</table></details>"]
 
 
 def escaped(text: str) -> str:
@@ -104,22 +110,26 @@ def _waiting(rows: Sequence[Mapping[str, Any]], site: str) -> list[str]:
         return []
     shown = [Record(parts_of("charge", row["key"]), money(row), row["reason"]) for row in rows[:SHOWN_ROWS]]
     title = f"{count_of(len(rows), 'record')} waiting for their invoice"
-    return folded(title, (f"- {line_of(record, site)}" for record in shown))
+    return folded(title, [line_of(record, site) for record in shown])
 
 
 def _counters(report: RunReport) -> list[str]:
-    lines = ["| | |", "|---|---:|"]
-    for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
-        lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
-    lines += [
-        f"| unchanged | {report.unchanged} |",
-        f"| out of scope | {report.out_of_scope} |",
-        f"| waiting | {len(report.waiting)} |",
-        f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
-        f"| set aside | {len(report.quarantined)} |",
-        f"| held by another run | {report.held} |",
-        f"| seen, next run | {report.seen_next_run} |",
+    rows = [
+        (f"{title} {name}", str(count))
+        for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied))
+        for name, count in counts.items()
     ]
-    lines += ["", in_words(report.waited, report.delivering), ""]
-    lines += [f"Change set `{report.change_set}` · run `{report.flow_run_id}` · staging file `{report.staging}`"]
-    return folded("Counters, requests and waits", lines)
+    counts = {
+        "unchanged": report.unchanged,
+        "out of scope": report.out_of_scope,
+        "waiting": len(report.waiting),
+        "awaiting approval": sum(row["count"] for row in report.awaiting_approval),
+        "set aside": len(report.quarantined),
+        "held by another run": report.held,
+        "seen, next run": report.seen_next_run,
+    }
+    rows += [(name, str(count)) for name, count in counts.items()]
+    rows += [("waits", in_words(report.waited, report.delivering))]
+    names = {"change set": report.change_set, "run": report.flow_run_id, "staging file": report.staging}
+    rows += [(name, f"<code>{escape(value)}</code>") for name, value in names.items() if value]
+    return folded_table("Counters, requests and waits", rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,13 @@ def change_set_page(file: Staging, report: RunReport, site: str) -> str:
     """Money first, the largest first, with sums; what else is written by kind, mappings in one line."""
     moves = sorted(moves_of(file), key=lambda move: (move.currency, -abs(move.amount), move.customer_id))
     title = "would be written" if report.dry_run else "was decided"
-    lines = [f"# What {title}", "", f"Change set `{report.change_set}` · {sums_of(report, moves)}", ""]
+    name = f"Change set `{report.change_set}`: " if report.intended else ""  # of nothing there is no set
+    lines = [f"# What {title}", "", f"{name}{sums_of(report, moves)}", ""]
+    why = sorted({move.why for move in moves if move.why})
+    lines += [line for one in why for line in (f"Awaits approval: {escaped(one)}", "")]
     if moves:
-        lines += ["| customer | what | amount | invoice, closes | why |", "|---|---|---:|---|---|"]
-        lines += [_row(move, site) for move in moves[:SHOWN_ROWS]]
+        lines += ["| amount | customer, invoice, when that closes | what |", "|---:|---|---|"]
+        lines += [_row(move, site, why) for move in moves[:SHOWN_ROWS]]
     if len(moves) > SHOWN_ROWS:
         lines += ["", f"The first {SHOWN_ROWS} of {len(moves)}; the staging file has every row: `{report.staging}`"]
     return "\n".join([*lines, *_others(file, report)]) + "\n"
@@ -103,12 +106,15 @@ def _what(row: Mapping[str, Any], payload: Mapping[str, Any], products: Mapping[
     return f"{named}: {reason}" if named else reason
 
 
-def _row(move: Move, site: str) -> str:
-    invoice = linked([("", move.invoice_id)], "") if not site else linked([("invoice", move.invoice_id)], site)
-    place = " ".join(part for part in (invoice if move.invoice_id else "", move.closes_at) if part)
-    customer = linked([("customer", move.customer_id)], site).removeprefix("customer ") if move.customer_id else ""
+def _row(move: Move, site: str, why: Sequence[str]) -> str:
+    """Ids below each other: the UI cuts off what stands to the right."""
+    customer = linked([("customer", move.customer_id)], site).removeprefix("customer ")
+    invoice = linked([("invoice", move.invoice_id)], site).removeprefix("invoice ") if move.invoice_id else ""
+    closes = f"closes {move.closes_at}" if move.closes_at else ""
+    place = "<br>".join(part for part in (customer, invoice, closes) if part)
     amount = money({"amount": move.amount, "currency": move.currency})
-    return f"| {customer} | {escaped(move.what)} | {amount} | {place.removeprefix('invoice ')} | {escaped(move.why)} |"
+    held = f"<br>{escaped(move.why)}" if move.why and len(why) > 1 else ""
+    return f"| {amount} | {place} | {escaped(move.what)}{held} |"
 
 
 def others_of(file: Staging) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from meterbridge.cli.show_report import answer, report_table
 from meterbridge.errors import SetupError
 from meterbridge.rules.keys import refuse_no_hash
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import amounts, count_of, in_words
 
 
 def approve(
@@ -33,8 +34,8 @@ def approve(
         raise typer.Exit(report.exit_code)
     report_table(report)
     if report.approved:
-        sums = ", ".join(amount_text(row["amount"], row["currency"]) for row in report.approved_money)
-        say(f"approved by {report.approved_by}: {report.approved} writes, {sums}")
+        sums = in_words(amounts(report.approved_money))
+        say(f"approved by {report.approved_by}: {count_of(report.approved, 'write')}, {sums}")
     else:
         say(f"was approved by {report.approved_by} before; nothing is approved anew")
     if report.changed_since:

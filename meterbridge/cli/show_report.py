@@ -34,7 +34,8 @@ def report_table(report: RunReport) -> None:
         table("Waiting", ("amount", "record", "why"), cells, right=("amount",))
     _show_counts(report)
     say(in_words(report.waited, report.delivering))
-    say(f"change set {report.change_set} · staging {report.staging} · {report.seconds:.1f} s")
+    change_set = f"change set {report.change_set} · " if report.intended else ""  # of nothing there is no set
+    say(f"{change_set}staging {report.staging} · {report.seconds:.1f} s")
 
 
 def verdict(report: RunReport) -> None:

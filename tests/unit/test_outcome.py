@@ -158,9 +158,11 @@ def test_the_page_says_first_how_it_ended_for_how_much_and_what_to_do():
     assert head.startswith("# Set aside\n\n1 record, 57.32 USD: ")
     assert "| applied | 5,857.85 | 603 |" in head
     assert "Charge the amount by hand and dismiss, or create a pending invoice and retry." in head
-    assert "57.32 USD, subscription [s](https://acme.chargebee.com/admin-console/subscriptions/s), bill `b`: m" in head
+    link = '<a href="https://acme.chargebee.com/admin-console/subscriptions/s">s</a>'
+    assert f"57.32 USD, subscription {link}, bill <code>b</code>: m" in head
     assert head.index("MB-NO-INVOICE") < head.index("MB-DEPENDS")  # what follows by itself comes last
-    assert "| applied charge.create | 56 |" in rest
+    assert "<td>applied charge.create</td><td>56</td>" in rest
+    assert "\n\n" not in rest
 
 
 def test_the_page_of_a_run_with_nothing_to_do_says_so():
