@@ -50,7 +50,7 @@ def _closing(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
         Record(
             [*parts_of("charge", row["key"]), ("invoice", row["invoice_id"])],
             money(row),
-            f"closes {row['closes_at']}, {row['state']} {row['code']}".strip(),
+            f"closes {row['closes_at'][:16].replace('T', ' ')} UTC, {row['state']} {row['code']}".strip(),
         )
         for row in rows
     )

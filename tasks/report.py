@@ -163,11 +163,7 @@ def build(
         extracted = _extracted(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
     done = delivered or Delivered()
-    waiting, quarantined = _waiting(work, aside, run), [*_quarantined(aside), *done.refused]
-    asked = awaiting(run, change_set.proposal)
-    moved = [{"amount": amount, "currency": currency} for currency, amount in done.moved.items()]
-    proposed = _decided(run) if run.request.dry_run else asked
-    return RunReport(
+    report = RunReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
@@ -177,12 +173,12 @@ def build(
         applied=dict(sorted(done.applied.items())),
         unchanged=change_set.unchanged,
         out_of_scope=change_set.out_of_scope,
-        waiting=waiting,
+        waiting=_waiting(work, aside, run),
         closing_soon=soon,
-        awaiting_approval=asked,
+        awaiting_approval=awaiting(run, change_set.proposal),
         held=done.held,
         notes=done.notes,
-        quarantined=quarantined,
+        quarantined=[*_quarantined(aside), *done.refused],
         recovered=recovered[0],
         missing=recovered[1],
         seen_next_run=change_set.next_run,
@@ -194,8 +190,16 @@ def build(
         change_set=change_set.hash,
         staging=str(left_behind(run)),
         notices=notices(work.settings, work.ledger),
-        money=dict(zip(MONEY_NAMES, map(amounts, (moved, proposed, waiting, quarantined)), strict=True)),
     )
+    return report.model_copy(update={"money": _sums(run, report, done)})
+
+
+def _sums(run: Run, report: RunReport, done: Delivered) -> dict[str, Amounts]:
+    """The report's money by what became of it."""
+    moved = [{"amount": amount, "currency": currency} for currency, amount in done.moved.items()]
+    proposed = _decided(run) if report.dry_run else report.awaiting_approval
+    rows = (moved, proposed, report.waiting, report.quarantined)
+    return dict(zip(MONEY_NAMES, map(amounts, rows), strict=True))
 
 
 def _decided(run: Run) -> list[dict[str, Any]]:

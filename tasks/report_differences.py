@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from meterbridge.ledger import runs
+from meterbridge.rules.naming import in_words as in_plain_words
 from meterbridge.rules.naming import parts_of
 from meterbridge.rules.outcome import Concern, Outcome, amounts, count_of, in_words
 from tasks.engine import task
@@ -51,10 +52,12 @@ class ReconcileReport(RunReport):
     @property
     def outcome(self) -> Outcome:
         """Whether both sides agree, for how much they do not, and what is known already."""
-        known = in_words(amounts(_summed(self.explained)))
-        more = [f"{len(self.explained)} known already{f', {known}' if known else ''}"] if self.explained else []
-        agreed = [one.words for one in self.concerns] or ["both sides agree"]
-        return Outcome("Differences" if self.differences else "Completed", " · ".join([*agreed, *more]))
+        money = in_words(amounts(_summed(self.explained)))
+        known = f"{len(self.explained)} known already{f', {money}' if money else ''}" if self.explained else ""
+        if self.differences:
+            words = [one.words for one in self.concerns]
+            return Outcome("Differences", " · ".join([*words, known] if known else words))
+        return Outcome("Completed", f"no difference but {known}" if known else "both sides agree")
 
 
 def _summed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -95,22 +98,26 @@ def summary(report: ReconcileReport, site: str = "") -> str:
     else:
         lines.append("Nothing.")
     if report.explained:
-        lines += folded("Known already: set aside, waiting or under way", _listed(report.explained, site))
+        lines += folded("Known already: set aside, waiting or under way", _listed(report.explained))
     return "\n".join([*lines, *_bills(report)]) + "\n"
 
 
-def _listed(rows: Sequence[Mapping[str, Any]], site: str) -> list[str]:
-    """A difference on one line, in the order in which people ask: how much, what, which record, why."""
+def _listed(rows: Sequence[Mapping[str, Any]], site: str | None = None) -> list[str]:
+    """A difference on one line, in the order in which people ask: how much, what, which record, why.
+
+    Plain text without a site; with one Markdown, ids as links.
+    """
     lines = []
     for row in rows[:SHOWN_ROWS]:
         amount = money({"amount": row["money"], "currency": row["currency"]})
         kind = "charge" if row["currency"] else "account_plan"
-        named = linked(parts_of(kind, tuple(row["key"])), site)
+        key = tuple(row["key"])
+        named = in_plain_words(kind, key) if site is None else linked(parts_of(kind, key), site)
         what = f"{row['disagreement']} {row['what']}".strip()
         why = " ".join(str(row.get(name) or "") for name in ("why", "code", "message")).strip()
-        found = escaped(f"wanted {side(row, 'wanted') or 'nothing'}, found {side(row, 'found') or 'nothing'}")
-        told = [part for part in (amount, what, named, found, escaped(why)) if part]
-        lines.append(" · ".join(told))
+        found = f"wanted {side(row, 'wanted') or 'nothing'}, found {side(row, 'found') or 'nothing'}"
+        told = [part for part in (amount, what, named, found, why) if part]
+        lines.append(" · ".join(told if site is None else (escaped(part) for part in told)))
     more = len(rows) - SHOWN_ROWS
     return [*lines, f"{more} more are in the staging file."] if more > 0 else lines
 
@@ -136,5 +143,5 @@ def _bills(report: ReconcileReport) -> list[str]:
             money({"amount": row[name], "currency": row["currency"]})
             for name in ("total", "charged", "settled", "difference")
         )
-        table.append((row["bill_id"], total, charged, settled, apart, escaped(row["why"] or "")))
+        table.append((row["bill_id"], total, charged, settled, apart, row["why"] or ""))
     return [*lines, *folded_table(f"The other {len(odd)}, bill by bill", table)]

@@ -7,13 +7,14 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from meterbridge.rules.naming import Parts, parts_of
+from meterbridge.rules.naming import Parts
+from meterbridge.rules.naming import in_words as named
 from meterbridge.rules.outcome import count_of, grouped
 from tasks.advice import Advice, Record, advice
 from tasks.report import MONEY_NAMES, SHOWN_ROWS, RunReport, money, travelling
 from tasks.waits import in_words
 
-SHOWN_RECORDS = 20
+SHOWN_RECORDS = 10
 """Records of one reason that are shown unfolded."""
 
 
@@ -31,7 +32,7 @@ def summary(report: RunReport, site: str = "") -> str:
     lines += [*money_table(report.money), *to_do(advice(report), site)]
     if report.notes:
         lines += ["", "## To know", "", *(f"- {escaped(note)}" for note in report.notes[:SHOWN_ROWS])]
-    lines += _waiting(report.waiting, site)
+    lines += _waiting(report.waiting)
     return "\n".join([*lines, *_counters(report)]) + "\n"
 
 
@@ -58,7 +59,9 @@ def to_do(found: Sequence[Advice], site: str) -> list[str]:
         lines += [f"- **{escaped(one.what)}**{code} {escaped(one.remedy)}".rstrip()]
         lines += [f"    - {line_of(record, site)}" for record in one.records[:SHOWN_RECORDS]]
         if len(one.records) > SHOWN_RECORDS:
-            lines.append(f"    - {len(one.records) - SHOWN_RECORDS} more: `meterbridge quarantine list` has every one")
+            lines.append(
+                f"    - {len(one.records) - SHOWN_RECORDS} more: `meterbridge status`, `meterbridge quarantine list`"
+            )
     return lines
 
 
@@ -69,12 +72,11 @@ def line_of(record: Record, site: str) -> str:
 
 
 def linked(parts: Parts, site: str) -> str:
-    """A record's ids with their nouns, in HTML: that is a link in Markdown and inside folded blocks."""
+    """A record's ids with their nouns."""
     words = []
     for noun, name in parts:
-        address, shown = console_address(site, noun, name), escape(name)
-        shown = f'<a href="{address}">{shown}</a>' if address else f"<code>{shown}</code>"
-        words.append(f"{noun} {shown}".strip())
+        address = console_address(site, noun, name)
+        words.append(f"{noun} [{name}]({address})" if address else f"{noun} `{name}`")
     return ", ".join(words)
 
 
@@ -89,8 +91,11 @@ def console_address(site: str, noun: str, name: str) -> str:
 
 
 def folded(title: str, items: Iterable[str]) -> list[str]:
-    """A list that a reader opens when wanted. One block without an empty line: Prefect's UI ends it there."""
-    inside = "".join(f"<li>{item}</li>" for item in items)
+    """A list of plain lines that a reader opens when wanted.
+
+    One block of HTML without an empty line, at which Prefect's UI would end it; it drops links there.
+    """
+    inside = "".join(f"<li>{escape(item)}</li>" for item in items)
     return ["", f"<details><summary>{title}</summary><ul>{inside}</ul></details>"]
 
 
@@ -105,12 +110,11 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def _waiting(rows: Sequence[Mapping[str, Any]], site: str) -> list[str]:
+def _waiting(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return []
-    shown = [Record(parts_of("charge", row["key"]), money(row), row["reason"]) for row in rows[:SHOWN_ROWS]]
-    title = f"{count_of(len(rows), 'record')} waiting for their invoice"
-    return folded(title, [line_of(record, site) for record in shown])
+    lines = [f"{money(row)}, {named('charge', row['key'])}: {row['reason']}" for row in rows[:SHOWN_ROWS]]
+    return folded(f"{count_of(len(rows), 'record')} waiting for their invoice", lines)
 
 
 def _counters(report: RunReport) -> list[str]:
@@ -131,5 +135,5 @@ def _counters(report: RunReport) -> list[str]:
     rows += [(name, str(count)) for name, count in counts.items()]
     rows += [("waits", in_words(report.waited, report.delivering))]
     names = {"change set": report.change_set, "run": report.flow_run_id, "staging file": report.staging}
-    rows += [(name, f"<code>{escape(value)}</code>") for name, value in names.items() if value]
+    rows += [(name, value) for name, value in names.items() if value]
     return folded_table("Counters, requests and waits", rows)

@@ -105,7 +105,7 @@ KNOWN = DRIFT | {"money": -5732, "wanted": "", "found": "", "why": "quarantined"
         (
             ReconcileReport,
             {"explained": [KNOWN]},
-            "Completed: both sides agree · 1 known already, -57.32 USD",
+            "Completed: no difference but 1 known already, -57.32 USD",
             0,
         ),
         (
@@ -158,8 +158,7 @@ def test_the_page_says_first_how_it_ended_for_how_much_and_what_to_do():
     assert head.startswith("# Set aside\n\n1 record, 57.32 USD: ")
     assert "| applied | 5,857.85 | 603 |" in head
     assert "Charge the amount by hand and dismiss, or create a pending invoice and retry." in head
-    link = '<a href="https://acme.chargebee.com/admin-console/subscriptions/s">s</a>'
-    assert f"57.32 USD, subscription {link}, bill <code>b</code>: m" in head
+    assert "57.32 USD, subscription [s](https://acme.chargebee.com/admin-console/subscriptions/s), bill `b`: m" in head
     assert head.index("MB-NO-INVOICE") < head.index("MB-DEPENDS")  # what follows by itself comes last
     assert "<td>applied charge.create</td><td>56</td>" in rest
     assert "\n\n" not in rest
