@@ -151,11 +151,7 @@ SET_ASIDE = "select * from out_set_aside where decision in ('quarantined', 'wait
 
 
 def build(
-    run: Run,
-    change_set: ChangeSet,
-    *,
-    delivered: Delivered | None = None,
-    recovered: tuple[int, int] = (0, 0),
+    run: Run, change_set: ChangeSet, *, delivered: Delivered | None = None, recovered: tuple[int, int] = (0, 0)
 ) -> RunReport:
     """Gather the run's outcome from the staging file and the ledger."""
     work = services(run.run_id)
