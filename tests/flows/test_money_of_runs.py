@@ -91,7 +91,7 @@ def test_the_change_set_names_customer_product_amount_and_invoice_the_largest_fi
     assert all(move.closes_at for move in moves)
     rows = [line for line in page.splitlines() if "<br>" in line]
     assert [major(move.amount, "EUR") in row for move, row in zip(moves, rows, strict=True)] == [True, True]
-    assert f'/admin-console/customers/{customer}"' in rows[0]
+    assert f"/admin-console/customers/{customer})" in rows[0]
     assert "And m3ter's notes of what stands where:" in page
     assert "external_mapping" not in page
 
