@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from pydantic import Field
 
 from tasks.approve import ApprovalReport, approve, report_approval
 from tasks.deliver import BILL_WAVES, deliver
+from tasks.engine import flow
 from tasks.native import refuse_native
-from tasks.report import publish
+from tasks.publish import publish
 from tasks.runs import Request, running
 from tasks.settle import settle_portions
 from tasks.stage import BILLS, stage

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from flows import sync_bills, sync_subscriptions
-from tasks.engine import plain_tasks
+from tasks.engine import flow, plain_tasks
 from tasks.inbox import Source, settling, take
 from tasks.report import RunReport
 from tasks.services import ledger_in_use

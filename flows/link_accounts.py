@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from tasks.deliver import deliver
+from tasks.engine import flow
 from tasks.link import LINK_WAVES, LinkReport, decide_links, record_links, report_links
-from tasks.report import publish
+from tasks.publish import publish
 from tasks.runs import Request, running
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from tasks.decide_bills import decide_bills
+from tasks.engine import flow
 from tasks.existing import find_existing
 from tasks.extract import extract_customers, extract_owners, extract_plans, extract_subscriptions
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
+from tasks.engine import flow
 from tasks.existing import find_existing
 from tasks.extract import extract_customers, extract_plans, extract_subscriptions
 from tasks.extract_both_sides import extract_every_bill, extract_every_invoice, find_known_plans

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
+from tasks.engine import flow
 from tasks.extract import extract_plans
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements
 from tasks.native import native_integrations

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from tasks.change_set import record
 from tasks.decide_bills import KINDS, decide_bills, subject
 from tasks.deliver import BILL_WAVES, deliver
+from tasks.engine import flow
 from tasks.extract import extract_plans
 from tasks.extract_bills import extract_bills, extract_invoices, find_placements, keep_since
 from tasks.follow_invoices import follow_invoices, repoint
 from tasks.native import refuse_native
+from tasks.publish import publish
 from tasks.refer import refer
-from tasks.report import RunReport, build, publish
+from tasks.report import RunReport, build
 from tasks.runs import Request, run_name, running
 from tasks.settle import settle, settle_bills
 from tasks.stage import BILL_CASES, BILLS, INVOICES, SUBSCRIPTIONS, stage

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from tasks.change_set import record
 from tasks.decide_subscriptions import KINDS, decide_subscriptions, subject
 from tasks.deliver import SUBSCRIPTION_WAVES, deliver
+from tasks.engine import flow
 from tasks.existing import find_existing
 from tasks.extract import extract_customers, extract_owners, extract_plans
 from tasks.extract_hinted import extract_asked
 from tasks.foreign_edits import find_edited
+from tasks.publish import publish
 from tasks.recover import recover_missed
 from tasks.refer import refer
-from tasks.report import RunReport, build, publish
+from tasks.report import RunReport, build
 from tasks.runs import Request, run_name, running
 from tasks.settle import settle
 from tasks.stage import CHANGES, CUSTOMER_CASES, stage

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect import flow
-
 from tasks.deliver_usage import deliver_usage
+from tasks.engine import flow
 from tasks.metered_usage import sync_metered_usage
 from tasks.report_usage import UsageReport, preview_usage, report_usage
 from tasks.runs import Request, run_name, running

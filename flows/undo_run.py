@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from tasks.deliver import deliver
-from tasks.report import publish
+from tasks.engine import flow
+from tasks.publish import publish
 from tasks.runs import Request, running
 from tasks.undo import UNDO_WAVES, UndoReport, decide_undo, report_undo
 

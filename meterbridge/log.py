@@ -135,14 +135,22 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         """The base class assigns one; it is not kept."""
 
 
-def configure(level: str = "INFO", form: Literal["auto", "json", "text"] = "auto") -> None:
+def is_quiet(level: str) -> bool:
+    """True if nobody asked for a log and a person is at the terminal: what a command answers is enough then."""
+    return level == "auto" and sys.stderr.isatty()
+
+
+def configure(level: str = "auto", form: Literal["auto", "json", "text"] = "auto") -> None:
     """Send all logs of this process to stderr in one form, masked wherever they go. May be called again.
 
     Args:
-        level: Least level of our own records; libraries keep theirs.
+        level: Least level of our own records, and on stderr of everybody's. ``auto`` is INFO; on a terminal only
+            warnings are shown then, while Prefect's UI gets everything.
         form: ``auto`` is text on a terminal and JSON lines elsewhere.
     """
+    least = "INFO" if level == "auto" else level
     handler = StderrHandler()
+    handler.setLevel("WARNING" if is_quiet(level) else least)
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TerminalText() if as_text else JsonLines())
     root = logging.getLogger()
@@ -150,7 +158,7 @@ def configure(level: str = "INFO", form: Literal["auto", "json", "text"] = "auto
         root.removeHandler(old)
     root.addHandler(handler)
     for name in PACKAGES:
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(least)
     for other in _all_handlers():
         if type(other).__name__ == "APILogHandler":  # Prefect's, by name: nothing here knows Prefect
             other.setFormatter(UiText())

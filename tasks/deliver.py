@@ -67,6 +67,7 @@ class Delivered:
     """What became of a run's intents, all batches together."""
 
     applied: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     held: int = 0
@@ -76,6 +77,7 @@ class Delivered:
     def add(self, receipt: Receipt) -> None:
         """Count one batch."""
         self.applied.update(receipt.applied)
+        self.moved.update(receipt.moved)
         self.refused += receipt.refused
         self.notes += receipt.notes
 

@@ -8,18 +8,22 @@ nothing of ours depends on what Prefect records.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import prefect
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TagsContext
+from prefect.states import Completed
+from prefect.utilities.hashing import file_hash
 
 from meterbridge.errors import OnHold, RetriableError
 from meterbridge.mishaps import known
+from meterbridge.rules.outcome import Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +49,19 @@ def plain_tasks() -> Iterator[None]:
         _plain.reset(before)
 
 
+_watching: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def watched(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell the name of every stage of the block as it begins: what a person at a terminal follows a run by."""
+    _watching.append(tell)
+    try:
+        yield
+    finally:
+        _watching.remove(tell)
+
+
 def raise_known(failure: BaseException) -> None:
     """Raise the error of ours that a foreign one means (a full disk, no memory, Ctrl-C); return where it is a bug."""
     ours = known(failure)
@@ -63,6 +80,42 @@ def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
     except BaseException:  # noqa: BLE001 - any other failure is final here, whatever it is
         return False
     return False
+
+
+class Reported(Protocol):
+    """What a flow returns: a report that can say how the run ended."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Its name and one sentence."""
+
+
+S = TypeVar("S", bound=Reported | None)
+
+NOTHING = Outcome("Completed", "nothing to do")
+
+
+def flow(*, name: str, flow_run_name: Callable[[], str] | str) -> Callable[[Callable[P, S]], prefect.Flow[P, S]]:
+    """Make a function a Prefect flow whose run ends as its report says; who calls the flow gets the report.
+
+    The one place where a report becomes a state. A function that returns nothing had nothing to do.
+    """
+
+    def decorate(function: Callable[P, S]) -> prefect.Flow[P, S]:
+        @functools.wraps(function)
+        def ended(*args: P.args, **kwargs: P.kwargs) -> S:
+            report = function(*args, **kwargs)
+            if FlowRunContext.get() is None:
+                return report
+            end = NOTHING if report is None else report.outcome
+            # Prefect takes the state for its run and hands on its data.
+            return cast(S, Completed(name=end.name, message=end.message, data=report))
+
+        # The version is that of the flow's own file, not of this one.
+        version = file_hash(inspect.getfile(function))
+        return prefect.Flow(ended, name=name, flow_run_name=flow_run_name, version=version)
+
+    return decorate
 
 
 def task(*, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -91,8 +144,12 @@ def task(*, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             persist_result=False,
         )(told)
 
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for tell in _watching:
+                tell(name.format(**signature.bind(*args, **kwargs).arguments))
             if FlowRunContext.get() is None or _plain.get():
                 return told(*args, **kwargs)
             with TagsContext(current_tags=set()):

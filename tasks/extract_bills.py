@@ -300,8 +300,8 @@ def _land_bill_mappings(work: Services, file: Staging, *, every: bool) -> None:
             for entity in ("BillLineItem", "BillItem", "LineItem"):
                 _land_mappings(work, file, entity, line_id)
     else:
-        every = work.m3ter.external_mappings()
-        land_found(work, file, (one for one in every if one.m3ter_entity not in ("Account", "AccountPlan")))
+        mappings = work.m3ter.external_mappings()
+        land_found(work, file, (one for one in mappings if one.m3ter_entity not in ("Account", "AccountPlan")))
 
 
 def _land_mappings(work: Services, file: Staging, entity: str, m3ter_id: str) -> None:

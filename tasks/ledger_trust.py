@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from meterbridge.errors import SetupError
 from meterbridge.ledger import holds, identity, intents, money_runs, runs
@@ -19,7 +19,9 @@ from meterbridge.ledger.ledger import Ledger
 from meterbridge.ledger.note import Note, Noted, new_home
 from meterbridge.rules.gate import GATED
 from meterbridge.settings import Settings
-from tasks.services import Services
+
+if TYPE_CHECKING:
+    from tasks.services import Services
 
 logger = logging.getLogger(__name__)
 

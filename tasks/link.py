@@ -13,6 +13,7 @@ from pydantic import Field
 from meterbridge.ledger import intents, mappings, quarantine
 from meterbridge.rules.kinds import waves
 from meterbridge.rules.links import Judged, judge, link_intents
+from meterbridge.rules.outcome import Concern, count_of
 from meterbridge.rules.records import Quarantined
 from meterbridge.staging.database import opened
 from tasks.change_set import ChangeSet, Tray, land, record
@@ -56,9 +57,11 @@ class LinkReport(RunReport):
     refused: list[dict[str, Any]] = Field(default_factory=list)
 
     @property
-    def exit_code(self) -> int:
-        """0 every line is as asked; 3 some are refused or not done yet."""
-        return 3 if self.refused or self.quarantined or self.held else 0
+    def concerns(self) -> list[Concern]:
+        """Lines that were refused, before all else."""
+        if not self.refused:
+            return super().concerns
+        return [Concern("Set aside", f"{count_of(len(self.refused), 'line')} of the file refused"), *super().concerns]
 
 
 @task(name="decide links")

@@ -10,6 +10,7 @@ from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import intents, quarantine
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.kinds import MONEY
 from meterbridge.rules.plan_intents import due_of
 from meterbridge.rules.records import Kind, Quarantined
 from tasks.runs import Run
@@ -24,6 +25,7 @@ def kind_of(row: IntentRow) -> Kind:
 class Receipt:
     """Counts of one batch; ``refused`` has what the report shows of each record set aside.
 
+    ``moved`` is the money that was put on invoices or taken off, in minor units by currency.
     ``concluded`` counts rows that are done with: a batch that concludes none must not be tried again at once.
     ``notes`` tell what stands otherwise than was asked for.
     """
@@ -31,12 +33,15 @@ class Receipt:
     claimed: int = 0
     concluded: int = 0
     applied: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def took(self, row: IntentRow) -> None:
-        """Count a write that stands."""
+        """Count a write that stands. What is taken over stood before: it moves no money."""
         self.applied[f"{row.kind}.{row.action}"] += 1
+        if row.kind in MONEY and row.action != "adopt" and row.amount is not None:
+            self.moved[row.currency or ""] += row.amount
 
     def set_aside(self, tx: Writer, run: Run, row: IntentRow, failure: MeterbridgeError) -> bool:
         """Close the intent as refused and put its record into quarantine, in the caller's transaction.

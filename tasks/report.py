@@ -1,45 +1,56 @@
-"""What a run did, for people and scripts: the JSON report, the summary artifact, the change-set artifact."""
+"""What a run did, for people and scripts: the report that ``--json`` prints, and how it ended."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.context import FlowRunContext
 from pydantic import BaseModel, ConfigDict, Field
 
-from meterbridge.ledger import bills, runs
-from meterbridge.rules.keys import key_from_text, shown
+from meterbridge.errors import CODES
+from meterbridge.ledger import bills
+from meterbridge.rules.keys import key_from_text
+from meterbridge.rules.kinds import MONEY
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import (
+    Amounts,
+    Concern,
+    Outcome,
+    amounts,
+    count_of,
+    done_words,
+    grouped,
+    in_words,
+    is_all_done,
+    outcome,
+)
 from meterbridge.staging.database import Staging, opened
-from tasks.awaiting import announce, awaiting
+from tasks.awaiting import awaiting
 from tasks.change_set import ChangeSet
-from tasks.closing_soon import announce_closing, closing_soon
+from tasks.closing_soon import closing_soon
 from tasks.deliver import Delivered
-from tasks.engine import task
 from tasks.ledger_trust import notices
 from tasks.leftovers import left_behind
-from tasks.not_ours import in_words as words_of
 from tasks.not_ours import seen
 from tasks.runs import Run
 from tasks.services import Services, services
-from tasks.unbilled_money import in_words as unbilled_words
 from tasks.unbilled_money import unbilled_money
-from tasks.waits import in_words, waited
-from tasks.warned import Warned, warning_lines
+from tasks.waits import waited
+from tasks.warned import Warned
 
-logger = logging.getLogger(__name__)
-
+MONEY_NAMES = ("applied", "proposed", "waiting", "set_aside")
 SHOWN_ROWS = 200
 """Rows of the change set shown as an artifact; the staging file has all."""
 
 
 class RunReport(BaseModel):
-    """One run's outcome, as ``--json`` prints it. Amounts are minor units."""
+    """One run's outcome, as ``--json`` prints it. Amounts are minor units; in ``money`` major ones, as text.
+
+    ``money`` sums by currency: ``applied`` is what this run put on invoices or took off, ``proposed`` what it decided
+    and did not send (all of a dry run, else what awaits approval), ``waiting`` and ``set_aside`` as the lists say.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,12 +83,45 @@ class RunReport(BaseModel):
     change_set: str = ""
     staging: str = ""
     notices: list[dict[str, str]] = Field(default_factory=list)
+    money: dict[str, Amounts] = Field(default_factory=lambda: {name: Amounts() for name in MONEY_NAMES})
+
+    @property
+    def concerns(self) -> list[Concern]:
+        """What a person should look at, the most urgent first; the first one names the run."""
+        overdue = [row for row in self.waiting if row.get("overdue")]
+        asked = sum(row["count"] for row in self.awaiting_approval)
+        found: list[Concern] = []
+        if asked:
+            total = in_words(amounts(self.awaiting_approval))
+            found.append(Concern("Awaiting approval", f"{count_of(asked, 'write')}, {total}"))
+        if self.quarantined:
+            found.append(Concern("Set aside", aside_words(self.quarantined)))
+        if self.held:
+            found.append(Concern("Held", f"{count_of(self.held, 'write')} in another run's hands or on hold"))
+        if overdue:
+            found.append(Concern("Overdue", f"{_with_money(overdue)}: no invoice took it in time"))
+        if self.missing:
+            found.append(Concern("Missing", f"{count_of(self.missing, 'record')} that an event named"))
+        return found
+
+    @property
+    def done(self) -> str:
+        """What was written in words, of a dry run what would be; empty for nothing."""
+        if self.dry_run:
+            return done_words(self.intended, self.money["proposed"])
+        return done_words(self.applied, self.money["applied"])
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the run ended: its name and one sentence."""
+        found = outcome(self.done, self.concerns, dry_run=self.dry_run)
+        later = [row for row in self.waiting if not row.get("overdue")]
+        return replace(found, message=f"{found.message} · waiting: {_with_money(later)}") if later else found
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 done, but something was set aside, is held, overdue or missing."""
-        overdue = any(row.get("overdue") for row in self.waiting)
-        return 3 if self.quarantined or self.held or self.missing or overdue else 0
+        """0 done, or a person was asked; 3 done, but something was set aside, is held, overdue or missing."""
+        return 0 if is_all_done(self.concerns) else 3
 
     @property
     def writes(self) -> int:
@@ -85,15 +129,35 @@ class RunReport(BaseModel):
         return sum(self.applied.values())
 
 
+def aside_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was set aside: how many records, for how much, and the reason that most of them have.
+
+    Records that only wait for another one are counted apart: they follow by themselves.
+    """
+    own = [row for row in rows if row["code"] != "MB-DEPENDS"] or rows
+    codes = Counter(row["code"] for row in own)
+    code, _ = codes.most_common(1)[0]
+    others = f" and {count_of(len(codes) - 1, 'other reason')}" if len(codes) > 1 else ""
+    follow = f"; {len(rows) - len(own)} more depend on them" if len(own) < len(rows) else ""
+    return f"{_with_money(own)}: {_reason(code)}{others}{follow}"
+
+
+def _reason(code: str) -> str:
+    """The code's meaning as the end of a sentence."""
+    words = CODES[code].meaning.rstrip(".") if code in CODES else code
+    return words[:1].lower() + words[1:] if words[1:2].islower() or words[1:2] == " " else words
+
+
+def _with_money(rows: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(part for part in (count_of(len(rows), "record"), in_words(amounts(rows))) if part)
+
+
+AMOUNTS = "select kind, amount, currency from out_intents where action <> 'adopt' and amount is not null"
 SET_ASIDE = "select * from out_set_aside where decision in ('quarantined', 'waiting') order by rowid"
 
 
 def build(
-    run: Run,
-    change_set: ChangeSet,
-    *,
-    delivered: Delivered | None = None,
-    recovered: tuple[int, int] = (0, 0),
+    run: Run, change_set: ChangeSet, *, delivered: Delivered | None = None, recovered: tuple[int, int] = (0, 0)
 ) -> RunReport:
     """Gather the run's outcome from the staging file and the ledger."""
     work = services(run.run_id)
@@ -102,7 +166,7 @@ def build(
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
         more = {"extracted": _extracted(file), **_of_bills(work, run, file)}
     done = delivered or Delivered()
-    return RunReport(
+    report = RunReport(
         flow=run.flow,
         flow_run_id=run.flow_run_id,
         dry_run=run.request.dry_run,
@@ -130,6 +194,21 @@ def build(
         notices=notices(work.settings, work.ledger),
         **more,
     )
+    return report.model_copy(update={"money": _sums(run, report, done)})
+
+
+def _sums(run: Run, report: RunReport, done: Delivered) -> dict[str, Amounts]:
+    """The report's money by what became of it."""
+    moved = [{"amount": amount, "currency": currency} for currency, amount in done.moved.items()]
+    proposed = _decided(run) if report.dry_run else report.awaiting_approval
+    rows = (moved, proposed, report.waiting, report.quarantined)
+    return dict(zip(MONEY_NAMES, map(amounts, rows), strict=True))
+
+
+def _decided(run: Run) -> list[dict[str, Any]]:
+    """The money that the run would move: all of its change set but what it would take over."""
+    with opened(run.path) as file:
+        return [row for row in file.rows(AMOUNTS) if row["kind"] in MONEY]
 
 
 def _of_bills(work: Services, run: Run, file: Staging) -> dict[str, list[dict[str, Any]]]:
@@ -188,102 +267,6 @@ def _waiting(work: Services, aside: list[dict[str, Any]], run: Run) -> list[dict
     return rows
 
 
-@task(name="report")
-def publish(run: Run, report: RunReport) -> RunReport:
-    """Close the run in the ledger and show its summary and change set in Prefect's UI; returns the report."""
-    work = services(run.run_id)
-    counts = report.model_dump(
-        mode="json",
-        include={
-            "extracted",
-            "intended",
-            "applied",
-            "unchanged",
-            "awaiting_approval",
-            "missing",
-            "requests",
-            "seconds",
-        },
-    ) | {"set_aside": len(report.quarantined)}
-    state = "dry run" if report.dry_run else "done"
-    with work.ledger.write() as tx:
-        runs.close_run(tx, run.run_id, state, counts, report.change_set)
-        tx.commit()
-    if FlowRunContext.get() is not None:
-        name = f"{run.flow}-{run.connection}".replace("_", "-")
-        create_markdown_artifact(summary(report, _sums(run)), key=f"{name}-report", description=f"What {run.flow} did.")
-        create_table_artifact(_table(run), key=f"{name}-change-set", description=_caption(report))
-        if report.closing_soon:
-            announce_closing(run, report.closing_soon)
-        if report.awaiting_approval:
-            announce(run, report.awaiting_approval)
-    logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
-    return report
-
-
-def _sums(run: Run) -> dict[str, str]:
-    """What the change set charges or credits, per kind and currency, as people write it."""
-    query = (
-        "select kind, currency, sum(amount::HUGEINT)::VARCHAR as amount from out_intents "
-        "where amount is not null and currency is not null group by all order by all"
-    )
-    with opened(run.path) as file:
-        return {f"{row['kind']} in {row['currency']}": money(row) for row in file.rows(query)}
-
-
-def summary(report: RunReport, sums: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The report as Markdown, without personal data: ids, counts and sums only."""
-    word = "Dry run" if report.dry_run else "Run"
-    travels = [travelling(report.site_time), ""] if report.site_time else []
-    told = [line for one in report.notices for line in (f"**{one['code']}** {one['message']}", "")]
-    lines = [f"# {word} of {report.flow}", "", *told, f"Change set `{report.change_set}` · {report.seconds:.1f} s", ""]
-    lines += [*travels, in_words(report.waited, report.delivering), "", "| | |", "|---|---:|"]
-    for title, counts in (("read", report.extracted), ("intended", report.intended), ("applied", report.applied)):
-        lines += [f"| {title} {name} | {count} |" for name, count in counts.items()]
-    lines += [f"| intended {name} | {amount} |" for name, amount in sums.items()]
-    lines += [
-        f"| unchanged | {report.unchanged} |",
-        f"| out of scope | {report.out_of_scope} |",
-        *([f"| not ours | {words_of(report.not_ours)} |"] if report.not_ours else []),
-        f"| waiting | {len(report.waiting)} |",
-        f"| awaiting approval | {sum(row['count'] for row in report.awaiting_approval)} |",
-        f"| quarantined | {len(report.quarantined)} |",
-        f"| held by another run | {report.held} |",
-        f"| seen, next run | {report.seen_next_run} |",
-    ]
-    if report.notes:
-        lines += ["", "## To know", "", *(f"- {note}" for note in report.notes[:SHOWN_ROWS])]
-    lines += warning_lines(report.warnings[:SHOWN_ROWS], len(report.warnings))
-    if report.unbilled:
-        lines += ["", "## Unbilled", "", *(f"- {unbilled_words(row)}" for row in report.unbilled[:SHOWN_ROWS])]
-    lines += _closing(report)
-    if report.quarantined:
-        lines += ["", "## Set aside", "", "| code | record | what to know |", "|---|---|---|"]
-        for row in report.quarantined[:SHOWN_ROWS]:
-            lines.append(f"| {row['code']} | `{shown(row['key'])}` | {_cell(row['message'])} |")
-    if report.awaiting_approval:
-        lines += ["", "## Awaiting approval", "", "| change set | writes | total | why |", "|---|---:|---:|---|"]
-        for row in report.awaiting_approval:
-            why = _cell("; ".join(row["why"].values()))
-            lines.append(f"| `{row['change_set']}` | {row['count']} | {money(row)} | {why} |")
-    if report.waiting:
-        lines += ["", "## Waiting", "", "| amount | record | why |", "|---:|---|---|"]
-        for row in report.waiting[:SHOWN_ROWS]:
-            lines.append(f"| {money(row)} | `{shown(row['key'])}` | {_cell(row['reason'])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _closing(report: RunReport) -> list[str]:
-    if not report.closing_soon:
-        return []
-    lines = ["", "## Drafts that close soon, without this money", "", "| closes | amount | record | what holds it |"]
-    lines += ["|---|---:|---|---|"]
-    for row in report.closing_soon[:SHOWN_ROWS]:
-        held = f"{row['state']} {row['code']}".strip()
-        lines.append(f"| {row['closes_at']} | {money(row)} | `{shown(row['key'])}` | {held} |")
-    return lines
-
-
 def travelling(site_time: str) -> str:
     """What a run says of a site that is in another time."""
     return f"The Chargebee site travels with Time Machine: it is {site_time} there."
@@ -291,33 +274,7 @@ def travelling(site_time: str) -> str:
 
 def money(row: Mapping[str, Any]) -> str:
     """A row's ``amount`` in minor units with its ``currency``, as people write it; empty without one."""
-    return amount_text(None if row.get("amount") is None else int(row["amount"]), row.get("currency"))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _table(run: Run) -> list[dict[str, Any]]:
-    with opened(run.path) as file:
-        rows = file.rows(f"select * from out_intents order by rowid limit {SHOWN_ROWS}")
-        return [
-            {
-                # In the order in which people read; the UI cuts off what stands to the right.
-                "action": f"{row['action']} {row['kind']}",
-                "amount": money(row),
-                "reason": row["reason"],
-                "awaits approval": row["proposed_words"] or "",
-                "warnings": "; ".join(json.loads(row["warnings"])),
-                "key": shown(key_from_text(row["key"])),
-            }
-            for row in rows
-        ]
-
-
-def _caption(report: RunReport) -> str:
-    total = sum(report.intended.values())
-    shown = f"the first {SHOWN_ROWS} of {total}" if total > SHOWN_ROWS else f"all {total}"
-    return (
-        f"Change set `{report.change_set}`: {shown} intended writes; the staging file has every row: `{report.staging}`"
-    )
+    number, _, currency = amount_text(
+        None if row.get("amount") is None else int(row["amount"]), row.get("currency")
+    ).partition(" ")
+    return f"{grouped(number)} {currency}".strip()

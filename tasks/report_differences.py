@@ -6,13 +6,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
-from prefect.context import FlowRunContext
 from pydantic import Field
 
 from meterbridge.ledger import runs
+from meterbridge.rules.naming import in_words as in_plain_words
+from meterbridge.rules.naming import parts_of
+from meterbridge.rules.outcome import Concern, Outcome, amounts, count_of, in_words
 from tasks.engine import task
+from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money
+from tasks.report_page import escaped, folded, folded_table, linked
 from tasks.runs import Run
 from tasks.services import services
 
@@ -35,9 +38,30 @@ class ReconcileReport(RunReport):
     repaired: dict[str, Any] = Field(default_factory=dict)
 
     @property
-    def exit_code(self) -> int:
-        """0 both sides agree, or differ only where it is known why; 3 drift was found."""
-        return 3 if self.differences else 0
+    def concerns(self) -> list[Concern]:
+        """Drift alone: what is known already was told by the run that set it aside or waits with it."""
+        if not self.differences:
+            return []
+        money = in_words(amounts(_summed(self.drift)))
+        return [
+            Concern(
+                "Differences", ", ".join(part for part in (count_of(self.differences, "difference"), money) if part)
+            )
+        ]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether both sides agree, for how much they do not, and what is known already."""
+        money = in_words(amounts(_summed(self.explained)))
+        known = f"{len(self.explained)} known already{f', {money}' if money else ''}" if self.explained else ""
+        if self.differences:
+            words = [one.words for one in self.concerns]
+            return Outcome("Differences", " · ".join([*words, known] if known else words))
+        return Outcome("Completed", f"no difference but {known}" if known else "both sides agree")
+
+
+def _summed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"amount": row["money"], "currency": row["currency"]} for row in rows]
 
 
 @task(name="report differences")
@@ -48,19 +72,15 @@ def publish(run: Run, report: ReconcileReport) -> None:
     with work.ledger.write() as tx:
         runs.close_run(tx, run.run_id, "done", counts, None)
         tx.commit()
-    if FlowRunContext.get() is not None:
-        create_markdown_artifact(
-            summary(report),
-            key=f"reconcile-{run.connection}-report".replace("_", "-"),
-            description="Both sides compared.",
-        )
+    show(run, report, summary(report, work.settings.chargebee_site))
     logger.info("run done", extra={"run_id": run.run_id, "differences": report.differences})
 
 
-def summary(report: ReconcileReport) -> str:
-    """The comparison as Markdown, without personal data: ids and amounts only."""
+def summary(report: ReconcileReport, site: str = "") -> str:
+    """The comparison as Markdown, without personal data: ids and amounts only. ``site``: Chargebee's, for links."""
     looked = ", ".join(f"{count} {name}" for name, count in report.compared.items())
-    lines = ["# Both sides compared", "", f"{report.differences} differences in {looked} · {report.seconds:.1f} s", ""]
+    ended = report.outcome
+    lines = [f"# {ended.name}", "", ended.message, "", f"Both sides compared: {looked} · {report.seconds:.1f} s", ""]
     if report.totals:
         lines += ["| currency | bills want | charged or settled | difference |", "|---|---:|---:|---:|"]
         for currency, total in sorted(report.totals.items()):
@@ -68,43 +88,60 @@ def summary(report: ReconcileReport) -> str:
                 money({"amount": total[name], "currency": currency}) for name in ("wanted", "standing", "difference")
             ]
             lines.append(f"| {currency} | {' | '.join(cells)} |")
-    lines += _bills(report)
-    lines += _section("Differences", report.drift)
-    lines += _section("Known already: set aside, waiting or under way", report.explained)
-    return "\n".join(lines) + "\n"
+    lines += ["", "## What you should do", ""]
+    if report.drift:
+        lines += [
+            f"{len(report.drift)} differ and nothing explains it. Look at each, then `meterbridge reconcile --repair`"
+        ]
+        lines += ["lets the syncs decide them anew; what somebody changed in m3ter by hand is undone then.", ""]
+        lines += [f"- {line}" for line in _listed(report.drift, site)]
+    else:
+        lines.append("Nothing.")
+    if report.explained:
+        lines += folded("Known already: set aside, waiting or under way", _listed(report.explained))
+    return "\n".join([*lines, *_bills(report)]) + "\n"
+
+
+def _listed(rows: Sequence[Mapping[str, Any]], site: str | None = None) -> list[str]:
+    """A difference on one line, in the order in which people ask: how much, what, which record, why.
+
+    Plain text without a site; with one Markdown, ids as links.
+    """
+    lines = []
+    for row in rows[:SHOWN_ROWS]:
+        amount = money({"amount": row["money"], "currency": row["currency"]})
+        kind = "charge" if row["currency"] else "account_plan"
+        key = tuple(row["key"])
+        named = in_plain_words(kind, key) if site is None else linked(parts_of(kind, key), site)
+        what = f"{row['disagreement']} {row['what']}".strip()
+        why = " ".join(str(row.get(name) or "") for name in ("why", "code", "message")).strip()
+        found = f"wanted {side(row, 'wanted') or 'nothing'}, found {side(row, 'found') or 'nothing'}"
+        told = [part for part in (amount, what, named, found, why) if part]
+        lines.append(" · ".join(told if site is None else (escaped(part) for part in told)))
+    more = len(rows) - SHOWN_ROWS
+    return [*lines, f"{more} more are in the staging file."] if more > 0 else lines
+
+
+def side(row: Mapping[str, Any], name: str) -> str:
+    """What one side has, in major units with the currency where it begins with an amount."""
+    text = str(row[name] or "")
+    number, _, rest = text.partition(" ")
+    if row["currency"] and number.lstrip("-").isdigit():
+        text = f"{money({'amount': int(number), 'currency': row['currency']})} {rest}".strip()
+    return text
 
 
 def _bills(report: ReconcileReport) -> list[str]:
     odd = [row for row in report.bills if not row["equal"]]
     equal = len(report.bills) - len(odd)
     lines = ["", f"The charges of {equal} of {len(report.bills)} bills are their total to the minor unit."]
-    if odd:
-        lines += [
-            "",
-            "| bill | total | charged | settled by hand | difference | why |",
-            "|---|---:|---:|---:|---:|---|",
-        ]
+    if not odd:
+        return lines
+    table = [("bill", "total", "charged", "settled by hand", "difference", "why")]
     for row in odd[:SHOWN_ROWS]:
-        cells = [
+        total, charged, settled, apart = (
             money({"amount": row[name], "currency": row["currency"]})
             for name in ("total", "charged", "settled", "difference")
-        ]
-        lines.append(f"| `{row['bill_id']}` | {' | '.join(cells)} | {_cell(row['why'])} |")
-    return lines
-
-
-def _section(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    lines = ["", f"## {title}", "", "| what | record | money | wanted | found | why |", "|---|---|---:|---|---|---|"]
-    for row in rows[:SHOWN_ROWS]:
-        amount = money({"amount": row["money"], "currency": row["currency"]})
-        why = " ".join(str(row.get(name) or "") for name in ("why", "code", "message")).strip()
-        cells = [f"{row['disagreement']} {row['what']}".strip(), f"`{' / '.join(row['key'])}`", amount]
-        lines.append(f"| {' | '.join(_cell(c) for c in (*cells, row['wanted'], row['found'], why))} |")
-    more = len(rows) - SHOWN_ROWS
-    return [*lines, "", f"{more} more are in the staging file."] if more > 0 else lines
-
-
-def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|").replace("\n", " ")
+        )
+        table.append((row["bill_id"], total, charged, settled, apart, row["why"] or ""))
+    return [*lines, *folded_table(f"The other {len(odd)}, bill by bill", table)]

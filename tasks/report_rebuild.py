@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
-from prefect.context import FlowRunContext
 from pydantic import Field
 
 from meterbridge.ledger import runs
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import Outcome, amounts, count_of, in_words, outcome
 from tasks.engine import task
 from tasks.ledger_trust import notices
+from tasks.publish import show
 from tasks.rebuild import Rebuilt
 from tasks.report import RunReport
 from tasks.runs import Run
@@ -37,6 +37,14 @@ class RebuildReport(RunReport):
     missing_runs: list[str] = Field(default_factory=list)
     kept: dict[str, int] = Field(default_factory=dict)
     questions: list[str] = Field(default_factory=list)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the ledger learned; neither vendor is written to."""
+        taken = ", ".join(count_of(count, name.replace("_", " ")) for name, count in self.taken_over.items())
+        more = in_words(amounts(self.in_doubt))
+        verb = "would take over" if self.dry_run else "took over"
+        return outcome(f"{verb} {taken or 'nothing'}{f'; in doubt: {more}' if more else ''}", self.concerns)
 
 
 @task(name="report rebuild")
@@ -65,9 +73,7 @@ def report_rebuild(run: Run, accounts: Mapping[str, int], found: Rebuilt, *, dry
     with work.ledger.write() as tx:
         runs.close_run(tx, run.run_id, "dry run" if dry_run else "done", counts, None)
         tx.commit()
-    if FlowRunContext.get() is not None:
-        name = f"{run.flow}-{run.connection}-report".replace("_", "-")
-        create_markdown_artifact(summary(report), key=name, description="What the ledger was rebuilt from.")
+    show(run, report, summary(report))
     return report
 
 
@@ -95,7 +101,8 @@ def _questions(found: Rebuilt) -> list[str]:
 def summary(report: RebuildReport) -> str:
     """The report as Markdown: ids, counts and amounts only."""
     title = "Dry run of a rebuild of the ledger" if report.dry_run else "The ledger was rebuilt"
-    lines = [f"# {title}", "", "| taken over | |", "|---|---:|"]
+    ended = report.outcome
+    lines = [f"# {ended.name}", "", ended.message, "", title, "", "| taken over | |", "|---|---:|"]
     lines += [f"| {name} | {count} |" for name, count in report.taken_over.items()]
     lines += [f"| runs that the ledger lacked | {len(report.missing_runs)} |", "", *report.questions, ""]
     if report.in_doubt:

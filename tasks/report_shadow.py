@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
-from prefect.context import FlowRunContext
 from pydantic import Field
 
 from meterbridge.ledger import runs
+from meterbridge.rules.outcome import Concern, Outcome, amounts, count_of, in_words, outcome
 from tasks.engine import task
+from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money
 from tasks.runs import Run
 from tasks.services import services
@@ -37,9 +37,24 @@ class ShadowReport(RunReport):
         return sum(not bill["equal"] for bill in self.bills) + len(self.unreadable)
 
     @property
-    def exit_code(self) -> int:
-        """0 every line of every bill is there at its amount, and no other; 3 something differs."""
-        return 3 if self.differences else 0
+    def concerns(self) -> list[Concern]:
+        """Bills that differ: one equal line by line is what should be there, and nothing else counts here."""
+        if not self.differences:
+            return []
+        sums = amounts({"amount": row["difference"], "currency": name} for name, row in self.totals.items())
+        apart = {name: amount for name, amount in sums.items() if amount.strip("-0.")}
+        words = f"{count_of(self.differences, 'bill')} of {len(self.bills) + len(self.unreadable)} differ"
+        return [Concern("Differences", ", ".join(part for part in (words, in_words(apart)) if part))]
+
+    @property
+    def done(self) -> str:
+        """What was compared; nothing is written."""
+        return "" if self.differences else f"{count_of(len(self.bills), 'bill')} equal line by line"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the comparison ended."""
+        return outcome(self.done, self.concerns)
 
 
 def odd_lines(report: ShadowReport) -> Iterator[Mapping[str, Any]]:
@@ -55,16 +70,15 @@ def publish(run: Run, report: ShadowReport) -> None:
     with services(run.run_id).ledger.write() as tx:
         runs.close_run(tx, run.run_id, "dry run", counts, None)
         tx.commit()
-    if FlowRunContext.get() is not None:
-        key = f"shadow-bills-{run.connection}-report".replace("_", "-")
-        create_markdown_artifact(summary(report), key=key, description="What we would charge, and what is there.")
+    show(run, report, summary(report))
     logger.info("compared", extra={"run_id": run.run_id, "count": len(report.bills), "differences": report.differences})
 
 
 def summary(report: ShadowReport) -> str:
     """The comparison as Markdown, without personal data: ids and amounts only."""
     equal = len(report.bills) - sum(not bill["equal"] for bill in report.bills)
-    lines = ["# What we would charge, and what is there", ""]
+    ended = report.outcome
+    lines = [f"# {ended.name}", "", ended.message, "", "What we would charge, and what is there.", ""]
     lines += [f"{equal} of {len(report.bills)} bills are equal line by line · nothing was written.", ""]
     if report.native:
         lines += [f"m3ter's own integration is active: {', '.join(report.native)}.", ""]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.context import FlowRunContext
 from pydantic import Field
 
@@ -19,7 +19,9 @@ from meterbridge.usage_mapping import WHOLE_ROW
 from tasks.deliver_usage import UsageDelivered
 from tasks.engine import task
 from tasks.ledger_trust import notices
-from tasks.report import RunReport, summary
+from tasks.publish import artifact_key, show
+from tasks.report import RunReport
+from tasks.report_page import summary
 from tasks.runs import Run
 from tasks.services import services
 from tasks.stage_usage import Preflight
@@ -176,11 +178,9 @@ def publish_usage(run: Run, report: UsageReport) -> None:
         runs.close_run(tx, run.run_id, "dry run" if report.dry_run else "done", counts, report.change_set)
         tx.commit()
     if FlowRunContext.get() is not None:
-        name = f"{run.flow}-{run.connection}".replace("_", "-")
-        told = "\n".join([summary(report), "", *(f"- {note}" for note in report.notes)])
-        create_markdown_artifact(told, key=f"{name}-report", description=f"What {run.flow} did.")
+        show(run, report, summary(report, work.settings.chargebee_site))
         caption = f"Measurements per meter and account; the first {SHOWN_ROWS} at most."
-        create_table_artifact(report.accounts, key=f"{name}-accounts", description=caption)
+        create_table_artifact(report.accounts, key=artifact_key(run, "accounts"), description=caption)
     logger.info("run done", extra={"run_id": run.run_id, "writes": report.writes, "seconds": report.seconds})
 
 

@@ -22,6 +22,7 @@ from meterbridge.ledger import allowances
 from meterbridge.ledger.ledger import Ledger, moment
 from meterbridge.rules.sites import Site
 from meterbridge.settings import Settings, load_settings
+from tasks.ledger_opening import open_ledger as open_ledger
 
 logger = logging.getLogger(__name__)
 
@@ -167,12 +168,6 @@ class Services:
 
     def _traffic(self) -> tuple[Traffic, Traffic]:
         return self.chargebee.transport.traffic, self.m3ter.transport.traffic
-
-
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger these settings name, migrated."""
-    url = settings.ledger_url.get_secret_value() if settings.ledger_url else None
-    return Ledger.open(url, home=settings.home.expanduser(), connection=settings.connection)
 
 
 def build(settings: Settings) -> Services:

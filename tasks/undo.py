@@ -25,6 +25,7 @@ from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import change_set_hash, fingerprint
 from meterbridge.rules.kinds import waves
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import Concern, amounts, count_of, in_words
 from meterbridge.rules.records import Intent, Key, Quarantined
 from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import opened
@@ -62,9 +63,13 @@ class UndoReport(RunReport):
     kept: list[dict[str, Any]] = Field(default_factory=list)
 
     @property
-    def exit_code(self) -> int:
-        """0 every line is off; 3 some are not."""
-        return 3 if self.kept or self.quarantined or self.held else 0
+    def concerns(self) -> list[Concern]:
+        """Lines that were to come off and stay, before all else."""
+        if not self.kept:
+            return super().concerns
+        money = in_words(amounts(self.kept))
+        stays = f"{count_of(len(self.kept), 'line')} not taken off"
+        return [Concern("Set aside", f"{stays}, {money}" if money else stays), *super().concerns]
 
 
 @task(name="find the lines of {target}")

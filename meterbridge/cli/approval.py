@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import AsJson, console, report_table, table, write
+from meterbridge.cli.show import AsJson, say, table, write
+from meterbridge.cli.show_report import answer, report_table
 from meterbridge.errors import SetupError
 from meterbridge.rules.keys import refuse_no_hash
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import amounts, count_of, in_words
 
 
 def approve(
@@ -31,13 +33,12 @@ def approve(
         write(report.model_dump(mode="json"))
         raise typer.Exit(report.exit_code)
     report_table(report)
-    say = console()
     if report.approved:
-        sums = ", ".join(amount_text(row["amount"], row["currency"]) for row in report.approved_money)
-        say.print(f"approved by {report.approved_by}: {report.approved} writes, {sums}", markup=False)
+        sums = in_words(amounts(report.approved_money))
+        say(f"approved by {report.approved_by}: {count_of(report.approved, 'write')}, {sums}")
     if report.changed_since:
         changed = f"{report.changed_since} writes of it had changed and were not sent"
-        say.print(f"{changed}; `meterbridge sync bills` proposes them again", markup=False)
+        say(f"{changed}; `meterbridge sync bills` proposes them again")
     raise typer.Exit(report.exit_code)
 
 
@@ -54,6 +55,7 @@ def undo(
     if as_json:
         write(report.model_dump(mode="json"))
         raise typer.Exit(report.exit_code)
+    answer(report)
     columns = ("invoice", "line", "bill", "subscription", "amount", "why")
     for title, rows in (("Taken off", report.undone), ("Not taken off", report.kept)):
         cells = [
@@ -69,5 +71,5 @@ def undo(
         ]
         if cells:
             table(title, columns, cells, right=("amount",))
-    console().print(f"{len(report.undone)} lines taken off, {len(report.kept)} not", markup=False)
+    say(f"{len(report.undone)} lines taken off, {len(report.kept)} not")
     raise typer.Exit(report.exit_code)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.ledger_here import ledger_here
-from meterbridge.cli.show import AsJson, console, write
+from meterbridge.cli.show import AsJson, say, write
 from meterbridge.errors import SetupError
 from meterbridge.ledger import releases
 from meterbridge.rules.money import amount_text
@@ -44,7 +44,7 @@ def mark_invoiced(
         return
     for one in settled:
         money = amount_text(one.amount, one.currency)
-        console().print(f"{money} of subscription {one.subscription_id} count as settled by hand", markup=False)
+        say(f"{money} of subscription {one.subscription_id} count as settled by hand")
 
 
 @app.command("release")
@@ -67,4 +67,4 @@ def release(
         write({"bill_id": entry.bill_id, "amount": entry.amount, "currency": entry.currency, "released": total})
         return
     money, all_of_it = (amount_text(minor, entry.currency) for minor in (entry.amount, total))
-    console().print(f"{money} released for bill {entry.bill_id}, {all_of_it} in all", markup=False)
+    say(f"{money} released for bill {entry.bill_id}, {all_of_it} in all")

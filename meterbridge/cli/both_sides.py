@@ -13,7 +13,8 @@ import typer
 from meterbridge.cli import words
 from meterbridge.cli.page import page
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import AsJson, console, table, write
+from meterbridge.cli.show import AsJson, say, table, write
+from meterbridge.cli.show_report import verdict
 from meterbridge.private_files import write_private
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.repair import repairs
@@ -54,9 +55,10 @@ def reconcile(
     if as_json:
         write(report.model_dump(mode="json"))
     else:
+        verdict(report)
+        _show_differences(report)
         if bills:
             _show_bills(report)
-        _show_differences(report)
     raise typer.Exit(report.exit_code)
 
 
@@ -121,14 +123,16 @@ def _show_differences(report: ReconcileReport) -> None:
     if report.repaired:
         asked = f"{len(report.repaired['subscriptions'])} subscriptions and {len(report.repaired['bills'])} bills"
         wrote = ", ".join(f"{n} {kind}" for kind, n in report.repaired["applied"].items()) or "nothing"
-        console().print(
-            f"Synced {asked} that differed; wrote {wrote}. What follows was compared afterwards.", markup=False
-        )
+        say(f"Synced {asked} that differed; wrote {wrote}. What follows was compared afterwards.")
     looked = ", ".join(f"{count} {name}" for name, count in report.compared.items())
     said = f"{report.differences} differences in {looked} · staging {report.staging} · {report.seconds:.1f} s"
-    console().print(said, markup=False)
+    say(said)
 
 
-def _difference(row: dict[str, Any]) -> tuple[str, str, str, str | None, str | None]:
+def _difference(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    from tasks.report import money
+    from tasks.report_differences import side
+
     what = f"{row['disagreement']} {row['what']}".strip()
-    return what, words.key(tuple(row["key"])), amount_text(row["money"], row["currency"]), row["wanted"], row["found"]
+    amount = money({"amount": row["money"], "currency": row["currency"]})
+    return what, words.key(tuple(row["key"])), amount, side(row, "wanted"), side(row, "found")

@@ -14,8 +14,8 @@ from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import connections, facts
 from meterbridge.ledger.schema import HEAD
 from meterbridge.settings import Settings, load_settings
+from tasks.ledger_opening import open_ledger
 from tasks.ledger_trust import notices
-from tasks.services import open_ledger
 
 PYTHONS = ((3, 11), (3, 14))
 FASTAPI_CAP = (0, 151)

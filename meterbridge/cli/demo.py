@@ -16,6 +16,7 @@ from meterbridge.cli.short_lived import ShortLivedServer
 from meterbridge.errors import BrokenInvariant
 from meterbridge.rules.keys import shown
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import writes
 from meterbridge.settings import load_settings, refuse_all_but_loopback, use_environment
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None
     rows = []
     for step, report in reports.items():
         read = ", ".join(f"{count} {name}" for name, count in report.extracted.items())
-        rows.append((step, read, show.writes(report.applied), len(report.waiting), len(report.quarantined)))
+        rows.append((step, read, writes(report.applied) or "nothing", len(report.waiting), len(report.quarantined)))
     show.table("What came, and what was done", ("step", "read", "written", "waiting", "set aside"), rows)
     aside = {(r["code"], tuple(r["key"])): r for report in reports.values() for r in report.quarantined}
     cells = [(code, shown(key), _money(row), row["message"]) for (code, key), row in sorted(aside.items())]
@@ -102,7 +103,12 @@ def _conclude(home: Path, reports: dict[str, RunReport], seconds: float) -> None
         show.table("Waiting for their invoice", ("record", "amount", "why"), waiting)
     totals = getattr(reports["reconcile"], "totals", {})
     money = [(c, amount_text(t["wanted"], c), amount_text(t["standing"], c)) for c, t in sorted(totals.items())]
-    show.table("Money on both sides", ("currency", "bills want", "charged or settled"), money, right=("bills want",))
+    show.table(
+        "Money on both sides",
+        ("currency", "bills want", "charged or settled"),
+        money,
+        right=("bills want", "charged or settled"),
+    )
     again = reports["sync subscriptions again"].writes + reports["sync bills again"].writes
     differences = getattr(reports["reconcile"], "differences", -1)
     _say("Written when everything ran a second time:", again)
@@ -123,4 +129,4 @@ def _money(row: dict[str, object]) -> str:
 
 
 def _say(what: str, value: object) -> None:
-    show.console().print(f"{what} {value}", markup=False)
+    show.say(f"{what} {value}")

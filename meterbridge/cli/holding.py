@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meterbridge.cli.ledger_here import ledger_here
-from meterbridge.cli.show import AsJson, console, write
+from meterbridge.cli.show import AsJson, say, write
 from meterbridge.errors import SetupError
 from meterbridge.ledger import holds
 
@@ -43,6 +43,6 @@ def _set(what: str, customer: str | None, by: str, note: str, *, as_json: bool) 
     if as_json:
         write({"holds": holds.shown(in_force)})
         return
-    console().print(f"{named}: {'nothing is sent any more' if what == 'hold' else 'sending goes on'}", markup=False)
+    say(f"{named}: {'nothing is sent any more' if what == 'hold' else 'sending goes on'}")
     for one in in_force:
-        console().print(one.words, markup=False)
+        say(one.words)

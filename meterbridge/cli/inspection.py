@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
-from meterbridge.cli.checks import examine
 from meterbridge.cli.ledger_here import configure_logs, ledger_here
 from meterbridge.cli.overview import overview
-from meterbridge.cli.show import AsJson, console, table, write
+from meterbridge.cli.show import AsJson, say, table, write
 from meterbridge.cli.tables import show_status, show_trace
-from meterbridge.cli.tracing import trace as look_up
 from meterbridge.errors import SetupError
+from meterbridge.rules.outcome import count_of
 
 MARKS = {"ok": "ok", "warning": "warning", "failure": "FAILURE"}
 
@@ -22,6 +21,8 @@ def doctor(as_json: AsJson = False) -> None:
 
     Ends with 2 when a line is a failure. Changes nothing at either vendor.
     """
+    from meterbridge.cli.checks import examine
+
     configure_logs()
     findings = examine()
     failed = sum(1 for one in findings if one.verdict == "failure")
@@ -31,7 +32,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         rows = [(MARKS[one.verdict], one.check, one.words, one.remedy) for one in findings]
         table("What was checked", ("", "check", "found", "what to do"), rows)
-        console().print(f"{failed} failures, {warned} warnings", markup=False)
+        say(f"{count_of(failed, 'failure')}, {count_of(warned, 'warning')}")
     raise typer.Exit(2 if failed else 0)
 
 
@@ -61,6 +62,8 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Why was this charged? From an id to bill lines, amounts before and after rounding, subscription, run, rule."""
+    from meterbridge.cli.tracing import trace as look_up
+
     with ledger_here() as (_, ledger), ledger.read() as rx:
         found = look_up(rx, named)
     if found is None:

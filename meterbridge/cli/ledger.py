@@ -9,7 +9,8 @@ import typer
 
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import AsJson, console, table, write
+from meterbridge.cli.show import AsJson, say, table, write
+from meterbridge.cli.show_report import answer
 from meterbridge.ledger.backup import back_up
 from meterbridge.ledger.engine import parse_url
 from meterbridge.rules.money import amount_text
@@ -33,7 +34,7 @@ def backup(
     if as_json:
         write(found)
     else:
-        console().print(f"{found['ledger']} → {file}, {size} bytes", markup=False)
+        say(f"{found['ledger']} → {file}, {size} bytes")
 
 
 @app.command()
@@ -58,6 +59,7 @@ def rebuild(
 
 
 def _show(report: RebuildReport) -> None:
+    answer(report)
     charges = [
         (one["bill_id"], one["subscription_id"], one["invoice_id"], one["line_id"], _money(one))
         for one in report.charges
@@ -66,22 +68,16 @@ def _show(report: RebuildReport) -> None:
     for title, names, rows in (
         ("Charges taken over", columns, charges),
         ("Wanted beyond what stands", ("bill", "amount"), [(one["bill_id"], _money(one)) for one in report.in_doubt]),
-        (
-            "Set aside",
-            ("code", "record", "what to know"),
-            [(one["code"], " / ".join(one["key"]), one["message"]) for one in report.quarantined],
-        ),
     ):
         if rows:
             table(title, names, rows, right=("amount",))
-    say = console()
     taken = ", ".join(f"{count} {name}" for name, count in report.taken_over.items()) or "nothing"
     kept = ", ".join(f"{count} {name}" for name, count in report.kept.items()) or "none"
     verb = "would take over" if report.dry_run else "took over"
-    say.print(f"{verb} {taken}; decisions of people kept: {kept}", markup=False)
-    say.print(f"runs that wrote money and that the ledger lacked: {len(report.missing_runs)}", markup=False)
+    say(f"{verb} {taken}; decisions of people kept: {kept}")
+    say(f"runs that wrote money and that the ledger lacked: {len(report.missing_runs)}")
     for question in report.questions:
-        say.print(f"? {question}", markup=False)
+        say(f"? {question}")
 
 
 def _money(row: dict[str, object]) -> str:

@@ -12,7 +12,7 @@ from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import holds
 from meterbridge.ledger.ledger import Ledger
 from meterbridge.settings import Settings, load_settings
-from tasks.services import open_ledger
+from tasks.ledger_opening import open_ledger
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import typer
 
 from meterbridge import log
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import AsJson, console, report_table, table, write
+from meterbridge.cli.show import AsJson, say, table, write
+from meterbridge.cli.show_report import report_table
 from meterbridge.settings import load_settings
 
 if TYPE_CHECKING:
@@ -50,15 +51,13 @@ def suggest(
     if as_json:
         write({"file": str(out), "pairs": len(found.pairs), **counts})
         return
-    say = console()
-    say.print(f"{found.customers} customers have no account, {found.accounts} accounts no customer", markup=False)
-    say.print(
+    say(f"{found.customers} customers have no account, {found.accounts} accounts no customer")
+    say(
         f"{found.certain} customers fit one account and it fits no other: marked with yes; "
         f"{found.doubtful} fit some account, but not for certain; {found.without} fit none",
-        markup=False,
     )
-    say.print(f"{len(found.pairs)} pairs are in {out}: read it, correct the column link, then", markup=False)
-    say.print(f"  meterbridge link apply {out} --dry-run", markup=False)
+    say(f"{len(found.pairs)} pairs are in {out}: read it, correct the column link, then")
+    say(f"  meterbridge link apply {out} --dry-run")
 
 
 @app.command("apply")
@@ -101,4 +100,4 @@ def _show(report: LinkReport, *, remove: bool) -> None:
         cells = [[row["line"], *(row[name] for name in names), row["message"]] for row in report.refused]
         table("Refused (MB-LINK)", ("line", *columns, "why"), cells, right=("line",))
     said = f"{len(done)} {what}, {report.as_it_was} as they were"
-    console().print(f"{said}, {len(report.refused)} refused", markup=False)
+    say(f"{said}, {len(report.refused)} refused")

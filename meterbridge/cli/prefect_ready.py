@@ -13,6 +13,7 @@ import typer
 
 from meterbridge import log
 from meterbridge.catalog import load_catalog
+from meterbridge.cli.progress import stages_shown
 from meterbridge.cli.short_lived import ShortLivedServer
 from meterbridge.errors import RetriableError, SetupError
 from meterbridge.mishaps import known
@@ -52,13 +53,13 @@ def prefect_ready(*tags: str) -> Iterator[None]:
             os.environ.setdefault(name, value)
     if _is_server_named():
         _ask_server()
-        with tagged(*tags):
+        with tagged(*tags), stages_shown():
             yield
         return
     typer.echo("No PREFECT_API_URL: starting Prefect's ephemeral server (10–20 s) …", err=True)
     # Nobody will look there for the log of a run that ends with its server.
     os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
-    with using(ShortLivedServer()), tagged(*tags):
+    with using(ShortLivedServer()), tagged(*tags), stages_shown():
         yield
 
 

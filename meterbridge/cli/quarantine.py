@@ -10,7 +10,7 @@ from connectors.wire import Request
 from meterbridge.cli import words
 from meterbridge.cli.ledger_here import ledger_here
 from meterbridge.cli.overview import awaiting_approval
-from meterbridge.cli.show import AsJson, console, table, write
+from meterbridge.cli.show import AsJson, say, table, write
 from meterbridge.errors import CODES, SetupError
 from meterbridge.ledger import bills, intents
 from meterbridge.ledger import quarantine as records
@@ -75,7 +75,7 @@ def list_records(
     for one in asked:
         total = amount_text(one["amount"], one["currency"])
         said = f"{one['count']} writes, {total}, await approval: `meterbridge approve {one['change_set']} --by NAME`"
-        console().print(said, markup=False)
+        say(said)
 
 
 @quarantine.command()
@@ -107,7 +107,7 @@ def show(
     ]
     if cells:
         table("What was intended", ("intent", "action", "state", "request", "amount", "reason or error"), cells)
-    console().print(f"What to do: {CODES[row.code].remedy}", markup=False)
+    say(f"What to do: {CODES[row.code].remedy}")
 
 
 @quarantine.command()
@@ -134,7 +134,7 @@ def retry(
     if as_json:
         write({"retry": again})
     else:
-        console().print(f"{len(again)} records will be decided again by the next sync", markup=False)
+        say(f"{len(again)} records will be decided again by the next sync")
 
 
 @quarantine.command()
@@ -157,7 +157,7 @@ def dismiss(
         write({"dismissed": record_id, "settled": settled, "currency": row.currency})
         return
     money = "" if settled is None else f"; {amount_text(settled, row.currency)} count as settled by hand"
-    console().print(f"record {record_id} ({row.code}) is dismissed{money}", markup=False)
+    say(f"record {record_id} ({row.code}) is dismissed{money}")
 
 
 def _existing(rx: Reader, record_id: int) -> records.QuarantineRow:

@@ -40,6 +40,8 @@ def serve(
     ] = False,
 ) -> None:
     """Receive webhooks, and sync what they name, until Ctrl-C or SIGTERM."""
+    if load_settings().log_level == "auto":
+        os.environ["METERBRIDGE_LOG_LEVEL"] = "INFO"  # its log is all that it shows
     settings = load_settings()
     _check(settings, drain=drain, schedules=schedules)
     if drain and os.environ.get("PREFECT_API_URL"):

@@ -1,49 +1,43 @@
-"""How commands show things: tables for people on a terminal, one JSON object for scripts."""
+"""How commands show things: tables for people on a terminal, plain lines in a pipe, one JSON object for scripts."""
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-
-from meterbridge.rules.keys import shown
 
 if TYPE_CHECKING:
-    from tasks.report import RunReport
+    from rich.console import Console
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
-PLAIN_WIDTH = 140
-"""Columns where there is no terminal to ask, such as a CI log."""
+NO_END = 100_000
+"""Columns where there is no terminal: nothing is folded there."""
 
-_DONE = {
-    "create": "created",
-    "update": "updated",
-    "adopt": "adopted",
-    "replace": "replaced",
-    "delete": "deleted",
-}
+WIDE = 120
+"""Columns from which a table may fold its text; on a narrower terminal rows that do not fit become records."""
 
-
-def writes(counts: Mapping[str, int]) -> str:
-    """What was written, in words: ``29 accounts created, 2 accounts adopted``."""
-    words = []
-    for name, count in counts.items():
-        kind, _, action = name.partition(".")
-        noun = kind.replace("_", " ") + ("" if count == 1 else "s")
-        words.append(f"{count} {noun} {_DONE.get(action, action)}")
-    return ", ".join(words) or "nothing"
+GAP, BOX_GAP = 2, 3
+"""Columns between two cells, of plain lines and of a table with its line between them."""
 
 
 def console() -> Console:
-    """Where tables go; plain text when stdout is no terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    """Where text goes; as it is, without an end of the line, when stdout is no terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else NO_END)
+
+
+def say(text: str) -> None:
+    """One line of text, folded between words on a terminal: no id is broken."""
+    on = console()
+    lines = folded(text, on.width) if sys.stdout.isatty() else [text]
+    on.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 def write(value: Any) -> None:
@@ -52,74 +46,85 @@ def write(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """A table; columns named in ``right`` are aligned to the right. Text is shown as it is, never as markup."""
-    shown = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for column in columns:
-        shown.add_column(column, justify="right" if column in set(right) else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(_plain(cell) for cell in row))
+    """Rows under a title: a table where it fits, else a record each; in a pipe one row a line without boxes.
+
+    Columns named in ``right`` are aligned to the right. Text is shown as it is, never as markup.
+    """
+    cells = [[_plain(cell) for cell in row] for row in rows]
+    numbers = [name in set(right) for name in columns]
+    if not sys.stdout.isatty():
+        say("\n".join([title, *_aligned(columns, cells, numbers)]))
+        return
+    on = console()
+    natural = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    longest = [
+        max(max(map(len, text.split()), default=0) for text in column) for column in zip(columns, *cells, strict=True)
+    ]
+    gaps = GAP * len(columns)
+    if sum(natural) + gaps <= on.width:
+        _boxed(title, columns, cells, numbers, natural)
+    elif on.width >= WIDE and sum(longest) + gaps <= on.width:
+        _boxed(title, columns, cells, numbers, longest)
+    else:
+        say(title)
+        for row in cells:
+            on.print("\n".join(_record(columns, row, on.width)), markup=False, soft_wrap=True)
+
+
+def _boxed(
+    title: str, columns: Sequence[str], cells: Iterable[Sequence[str]], numbers: Sequence[bool], least: Sequence[int]
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(title), title_justify="left", show_edge=False, pad_edge=False)
+    for name, is_number, width in zip(columns, numbers, least, strict=True):
+        shown.add_column(name, justify="right" if is_number else "left", min_width=width)
+    for row in cells:
+        shown.add_row(*map(Text, row))
     console().print(shown)
 
 
+def _aligned(columns: Sequence[str], cells: Sequence[Sequence[str]], numbers: Sequence[bool]) -> list[str]:
+    """One row a line, columns two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    return [
+        (" " * GAP)
+        .join(
+            text.rjust(width) if is_number else text.ljust(width)
+            for text, width, is_number in zip(row, widths, numbers, strict=True)
+        )
+        .rstrip()
+        for row in (columns, *cells)
+    ]
+
+
+def _record(columns: Sequence[str], row: Sequence[str], width: int) -> list[str]:
+    """A row as name and value, a line each, an empty line after it; what is empty is left out."""
+    names = max(map(len, columns))
+    lines = []
+    for name, text in zip(columns, row, strict=True):
+        if text:
+            first, *more = folded(text, width - names - GAP) or [""]
+            lines += [f"{name.rjust(names)}  {first}", *(f"{' ' * names}  {line}" for line in more)]
+    return [*lines, ""]
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Lines of at most that width, but for words that are longer: those are left whole. What is indented stays so."""
+    lines = []
+    for part in text.split("\n"):
+        deep = len(part) - len(part.lstrip(" -→"))
+        options = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * deep}
+        lines += textwrap.wrap(part, max(width, 20), **options) or [""]  # type: ignore[arg-type]  # its own names
+    return lines
+
+
 def _plain(cell: object) -> str:
-    return str("" if cell is None else cell).replace("[", r"\[")
+    return " ".join(str("" if cell is None else cell).split())
 
 
 def tell(notices: Iterable[Mapping[str, str]]) -> None:
     """What everybody must know, before anything else."""
     for one in notices:
-        console().print(f"{one['code']}: {one['message']}", markup=False)
-
-
-def _asked(report: RunReport) -> None:
-    from tasks.report import money
-
-    asked = [
-        (r["change_set"], r["count"], r["bills"], money(r), "; ".join(r["why"].values()))
-        for r in report.awaiting_approval
-    ]
-    if asked:
-        asking = ("change set", "writes", "bills", "total", "why")
-        table("Awaiting approval (`meterbridge approve`)", asking, asked, right=("writes", "bills", "total"))
-
-
-def report_table(report: RunReport) -> None:
-    """A run's report for people."""
-    from tasks.not_ours import in_words as not_ours
-    from tasks.report import money, travelling
-    from tasks.unbilled_money import in_words as unbilled
-    from tasks.waits import in_words
-
-    tell(report.notices)
-    title = f"{'Dry run of ' if report.dry_run else ''}{report.flow}"
-    rows: list[tuple[str, str, object]] = [("read", name, count) for name, count in report.extracted.items()]
-    rows += [("intended", name, count) for name, count in report.intended.items()]
-    rows += [("written", name, count) for name, count in report.applied.items()]
-    rows += [("unchanged", "", report.unchanged), ("out of scope", "", report.out_of_scope)]
-    rows += [("waiting", "", len(report.waiting)), ("quarantined", "", len(report.quarantined))]
-    if report.seen_next_run:
-        rows.append(("seen, next run", "subscriptions", report.seen_next_run))
-    if report.held:
-        rows.append(("held by another run", "", report.held))
-    rows += [("not ours", "", words)] if (words := not_ours(report.not_ours)) else []
-    rows += [("requests", name, count) for name, count in report.requests.items()]
-    table(title, ("what", "of", "count"), rows, right=("count",))
-    for note in report.notes:
-        console().print(note, markup=False)
-    for row in report.unbilled:
-        console().print(unbilled(row), markup=False)
-    if report.site_time:
-        console().print(travelling(report.site_time), markup=False)
-    if report.closing_soon:
-        soon = [(r["closes_at"], shown(r["key"]), money(r), f"{r['state']} {r['code']}") for r in report.closing_soon]
-        columns = ("closes", "record", "amount", "held")
-        table("Drafts that close soon, without this money", columns, soon, right=("amount",))
-    if report.waiting:
-        cells = [(shown(r["key"]), money(r), r["reason"]) for r in report.waiting]
-        table("Waiting", ("record", "amount", "why"), cells, right=("amount",))
-    _asked(report)
-    if report.quarantined:
-        aside = [(r["code"], shown(r["key"]), money(r), r["message"]) for r in report.quarantined]
-        table("Set aside", ("code", "record", "amount", "what to know"), aside, right=("amount",))
-    console().print(in_words(report.waited, report.delivering), markup=False)
-    console().print(f"change set {report.change_set} · staging {report.staging} · {report.seconds:.1f} s", markup=False)
+        say(f"{one['code']}: {one['message']}")

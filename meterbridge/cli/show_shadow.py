@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meterbridge.cli.show import console, table
+from meterbridge.cli.show import say, table
+from meterbridge.cli.show_report import verdict
 
 if TYPE_CHECKING:
     from tasks.report_shadow import ShadowReport
@@ -14,6 +15,8 @@ def shadow_table(report: ShadowReport) -> None:
     """Totals, then every bill, then every line that is not equal."""
     from tasks.report import money
     from tasks.report_shadow import cells_of, odd_lines
+
+    verdict(report)
 
     def amounts(row: dict[str, int], currency: str) -> list[str]:
         return [money({"amount": row[name], "currency": currency}) for name in ("wanted", "found", "difference")]
@@ -36,6 +39,6 @@ def shadow_table(report: ShadowReport) -> None:
         names = ("bill", "line", "we would charge", "is there", "verdict", "where")
         table("Lines that differ", names, odd, right=names[2:4])
     for one in report.unreadable:
-        console().print(f"bill {one['bill_id']} cannot be reckoned: {one['code']} {one['message']}", markup=False)
+        say(f"bill {one['bill_id']} cannot be reckoned: {one['code']} {one['message']}")
     native = f"; m3ter's own integration is active: {', '.join(report.native)}" if report.native else ""
-    console().print(f"nothing was written{native} · staging {report.staging} · {report.seconds:.1f} s", markup=False)
+    say(f"nothing was written{native} · staging {report.staging} · {report.seconds:.1f} s")

@@ -9,7 +9,8 @@ import typer
 
 from meterbridge.cli import usage as usage_command
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import AsJson, report_table, write
+from meterbridge.cli.show import AsJson, write
+from meterbridge.cli.show_report import report_table
 from meterbridge.cli.show_shadow import shadow_table
 from meterbridge.errors import SetupError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meterbridge.cli import words
-from meterbridge.cli.show import console, table, tell
+from meterbridge.cli.show import say, table, tell
 from meterbridge.rules.money import amount_text
 from tasks.not_ours import in_words
 from tasks.unbilled_money import in_words as unbilled
@@ -25,6 +25,7 @@ def show_status(found: dict[str, Any]) -> None:
     ]
     table("Read and settled up to", ("flow", "watermark", "behind now"), marks)
     _show_waiting(found["waiting"])
+    _show_closing(found["closing_soon"])
     _show_asked(found["awaiting_approval"])
     aside = [
         (one["code"], one["records"], amount_text(one["amount"], one["currency"]), words.age(one["oldest_seconds"]))
@@ -37,28 +38,28 @@ def show_status(found: dict[str, Any]) -> None:
         for one in found["runs"]
     ]
     _table("Last runs", ("started", "flow", "state", "writes", "message", "run"), runs, right=("writes",))
-    say = console()
-    counted = ", ".join(f"{count} {state}" for state, count in found["open_intents"].items()) or "none"
-    say.print(f"Open writes: {counted}", markup=False)
+    # What awaits approval stands above, counted in charges: mappings that follow them are no second question.
+    open_writes = {state: count for state, count in found["open_intents"].items() if state != "proposed"}
+    counted = ", ".join(f"{count} {state}" for state, count in open_writes.items()) or "none"
+    say(f"Open writes: {counted}")
     for one in found["settled_by_hand"]:
         money = amount_text(one["amount"], one["currency"])
-        say.print(f"Settled by hand: {one['count']} portions, {money}", markup=False)
+        say(f"Settled by hand: {one['count']} portions, {money}")
     for one in found["unbilled"]:
-        say.print(f"Unbilled: {unbilled(one)}", markup=False)
+        say(f"Unbilled: {unbilled(one)}")
     if found["not_ours"]:
-        say.print(f"Not ours: {in_words(found['not_ours'])}", markup=False)
-    say.print(f"Ledger: {found['ledger']} (connection {found['connection']})", markup=False)
-    say.print(f"Staging files: {found['staging']}", markup=False)
+        say(f"Not ours: {in_words(found['not_ours'])}")
+    say(f"Ledger: {found['ledger']} (connection {found['connection']})")
+    say(f"Staging files: {found['staging']}")
 
 
 def show_trace(found: dict[str, Any]) -> None:
     """The chain behind an id, a table a charge."""
-    say = console()
-    say.print(f"{found['id']} is a {found['what']}", markup=False)
+    say(f"{found['id']} is a {found['what']}")
     for charge in found["charges"]:
         table(f"Charge {charge['reference']}", ("", ""), list(_charge_rows(charge)))
     if not found["charges"]:
-        say.print("No charge of it stands on an invoice that the ledger knows.", markup=False)
+        say("No charge of it stands on an invoice that the ledger knows.")
     totals = [
         (one["bill_id"], one["status"] or "unknown", f"{one.get('total') or ''} {one.get('currency') or ''}".strip())
         for one in found["bills"]
@@ -78,7 +79,7 @@ def show_trace(found: dict[str, Any]) -> None:
     _show_plans(found["account_plans"])
     _show_proposed(found["awaiting_approval"])
     for row in found["set_aside"]:
-        say.print(f"Set aside (record {row['id']}): {row['code']}: {row['message']}", markup=False)
+        say(f"Set aside (record {row['id']}): {row['code']}: {row['message']}")
 
 
 def _state(run: Mapping[str, Any]) -> str:
@@ -97,6 +98,22 @@ def _show_waiting(rows: Sequence[dict[str, Any]]) -> None:
         for one in rows
     ]
     _table("Waiting for an invoice", ("bill", "subscription", "amount", "age", "why"), waiting, right=("amount",))
+
+
+def _show_closing(rows: Sequence[dict[str, Any]]) -> None:
+    closing = [
+        (
+            one["closes_at"],
+            words.age(one["closes_in_seconds"]),
+            amount_text(one["amount"], one["currency"]),
+            one["bill_id"],
+            one["subscription_id"],
+            one["state"],
+        )
+        for one in rows
+    ]
+    columns = ("closes", "in", "amount", "bill", "subscription", "held as")
+    _table("Drafts that close soon, without this money", columns, closing, right=("amount",))
 
 
 def _show_asked(rows: Sequence[dict[str, Any]]) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meterbridge.cli.prefect_ready import prefect_ready
-from meterbridge.cli.show import AsJson, report_table, table, write
+from meterbridge.cli.show import AsJson, table, write
+from meterbridge.cli.show_report import report_table
 from meterbridge.errors import SetupError
 
 if TYPE_CHECKING:

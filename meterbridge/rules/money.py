@@ -132,12 +132,19 @@ def major_text(minor: int, exponent: int) -> str:
 
 def amount_text(minor: int | None, currency: str | None) -> str:
     """An amount as people write it, such as ``41.24 EUR``; empty without one, honest about an unproven scale."""
-    if minor is None:
-        return ""
+    return "" if minor is None else f"{major(minor, currency or '')} {currency or ''}".strip()
+
+
+def major(minor: int, currency: str) -> str:
+    """An amount in major units without its currency; ``minor units`` are said to be such where the scale is not proven.
+
+    >>> major(4124, "EUR"), major(603, "JPY"), major(5, "ISK")
+    ('41.24', '603', '5 minor units')
+    """
     try:
-        return f"{major_text(minor, exponent(currency or '', three_decimal=2))} {currency or ''}".strip()
+        return major_text(minor, exponent(currency, three_decimal=2))
     except RecordRefused:
-        return f"{minor} minor units {currency}"
+        return f"{minor} minor units"
 
 
 def plain(number: Decimal) -> str:

@@ -49,8 +49,10 @@ class VendorSettings(BaseSettings):
         pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$",
         about="Name of this pair of site and organisation.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = own(
-        "log_level", "INFO", about="Least level that is logged."
+    log_level: Literal["auto", "DEBUG", "INFO", "WARNING", "ERROR"] = own(
+        "log_level",
+        "auto",
+        about="Least level that is logged on stderr, by Prefect too; `auto` is INFO, and WARNING where a person looks.",
     )
     log_format: Literal["auto", "json", "text"] = own(
         "log_format", "auto", about="auto: text on a terminal, else JSON lines."

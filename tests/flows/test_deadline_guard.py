@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from meterbridge.cli.main import app
+from meterbridge.rules.money import major
 from meterbridge.sandbox.clock import rfc3339
-from tasks.report import summary
+from tasks.report_page import summary
 from tests.flows.billed_month import BilledMonth
 
 DAY = 86_400
@@ -44,7 +45,7 @@ def test_money_that_is_set_aside_while_its_draft_closes_is_warned_of(open_sandbo
     assert (row["invoice_id"], row["code"], row["state"]) == (month.draft["id"], "MB-BILL-TOTAL", "quarantined")
     assert row["closes_at"].startswith(rfc3339((month.draft["date"] + 12 * DAY) * 1000)[:19])
     assert (row["amount"], row["currency"]) == (month.total(), "EUR")
-    assert "## Drafts that close soon, without this money" in summary(report)
+    assert f"**{major(month.total(), 'EUR')} EUR missing on 1 draft closing soon**" in summary(report)
 
 
 @pytest.mark.parametrize(("days", "subscriptions_own"), [(30, {}), (12, {"auto_close_invoices": False})])

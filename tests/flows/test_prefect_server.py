@@ -130,16 +130,28 @@ def test_deployments_run_on_a_server_with_a_process_worker(world: dict[str, str]
             # By the command line against the same server: nothing is left to do.
             again = run([str(BIN / "meterbridge"), "sync", "bills", "--json"], env, tmp_path, codes=(0, 3))
             assert json.loads(again)["applied"] == {}
-        names = [row["name"] for row in httpx.post(f"{api}/flow_runs/filter", json={}).raise_for_status().json()]
-        assert {"sync_subscriptions", "sync_bills", "sync_bills dry run"} <= set(names)
+        rows = httpx.post(f"{api}/flow_runs/filter", json={}).raise_for_status().json()
+        ended = {(row["name"], row["state"]["name"], row["state"]["type"]): row["state"]["message"] for row in rows}
+        assert {"sync_subscriptions", "sync_bills", "sync_bills dry run"} <= {row["name"] for row in rows}
+        aside = "1 record, 57.32 USD: there is no pending invoice to charge and none is to be expected"
+        charged = "60 charges, 13,136.64 EUR; 603 JPY; 3,281.43 USD; 85 mappings created"
+        assert ended["sync_bills dry run", "Set aside", "COMPLETED"] == f"{aside} · would write: {charged}"
+        # The scheduled run charged, the command by hand after it had nothing left to do.
+        words = {row["state"]["message"] for row in rows if row["name"] == "sync_bills"}
+        assert words == {f"{aside} · done: {charged}", aside}
         tasks = httpx.post(f"{api}/task_runs/filter", json={}).raise_for_status().json()
         # A tagged task run would ask the server for a slot per tag: a third of a second and more each.
         assert len(tasks) > 20
         assert not [task["name"] for task in tasks if task["tags"]]
         artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}).raise_for_status().json()
         by_key = {row["key"]: row for row in artifacts}
-        assert "# Run of sync_bills" in by_key["sync-bills-default-report"]["data"]
-        assert "sync-bills-default-change-set" in by_key
+        report = by_key["sync-bills-default-report"]
+        assert report["data"].startswith(f"# Set aside\n\n{aside}\n")
+        assert report["description"] == f"Set aside: {aside}"
+        assert "| set aside | 57.32 |" in report["data"]
+        assert "no pending invoice for 57.32 USD: subscription cust-yearly-sub bills next on" in report["data"]
+        assert "Charge the amount by hand and dismiss" in report["data"]
+        assert by_key["sync-bills-default-change-set"]["data"].startswith("# What was decided")
         told = httpx.post(f"{api}/logs/filter", json={"limit": 200, "sort": "TIMESTAMP_DESC"}).raise_for_status().json()
         assert any(line["message"].startswith("landed: resource ") for line in told)
         written = httpx.get(f"{world['SANDBOX']}/_sandbox/requests").json()

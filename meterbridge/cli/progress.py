@@ -1,0 +1,31 @@
+"""What a person sees of a run under way: a line for each stage as it begins."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from meterbridge.log import is_quiet
+from meterbridge.settings import load_settings
+
+
+@contextmanager
+def stages_shown() -> Iterator[None]:
+    """Inside the block each stage is told on stderr, if a person is there and sees no log instead."""
+    if not is_quiet(load_settings().log_level):
+        yield
+        return
+    from tasks.engine import watched
+
+    began = time.monotonic()
+
+    def tell(stage: str) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"{time.monotonic() - began:6.1f} s  {stage}", err=True)
+
+    with watched(tell):
+        yield

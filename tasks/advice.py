@@ -1,0 +1,107 @@
+"""What a person should do about a run: one list for the report page and the terminal, the most urgent first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meterbridge.errors import CODES
+from meterbridge.rules.naming import Parts, parts_of
+from meterbridge.rules.outcome import amounts, count_of, in_words
+from tasks.report import RunReport, money
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record in words: its ids, its money, and what is known of it."""
+
+    parts: Parts
+    money: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One thing to do: what it is about, what helps, and the records that it concerns."""
+
+    what: str
+    remedy: str
+    records: tuple[Record, ...] = ()
+    code: str = ""
+
+
+def advice(report: RunReport) -> list[Advice]:
+    """Everything that asks for a person, in the order in which it is urgent; empty when nothing does."""
+    return [
+        *_closing(report.closing_soon),
+        *_asked(report),
+        *_aside(report.quarantined),
+        *_overdue(report.waiting),
+        *_stopped(report),
+    ]
+
+
+def _closing(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
+    if not rows:
+        return
+    records = tuple(
+        Record(
+            [*parts_of("charge", row["key"]), ("invoice", row["invoice_id"])],
+            money(row),
+            f"closes {row['closes_at'][:16].replace('T', ' ')} UTC, {row['state']} {row['code']}".strip(),
+        )
+        for row in rows
+    )
+    drafts = count_of(len({row["invoice_id"] for row in rows}), "draft")
+    what = f"{in_words(amounts(rows))} missing on {drafts} closing soon"
+    yield Advice(what, "Clear what holds the money before its draft closes; afterwards it needs another one.", records)
+
+
+def _asked(report: RunReport) -> Iterator[Advice]:
+    by_set: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in report.awaiting_approval:
+        by_set[row["change_set"]].append(row)
+    for change_set, rows in by_set.items():
+        writes = count_of(sum(row["count"] for row in rows), "write")
+        bills = count_of(sum(row["bills"] for row in rows), "bill")
+        why = "; ".join(dict.fromkeys(words for row in rows for words in row["why"].values()))
+        remedy = "A dry run proposes nothing: run it for real first."
+        if not report.dry_run:
+            remedy = f"`meterbridge approve {change_set} --by NAME`, or the form of the deployment `approve_bills`."
+        yield Advice(f"{writes} of {bills}, {in_words(amounts(rows))}, await approval: {why}", remedy)
+
+
+def _aside(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
+    """By reason, the most money first; what only waits for another record comes last, for it follows by itself."""
+    by_code: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_code[row["code"]].append(row)
+    weight = {code: sum(abs(int(row.get("amount") or 0)) for row in own) for code, own in by_code.items()}
+    for code in sorted(by_code, key=lambda name: (name == "MB-DEPENDS", -weight[name], name)):
+        own = sorted(by_code[code], key=lambda row: -abs(int(row.get("amount") or 0)))
+        known = CODES.get(code)
+        sums = in_words(amounts(own))
+        what = ", ".join(part for part in (count_of(len(own), "record"), sums) if part)
+        records = tuple(Record(parts_of(row["kind"], row["key"]), money(row), row["message"]) for row in own)
+        yield Advice(f"{what}: {known.meaning if known else ''}".strip(), known.remedy if known else "", records, code)
+
+
+def _overdue(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
+    late = [row for row in rows if row.get("overdue")]
+    if late:
+        records = tuple(Record(parts_of("charge", row["key"]), money(row), row["reason"]) for row in late)
+        what = f"{count_of(len(late), 'record')}, {in_words(amounts(late))}: no invoice took it in time"
+        yield Advice(
+            what, "Create a pending invoice for the subscription, or `meterbridge bills mark-invoiced`.", records
+        )
+
+
+def _stopped(report: RunReport) -> Iterator[Advice]:
+    if report.held:
+        words = f"{count_of(report.held, 'write')} that another run has in hand, or that are on hold"
+        yield Advice(words, CODES["MB-HELD"].remedy)
+    if report.missing:
+        words = f"{count_of(report.missing, 'record')} that an event named and Chargebee does not show"
+        yield Advice(words, CODES["MB-MISSING"].remedy)
