@@ -26,7 +26,7 @@ from tests.practice.words import instant, is_moment, minor, moment
 if TYPE_CHECKING:
     from tests.practice.play import Play
 
-_REFERENCE = re.compile(r"<(draft|invoice|bill|account|account plan|line|plan|product) ([^<>]+)>")
+_REFERENCE = re.compile(r"<(draft|invoice|bill|account plan|account|plan) ([^<>]+)>")
 ADVANCE = 400
 """Virtual seconds before a run: what happened before is in every list, and in the run's window."""
 OF_NO_PLAN = {
@@ -249,7 +249,7 @@ ACTS: Mapping[str, Callable[[Play, Any], None]] = {
 
 def refer(play: Play, text: str) -> str:
     """The text with the ids of what it names: ``<draft acme-sub>``, ``<bill acme 2026-04-01>``."""
-    return _REFERENCE.sub(lambda found: _FOUND[found[1]](play, *found[2].rsplit(" ", 1)), text)
+    return _REFERENCE.sub(lambda found: _FOUND[found[1]](play, *found[2].split()), text)
 
 
 def _sent(play: Play, value: Any) -> Any:
@@ -294,12 +294,6 @@ def _invoice_id(play: Play, owner: str, day: str | None = None) -> str:
     return str(_invoice(play, owner, day)["id"])
 
 
-def _line_id(play: Play, owner: str, amount: str = "") -> str:
-    """The first line of ours on the newest invoice of a subscription."""
-    lines = _invoice(play, owner, None)["line_items"]
-    return str(next(one["id"] for one in lines if one["entity_type"] in ("adhoc", "charge_item_price")))
-
-
 def _account(play: Play, code: str) -> Row:
     return _one(play.world.m3ter.accounts, "code", code)
 
@@ -329,12 +323,10 @@ def _plan_of(play: Play, external: str) -> str:
 _FOUND: Mapping[str, Callable[..., str]] = {
     "draft": _draft_id,
     "invoice": _invoice_id,
-    "line": _line_id,
     "bill": _bill_id,
     "account": lambda play, code: str(_account(play, code)["id"]),
     "account plan": _plan_of,
     "plan": lambda play, code: str(_one(play.world.m3ter.plans, "code", code)["id"]),
-    "product": lambda play, code: str(_one(play.world.m3ter.products, "code", code)["id"]),
 }
 
 

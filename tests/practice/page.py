@@ -80,7 +80,8 @@ def _case(case: Case) -> Iterator[str]:
 def _end(end: dict[str, Any]) -> Iterator[str]:
     yield "**In the end.**"
     yield ""
-    for row in end.get("account_plans") or ():
+    plans = end.get("account_plans") or []
+    for row in plans if isinstance(plans, list) else [f"{plans} account plans"]:
         yield f"- m3ter: {row}"
     for invoice, lines in (end.get("invoices") or {}).items():
         yield f"- Chargebee: {invoice}: " + "; ".join(lines)
@@ -91,6 +92,8 @@ def _end(end: dict[str, Any]) -> Iterator[str]:
 
 
 def _report(report: dict[str, Any]) -> str:
+    if report.get("fails"):
+        return f"The run stops with {' and '.join(report['fails'])}"
     parts = [f"exit code {report.get('exit_code', 0)}"]
     for name, word in (("set_aside", "set aside"), ("waiting", "waiting")):
         if report.get(name):

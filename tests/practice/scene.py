@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from meterbridge.sandbox.m3ter import entities
 from meterbridge.sandbox.m3ter.mappings import MAPPING
-from meterbridge.sandbox.scenarios import build, catalog_path
+from meterbridge.sandbox.scenarios import build, catalog_path, catalogue
 from meterbridge.sandbox.scenarios.chargebee_seed import (
     SubscriptionSeed,
     put_customer,
@@ -44,6 +45,9 @@ def make_world(case: Case) -> World:
         for name, subscription in case.part("site", "subscriptions").items():
             for one in _copies(name, subscription):
                 _put_subscription(world, one, subscription)
+        for code, plan in case.part("organisation", "plans").items():
+            product = next(row for row in world.m3ter.products.rows() if row["code"] == plan["product"])
+            catalogue._put_plan(world, code, product, plan["currency"], Decimal(0))
         _put_accounts(world, case)
     return world
 
@@ -96,6 +100,9 @@ def _put_accounts(world: World, case: Case) -> None:
     for code, told in case.part("organisation", "accounts").items():
         more = {"currency": told["currency"]} if "currency" in told else {}
         accounts[code] = put_account(world, code, told["name"], told.get("email", f"{code}@m3ter.example"), **more)
+    if name := case.part("organisation").get("native_integration"):
+        body = {"name": name, "entityType": "Bill", "entityId": "x", "destination": "Chargebee", "configData": {}}
+        world.m3ter.save(world.m3ter.integration_configs, body | {"id": "native", "enabled": True}, None)
     for told in case.part("organisation").get("account_plans") or ():
         end = {"endDate": _rfc(told["until"])} if "until" in told else {}
         plan = put_plan(world, accounts[told["account"]], told["plan"], _rfc(told["from"]), **end)

@@ -43,6 +43,8 @@ SCHEMA: Mapping[str, Any] = {
         "settings": Named(ANY),
         "accounts": Named(_keys("name email currency")),
         "account_plans": [_keys("account plan from until mapped_as")],
+        "plans": Named(_keys("product currency")),
+        "native_integration": ANY,
     },
     "what_happens": ANY,
     "in_the_end": {
@@ -50,7 +52,7 @@ SCHEMA: Mapping[str, Any] = {
         "mappings": Named(ANY),
         "invoices": Named(ANY),
         "report": {
-            **_keys("exit_code set_aside waiting awaiting_approval differences says"),
+            **_keys("exit_code fails set_aside waiting awaiting_approval differences says"),
             "subscriptions": Named(ANY),
             "bills": Named(ANY),
         },

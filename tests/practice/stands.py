@@ -45,10 +45,16 @@ def _account_plans(play: Play) -> list[str]:
     for row in state.account_plans.rows():
         mapped = [one for one in state.mappings.find("m3terId", row["id"]) if one["m3terEntity"] == "AccountPlan"]
         names = " and ".join(sorted({one["externalId"] for one in mapped})) or "nobody"
-        epoch = f", billed from {row['billEpoch']}" if "billEpoch" in row else ""
+        epoch = f", billed on the {_ordinal(row['billEpoch'][-2:])}" if "billEpoch" in row else ""
         span = f"{instant(row['startDate'])} to {instant(row.get('endDate'))}"
         found.append(f"{codes.get(row['accountId'])}: {plans[row['planId']]}, {span}{epoch}, for {names}")
     return found
+
+
+def _ordinal(day: str) -> str:
+    number = int(day)
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def _invoices(play: Play) -> dict[str, list[str]]:
@@ -106,13 +112,14 @@ def _credits(play: Play) -> list[str]:
 
 def _report(play: Play) -> dict[str, Any]:
     """Of the last two runs, those that had nothing to write any more."""
-    reports = [play.last["subscriptions"], play.last["bills"]]
+    reports = [play.last[flow] for flow in ("subscriptions", "bills") if flow in play.last]
     return {
         "exit_code": max(one.exit_code for one in reports),
+        "fails": sorted(play.failed.values()),
         "set_aside": sorted(_aside(row) for one in reports for row in one.quarantined),
         "waiting": sorted(_amount(row) for one in reports for row in one.waiting),
         "awaiting_approval": sum(row["count"] for one in reports for row in one.awaiting_approval),
-        "differences": play.last["reconcile"].differences,
+        "differences": play.last["reconcile"].differences if "reconcile" in play.last else 0,
     }
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-WHOLE = ("JPY", "KRW", "CLP")
-"""Currencies without decimals: Chargebee counts them in whole units, every other one in hundredths."""
+PLACES = {"JPY": 0, "KRW": 0, "BHD": 3, "KWD": 3}
+"""Decimal places that Chargebee counts in, where they are not two. Of three the setting says so."""
 _MONEY = re.compile(r"(-?\d+(?:\.\d+)?) ([A-Z]{3})")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?")
 
@@ -34,12 +34,12 @@ def minor(value: Any) -> int | None:
     found = _MONEY.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return None
-    return int(Decimal(found[1]) * (1 if found[2] in WHOLE else 100))
+    return int(Decimal(found[1]).scaleb(PLACES.get(found[2], 2)))
 
 
 def money(amount: int, currency: str) -> str:
     """Chargebee's integer as people write it: ``20.00 EUR``."""
-    return f"{amount} {currency}" if currency in WHOLE else f"{Decimal(amount).scaleb(-2)} {currency}"
+    return f"{Decimal(amount).scaleb(-PLACES.get(currency, 2))} {currency}"
 
 
 def instant(value: int | str | None) -> str:
