@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from tests import quick_ledgers
 from tests.practice import page
 from tests.practice.case import HERE, read
 from tests.practice.play import WAYS, Play
@@ -23,6 +24,7 @@ def main(names: list[str]) -> int:
         page.PAGE.write_text(page.written(), encoding="utf-8")
         return 0
     wrong = 0
+    quick_ledgers.install()
     ways = [way for way in WAYS if way in names] or WAYS
     for name in (one for one in names if one not in WAYS):
         for way in ways:

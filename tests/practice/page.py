@@ -40,15 +40,15 @@ def written() -> str:
 
 
 def of_chapter(every: list[Case], chapter: str) -> list[Case]:
-    """The chapter's cases, by title."""
-    return sorted((one for one in every if one.told["chapter"] == chapter), key=lambda one: one.told["title"])
+    """The chapter's cases, by file name, which puts what is alike side by side."""
+    return [one for one in every if one.told["chapter"] == chapter]
 
 
 def _contents(every: list[Case]) -> Iterator[str]:
     for chapter in CHAPTERS:
-        yield f"- **{chapter}**: " + " · ".join(
-            f"[{one.told['title']}](#{_anchor(one.told['title'])})" for one in of_chapter(every, chapter)
-        )
+        yield f"- [{chapter}](#{_anchor(chapter)})"
+        for case in of_chapter(every, chapter):
+            yield f"  - [{case.told['title']}](#{_anchor(case.told['title'])})"
 
 
 def _anchor(title: str) -> str:
@@ -61,6 +61,9 @@ def _case(case: Case) -> Iterator[str]:
     yield ""
     yield f"**Your set-up.** {_flat(case.told['set_up'])}"
     yield ""
+    if settings := case.part("settings"):
+        yield "**With** " + ", ".join(f"`{name}={value}`" for name, value in settings.items()) + "."
+        yield ""
     yield "**What happens.**"
     yield ""
     for step in case.steps:
@@ -74,7 +77,7 @@ def _case(case: Case) -> Iterator[str]:
         yield ""
         yield f"> **Goes wrong today.** {_flat(case.goes_wrong_today)}"
     yield ""
-    yield f"<sub>[{case.name}.yaml](../../tests/practice/{case.name}.yaml)</sub>"
+    yield f"Played: [`{case.name}.yaml`](../../tests/practice/{case.name}.yaml)"
 
 
 def _end(end: dict[str, Any]) -> Iterator[str]:

@@ -83,16 +83,21 @@ class Play:
     # --- the bridge
 
     def run_bridge(self, *, full: bool) -> None:
-        """Webhooks where they come, then the schedule; and all again, which must write nothing."""
+        """Webhooks where they come, then the schedule; and all again, which must write nothing.
+
+        Where webhooks come it is run again in the last step alone, after all that they have told.
+        """
         if self.way == "webhook":
             self.drain()
         self._scheduled(full=full)
+        if self.way == "webhook" and self.world.clock.now() < self.case.steps[-1].at:
+            return
         self._scheduled(full=full)
+        wrote = dict(self.wrote)
         if self.way == "webhook":
             self.drain()
-        for flow in ("subscriptions", "bills"):
-            if self.wrote[flow]:
-                self.wrong.append(f"{self._now()}: run again, {flow} writes {self.wrote[flow]}")
+            wrote["inbox"] = self.bridge.writes()
+        self.wrong += [f"{self._now()}: run again, {flow} writes {writes}" for flow, writes in wrote.items() if writes]
 
     def _scheduled(self, *, full: bool) -> None:
         self.wrote: dict[str, list[str]] = {}
