@@ -52,9 +52,10 @@ def _account_plans(play: Play) -> list[str]:
 
 
 def _ordinal(day: str) -> str:
+    """The day of a month as people say it: every one of them ends like one of ten, but for the teens."""
     number = int(day)
-    ends = {1: "st", 2: "nd", 3: "rd"}
-    return f"{number}{'th' if number in (11, 12, 13) else ends.get(number % 10, 'th')}"
+    last = 0 if number in (11, 12, 13) else number % 10
+    return f"{number}{('0th', '1st', '2nd', '3rd')[last if last < 4 else 0][1:]}"
 
 
 def _invoices(play: Play) -> dict[str, list[str]]:
