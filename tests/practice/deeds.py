@@ -204,7 +204,7 @@ def approve(play: Play, said: Mapping[str, Any]) -> None:
 
 def command(play: Play, said: str) -> None:
     """A command line of ours: what stands behind ``meterbridge``."""
-    done = CliRunner().invoke(app, [refer(play, part) for part in shlex.split(said)], catch_exceptions=False)
+    done = CliRunner().invoke(app, shlex.split(refer(play, said)), catch_exceptions=False)
     if done.exit_code not in (0, 3):
         raise ValueError(f"meterbridge {said} ends with {done.exit_code}: {done.output}")
 

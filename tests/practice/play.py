@@ -177,13 +177,13 @@ def differing(name: str, wanted: Any, found: Any) -> Iterator[str]:
     """What is missing and what is there instead; a number says how many rows there are."""
     if wanted == found or (isinstance(wanted, int) and isinstance(found, list) and wanted == len(found)):
         return
-    if isinstance(wanted, list):
+    if isinstance(wanted, list) and isinstance(found, list):
         yield from (f"{name}: missing {one!r}" for one in wanted if one not in found)
         yield from (f"{name}: unexpected {one!r}" for one in found if one not in wanted)
         if set(map(str, wanted)) == set(map(str, found)):
             yield f"{name}: {wanted} expected, {found} found"
-    elif isinstance(wanted, dict):
+    elif isinstance(wanted, dict) and isinstance(found, dict):
         for key in sorted({*wanted, *found}):
-            yield from differing(f"{name}, {key}", wanted.get(key, []), found.get(key, []))
+            yield from differing(f"{name}, {key}", wanted.get(key), found.get(key))
     else:
         yield f"{name}: {wanted!r} expected, {found!r} found"

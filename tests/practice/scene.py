@@ -12,6 +12,7 @@ import yaml
 
 from meterbridge.sandbox.m3ter import entities
 from meterbridge.sandbox.m3ter.mappings import MAPPING
+from meterbridge.sandbox.m3ter.organization import CURRENCY
 from meterbridge.sandbox.scenarios import build, catalog_path, catalogue
 from meterbridge.sandbox.scenarios.chargebee_seed import (
     SubscriptionSeed,
@@ -46,6 +47,9 @@ def make_world(case: Case) -> World:
             for one in _copies(name, subscription):
                 _put_subscription(world, one, subscription)
         for code, plan in case.part("organisation", "plans").items():
+            if not world.m3ter.currencies.find("code", plan["currency"]):
+                currency = {"name": plan["currency"], "code": plan["currency"], "maxDecimalPlaces": 5}
+                entities.insert(world.m3ter, CURRENCY, currency | {"roundingMode": "HALF_UP", "archived": False})
             product = next(row for row in world.m3ter.products.rows() if row["code"] == plan["product"])
             catalogue._put_plan(world, code, product, plan["currency"], Decimal(0))
         _put_accounts(world, case)
