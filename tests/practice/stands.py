@@ -117,17 +117,20 @@ def _report(play: Play) -> dict[str, Any]:
     return {
         "exit_code": max(one.exit_code for one in reports),
         "fails": sorted(play.failed.values()),
-        "set_aside": sorted(_aside(row) for one in reports for row in one.quarantined),
+        "set_aside": sorted(_aside(play, row) for one in reports for row in one.quarantined),
         "waiting": sorted(_amount(row) for one in reports for row in one.waiting),
         "awaiting_approval": sum(row["count"] for one in reports for row in one.awaiting_approval),
         "differences": play.last["reconcile"].differences if "reconcile" in play.last else 0,
     }
 
 
-def _aside(row: dict[str, Any]) -> str:
+def _aside(play: Play, row: dict[str, Any]) -> str:
     """``MB-BILL-CHANGED -20.00 EUR of acme-sub``: the code, the money, whose it is."""
     key = [part for part in row["key"] if part]
     whose = key[1] if row["kind"] == "charge" and len(key) > 1 else key[0]
+    bill = play.world.m3ter.bills.get(whose)
+    if bill is not None:
+        whose = f"the bill of {bill['accountCode']} until {bill['endDate']}"
     amount = f" {money(row['amount'], row['currency'])}" if row.get("amount") is not None else ""
     return f"{row['code']}{amount} of {whose}"
 
