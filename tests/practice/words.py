@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-PLACES = {"JPY": 0, "KRW": 0, "BHD": 3, "KWD": 3}
-"""Decimal places that Chargebee counts in, where they are not two. Of three the setting says so."""
+from tests.histories.per_bill import PLACES
+
 _MONEY = re.compile(r"(-?\d+(?:\.\d+)?) ([A-Z]{3})")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?")
 
