@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. PYTHON=/path/to/python3.12 chooses the Python that .venv is created with.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-rest test-whole slow test-all drills matrix histories compare demo bench coverage contracts lock clean runtime development
+.PHONY: help setup check test test-rest test-whole slow test-all drills matrix histories compare practice demo bench coverage contracts lock clean runtime development
 
 PYTHON ?=
 VENV ?= .venv
@@ -62,6 +62,9 @@ compare: LIVES ?= 1/3
 
 compare: development ## 0.1.0 and today's code on the same worlds: what differs, and why; make compare SEEDS=1-20 LIVES=1/1
 	$(BIN)/python -m tests.compare --seeds "$(SEEDS)" --lives "$(LIVES)"
+
+practice: development ## write docs/explanation/practice.md from the cases of tests/practice
+	$(BIN)/python -m tests.practice page
 
 bench: development ## the benchmarks, one after the other; figures are for a quiet machine
 	@.ci/environment requirements-bench.lock $(VENV)

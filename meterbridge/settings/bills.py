@@ -118,6 +118,12 @@ class BillSettings(BaseSettings):
         about="Template of a charge's description, printed on the invoice.",
     )
 
+    @field_validator("three_decimal_exponent", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        """The environment holds texts only; a choice of numbers takes none of them by itself."""
+        return int(value) if isinstance(value, str) and value.strip() in ("2", "3") else value
+
     @field_validator("bills_since", mode="before")
     @classmethod
     def _is_a_day(cls, value: object) -> object:

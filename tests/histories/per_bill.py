@@ -41,10 +41,14 @@ class Account:
         return "\n      ".join([f"bill {self.bill_id}: {sums}", *sorted(self.told)])
 
 
+PLACES = {"JPY": 0, "BHD": 3}
+"""Decimal places that Chargebee counts in, where they are not two; of three only where the setting says so."""
+
+
 def minor(bill: Row) -> int:
     """A bill's total in the minor unit of its currency, half away from zero."""
     exact = sum((Decimal(str(line["convertedSubtotal"])) for line in bill["lineItems"]), Decimal(0))
-    return int(exact.scaleb(0 if bill["currency"] == "JPY" else 2).quantize(Decimal(1), "ROUND_HALF_UP"))
+    return int(exact.scaleb(PLACES.get(bill["currency"], 2)).quantize(Decimal(1), "ROUND_HALF_UP"))
 
 
 def accounts(world: World, known: Known, report: Any) -> dict[str, Account]:

@@ -27,6 +27,18 @@ def test_the_environment_wins_over_env_file_over_toml_over_default(root: Path, m
     assert found == (3, 2, 11, 300)
 
 
+@pytest.mark.parametrize("value", ["2", "3"])
+def test_a_choice_of_numbers_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("METERBRIDGE_THREE_DECIMAL_EXPONENT", value)
+    assert load_settings().three_decimal_exponent == int(value)
+
+
+def test_a_choice_of_numbers_is_no_other_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METERBRIDGE_THREE_DECIMAL_EXPONENT", "4")
+    with pytest.raises(SetupError, match="METERBRIDGE_THREE_DECIMAL_EXPONENT"):
+        load_settings()
+
+
 def test_home_and_root_of_the_shell_are_not_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somebody")
     monkeypatch.setenv("TRIAL", "billed")
