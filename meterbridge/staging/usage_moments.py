@@ -34,6 +34,10 @@ _EXCEL = {"excel": ("1899-12-30", 61), "excel_1904": ("1904-01-01", 0)}
 """Day zero, and the first serial number that means what it says: Excel has a 29th of February 1900."""
 
 _LAST_SERIAL = 2_958_466
+
+_YEARS = "timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59.999999'"
+"""What a native date or timestamp may be: its types reach so far that a day more has no place in them."""
+
 _NAMES = frozenset("aAbBhp")
 _FREE = frozenset("cxX")
 
@@ -149,8 +153,8 @@ class MomentSql:
         text = f"nullif(trim(cast({raw} as VARCHAR)), '')"
         if shape.native:
             utc = "WITH TIME ZONE" in shape.native
-            given = f"timezone('UTC', {raw})" if utc else f"cast({raw} as TIMESTAMP)"
-            return f"case when isfinite({given}) then {given} end", "'UTC'" if utc else zone
+            given = f"timezone('UTC', {raw})" if utc else f"try_cast({raw} as TIMESTAMP)"
+            return f"case when {given} between {_YEARS} then {given} end", "'UTC'" if utc else zone
         if shape.format is None:
             own = f"regexp_extract({text}, '{_ISO}', 2)"
             whole = f"nullif(regexp_extract({text}, '{_ISO}', 1), '')"

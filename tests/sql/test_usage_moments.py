@@ -192,3 +192,26 @@ def test_an_end_is_read_as_strictly_as_a_beginning(tmp_path: Path) -> None:
     found = judged(tmp_path, {"u.csv": "ts,ets,id,calls\n" + text}, MAPPING + "ets: ets\n")
     assert [row.get("ets") for row in found.sent] == ["2026-03-16T11:00:00.000Z", None]
     assert found.rejected == {"ets_unreadable": 1, "ets_before_ts": 1}
+
+
+FAR = {
+    "date '5881580-07-10'": "ts_unreadable", "date '300000-01-01'": "ts_unreadable",
+    "date '5877642-06-25 (BC)'": "ts_unreadable", "date 'infinity'": "ts_unreadable",
+    "timestamp '294247-01-10 04:00:54.775806'": "ts_unreadable",
+    "timestamp '290309-12-22 (BC) 00:00:00'": "ts_unreadable",
+    "timestamp_ms '294247-01-10 04:00:54'": "ts_unreadable",
+    "timestamptz '294247-01-10 04:00:54.775806+00'": "ts_unreadable",
+    "date '9999-12-31'": "ts_future", "timestamp '9999-12-31 23:59:59.999999'": "ts_future",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "{column: tz}"])
+@pytest.mark.parametrize("sql", FAR)
+def test_a_date_at_the_far_end_of_its_type_costs_its_row(tmp_path: Path, sql: str, zone: str) -> None:
+    made = tmp_path / "made"
+    columns = "'America/New_York' as tz, 'e' || n as id, n as calls"
+    moment = f"case n when 1 then {sql} else date '2026-03-16' end as ts"
+    duckdb.execute(f"copy (select {moment}, {columns} from range(3) as r(n)) to '{made}' (format parquet)")
+    mapping = MAPPING.replace("ts: ts\n", f"ts: {{column: ts, timezone: {zone}}}\n")
+    found = judged(tmp_path, {"u.parquet": made.read_bytes()}, mapping)
+    assert (found.calls, found.rejected) == ([0, 2], {FAR[sql]: 1})
