@@ -31,6 +31,7 @@ class Reason:
 REASONS: dict[str, Reason] = {
     "unreadable_line": Reason("MB-USAGE-ROW", "the line cannot be read"),
     "open_quote": Reason("MB-USAGE-ROW", "the line lies under a quote that should not be open"),
+    "name_twice": Reason("MB-USAGE-ROW", "the object has a name of the mapping twice"),
     "sql_failed": Reason("MB-USAGE-ROW", "an SQL expression of the mapping fails on the row"),
     "meter_missing": Reason("MB-USAGE-ROW", "the row names no meter"),
     "meter_too_long": Reason("MB-USAGE-ROW", "the meter code is longer than 80 characters"),

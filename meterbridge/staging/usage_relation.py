@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meterbridge.staging.usage_lines import LONGEST_LINE
-from meterbridge.staging.usage_shape import BROKEN, LINE, ROW, SEPARATOR, InputShape, identifier, literal
+from meterbridge.staging.usage_shape import BROKEN, DOUBLED, LINE, ROW, SEPARATOR, InputShape, identifier, literal
 
 _OPTIONS = (
     "header = false, auto_detect = false, new_line = '\\n', ignore_errors = true, store_rejects = true, "
@@ -17,7 +17,7 @@ _JSON_NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 
 
 def relation(source: InputShape) -> str:
-    """A query over the input: its columns, and beside them :data:`ROW`, :data:`BROKEN` and, of NDJSON, :data:`LINE`."""
+    """A query over the input: its columns, and beside them :data:`ROW`, :data:`BROKEN`; of NDJSON :data:`LINE` and :data:`DOUBLED`."""
     match source.format:
         case "parquet":
             return _parquet(source)
@@ -59,10 +59,17 @@ def _ndjson(source: InputShape) -> str:
     line = f'case when "{BROKEN}" then \'{{}}\' else "{LINE}" end'
     values = ", ".join(f"{_value(source, name)} as {identifier(name)}" for name in source.columns) or "j"
     return (
-        f'select "{ROW}", "{BROKEN}", "{LINE}", {values} from '
-        f"(select *, json_transform({line}, {literal(shape)}) as j "
+        f'select "{ROW}", "{BROKEN}", "{LINE}", {_doubled(source)} as "{DOUBLED}", {values} from '
+        f"(select *, json_transform({line}, {literal(shape)}) as j, json_keys({line}) as names "
         f'from (select *, {broken} as "{BROKEN}" from {read}))'
     )
+
+
+def _doubled(source: InputShape) -> str:
+    """The first name that is in the row's ``names`` again behind its first place; asking for all names is dearer."""
+    again = "list_contains(names[list_position(names, {0}) + 1 :], {0})"
+    cases = [f"when {again.format(name)} then {name}" for name in map(literal, source.columns)]
+    return f"case {' '.join(cases)} end" if cases else "NULL::VARCHAR"
 
 
 def _value(source: InputShape, name: str) -> str:

@@ -18,6 +18,9 @@ BROKEN = "meterbridge:broken"
 LINE = "meterbridge:line"
 """Columns of every input beside its own: the number of the row from 1, True for a row that is none, NDJSON's text."""
 
+DOUBLED = "meterbridge:doubled"
+"""A further one of NDJSON: a name of the mapping that the row has twice; NULL for none."""
+
 SEPARATOR = "\x01"
 """Between the number and the text of an NDJSON row, where it must be escaped."""
 

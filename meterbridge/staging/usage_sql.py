@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from meterbridge.staging.usage_moments import Case, MomentSql
 from meterbridge.staging.usage_numbers import number_text
 from meterbridge.staging.usage_relation import whole_row
-from meterbridge.staging.usage_shape import BROKEN, ROW, FieldShape, MeterShape, Try, UsageShape, literal
+from meterbridge.staging.usage_shape import BROKEN, DOUBLED, ROW, FieldShape, MeterShape, Try, UsageShape, literal
 from meterbridge.staging.usage_tries import sources, tries_of
 
 CREATE_USAGE = """
@@ -46,10 +46,12 @@ def land_meter(shape: UsageShape, place: int, zones: Sequence[str]) -> str:
     """
     meter = shape.meters[place]
     tries = tries_of(shape, meter)
-    chosen = [f'"{BROKEN}"', f"{meter.when}", *(one.failed for one in tries if one.value == meter.when)]
+    doubled = f'"{DOUBLED}"' if shape.source.format == "ndjson" else "NULL::VARCHAR"
+    chosen = [f'"{BROKEN}"', f"{doubled} is not null", f"{meter.when}"]
+    chosen += [one.failed for one in tries if one.value == meter.when]
     where = f"where {' or '.join(chosen)}" if meter.when else ""
     moments = _moments(shape, zones)
-    columns = [f'"{ROW}" as source_row', f'"{BROKEN}" as unreadable', f"{meter.meter_sql} as meter"]
+    columns = [f'"{ROW}" as source_row', f'"{BROKEN}" as unreadable', f"{doubled} as doubled", f"{meter.meter_sql} as meter"]
     columns.append(f"trim(cast({shape.account_sql} as VARCHAR)) as account")
     columns += [column for moment in moments for column in moment.raw()]
     columns += [f"cast({sql} as VARCHAR) as k{n}" for n, sql in enumerate(_key(shape))]
@@ -100,7 +102,7 @@ def _uid(shape: UsageShape) -> str:
 
 def _judgement(shape: UsageShape, meter: MeterShape, moments: Sequence[MomentSql], tries: Sequence[Try]) -> str:
     """The first reason against a row, with the value that gave it; NULL for a sound one."""
-    cases = [("unreadable", "unreadable_line", "NULL")]
+    cases = [("unreadable", "unreadable_line", "NULL"), ("doubled is not null", "name_twice", "doubled")]
     cases += [(f"e{n}", "sql_failed", literal(one.sql[1:-1].strip())) for n, one in enumerate(tries)]
     cases += _code_cases("meter", shape.longest_codes[0]) + _code_cases("account", shape.longest_codes[1])
     written = {one.value: one.sql for one in tries}

@@ -167,6 +167,27 @@ def test_one_bad_line_costs_one_line(tmp_path: Path, name: str, text: str, place
     assert found.places == {"unreadable_line": [place]}
 
 
+TWICE = {
+    '"calls": 2, "calls": 3': "calls", '"calls": 2, "calls": 2': "calls", '"calls": 2, "c\\u0061lls": 3': "calls",
+    '"calls": 2, "id": "e9"': "id", '"calls": 2, "status": "off"': "status", '"calls": 2, "note": 1, "note": 2': "",
+    '"calls": 2, "Calls": 3': "", '"calls": 2, "note": {"calls": 1, "id": 3}': "", '"calls": 2, "note": "\\"calls\\":"': "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("members", TWICE)
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_an_object_that_has_a_name_of_the_mapping_twice_is_rejected(tmp_path: Path, members: str, decimal: str) -> None:
+    """Also where ``when`` would have passed over the row by its first value."""
+    row = '{"ts": "2026-03-16T10:00:00Z", "id": "e2", "status": "on", MEMBERS}\n'.replace("MEMBERS", members)
+    mapping = MAPPING.replace("    measure:", "    when: status = 'on'\n    measure:") + "columns: [status]\n"
+    rows = [ndjson(n).replace("}", ', "status": "on"}') for n in (1, 3)]
+    found = judged(tmp_path, {"u.ndjson": row.join(rows)}, mapping, decimal=f'"{decimal}"')
+    twice = TWICE[members]
+    assert found.calls == ([1, 3] if twice else [1, 2, 3])
+    assert (found.rejected, found.shown) == (({"name_twice": 1}, {"name_twice": twice}) if twice else ({}, {}))
+    assert found.places == ({"name_twice": ["u.ndjson line 2"]} if twice else {})
+
+
 @pytest.mark.parametrize("column", ["calls", "note"], ids=["sent", "not-sent-but-compared"])
 def test_a_parquet_text_that_is_no_text_is_told_with_its_file(tmp_path: Path, column: str) -> None:
     made = tmp_path / "made"
