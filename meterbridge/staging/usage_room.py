@@ -7,9 +7,10 @@ other file, no network, no extension, and change no setting.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -22,6 +23,12 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",
     "threads": "2",
 }
+_NO_VALUE_OF_ONE_ROW = frozenset(
+    ("unnest", "unlist", "generate_subscripts", "regexp_split_to_table", "count_star")
+    + ("geomean", "weighted_avg", "wavg", "json_group_array", "json_group_object", "json_group_structure")
+)
+"""Functions that make several rows of one, and DuckDB's macros over aggregates, which it does not list as such."""
+
 _REMEDY = "Write an expression over the row's columns, as docs/howto/usage.md shows."
 
 
@@ -41,24 +48,50 @@ def room(path: Path, sources: Iterable[Path], memory: str) -> Iterator[duckdb.Du
 
 
 def check_expressions(connection: duckdb.DuckDBPyConnection, name: str, expressions: Sequence[str]) -> None:
-    """See that each is one expression and not the end of one statement and the beginning of another.
+    """See that each is one expression, a value of each row, not the end of one statement and another's beginning.
 
     Raises:
         SetupError: MB-USAGE-MAPPING with the expression.
     """
+    if not expressions:
+        return
     model = _shape(connection, "1")
+    aggregates = "select distinct function_name from duckdb_functions() where function_type = 'aggregate'"
+    refused = _NO_VALUE_OF_ONE_ROW | {name for (name,) in connection.execute(aggregates).fetchall()}
     for sql in expressions:
         found = _shape(connection, sql)
         if isinstance(found, str):
             raise SetupError("MB-USAGE-MAPPING", f"{name}: {sql[:100]}: {found}", remedy=_REMEDY)
         if found != model:
             raise SetupError("MB-USAGE-MAPPING", f"{name}: {sql[:100]} is no expression", remedy=_REMEDY)
+        if (part := next(_of_no_row(_tree(connection, sql), refused), None)) is not None:
+            words = f"{name}: {sql[:100]}: {part} is no value of one row"
+            raise SetupError("MB-USAGE-MAPPING", words, remedy=_REMEDY)
+
+
+def _of_no_row(tree: object, refused: Set[str]) -> Iterator[str]:
+    """Parts of an expression that have no value of the row alone; a subquery and a window have theirs."""
+    if isinstance(tree, list):
+        for one in tree:
+            yield from _of_no_row(one, refused)
+    elif isinstance(tree, dict) and tree.get("class") != "SUBQUERY":
+        if tree.get("class") == "PARAMETER":
+            yield "a parameter"
+        if tree.get("class") == "FUNCTION" and str(tree["function_name"]).lower() in refused:
+            yield f"{tree['function_name']}()"
+        yield from _of_no_row(list(tree.values()), refused)
+
+
+def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+    """The expression as DuckDB reads it, selected alone."""
+    rows = connection.execute("select json_serialize_sql($sql::VARCHAR)", {"sql": f"select (\n{sql}\n)"}).fetchall()
+    tree: dict[str, Any] = json.loads(rows[0][0])
+    return tree
 
 
 def _shape(connection: duckdb.DuckDBPyConnection, sql: str) -> object:
     """What is around an expression when it is selected alone; a text if it cannot be read."""
-    rows = connection.execute("select json_serialize_sql($sql::VARCHAR)", {"sql": f"select (\n{sql}\n)"}).fetchall()
-    tree = json.loads(rows[0][0])
+    tree = _tree(connection, sql)
     if tree["error"]:
         return str(tree["error_message"]).split("\n", maxsplit=1)[0]
     (statement,) = tree["statements"] if len(tree["statements"]) == 1 else ({},)

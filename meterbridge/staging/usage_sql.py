@@ -51,7 +51,12 @@ def land_meter(shape: UsageShape, place: int, zones: Sequence[str]) -> str:
     chosen += [one.failed for one in tries if one.value == meter.when]
     where = f"where {' or '.join(chosen)}" if meter.when else ""
     moments = _moments(shape, zones)
-    columns = [f'"{ROW}" as source_row', f'"{BROKEN}" as unreadable', f"{doubled} as doubled", f"{meter.meter_sql} as meter"]
+    columns = [
+        f'"{ROW}" as source_row',
+        f'"{BROKEN}" as unreadable',
+        f"{doubled} as doubled",
+        f"{meter.meter_sql} as meter",
+    ]
     columns.append(f"trim(cast({shape.account_sql} as VARCHAR)) as account")
     columns += [column for moment in moments for column in moment.raw()]
     columns += [f"cast({sql} as VARCHAR) as k{n}" for n, sql in enumerate(_key(shape))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -75,3 +76,35 @@ def test_a_column_may_be_called_as_ours_once_were(tmp_path: Path) -> None:
     text = csv_of("2026-03-16T10:00:00Z,e1,1,7,x", heading="ts,id,calls,source_row,unreadable")
     found = judged(tmp_path, {"u.csv": text}, MAPPING + "    where: {a: source_row, b: unreadable}\n")
     assert found.sent[0]["where"] == {"a": "7", "b": "x"}
+
+
+@pytest.mark.parametrize("place", ["field", "key", "when"])
+@pytest.mark.parametrize(
+    ("sql", "part"),
+    [
+        ("sum(calls::int)", "sum()"), ("1 + count(*)", "count_star()"), ("MAX(id)", "max()"), ("geomean(1)", "geomean()"),
+        ("coalesce(any_value(calls), 1)", "any_value()"), ("max(sum(calls::int)) over ()", "sum()"),
+        ("unnest([1, 2])", "unnest()"), ("regexp_split_to_table(id, '')", "regexp_split_to_table()"),
+        ("calls::int + ?", "a parameter"), ("coalesce($given, calls)", "a parameter"),
+    ],
+)  # fmt: skip
+def test_an_expression_is_a_value_of_each_row_and_makes_no_rows(
+    tmp_path: Path, sql: str, part: str, place: str
+) -> None:
+    """An ``unnest`` in the key of one of two meters made two measurements of a row, and told nobody."""
+    mapping = {
+        "field": MAPPING.replace("{calls: calls}", f'{{calls: {{sql: "{sql}"}}}}'),
+        "key": MAPPING.replace("[id]", f'[id, {{sql: "{sql}"}}]'),
+        "when": MAPPING + f'    when: "({sql}) is not null"\n',
+    }[place]
+    mapping += "  - meter: more\n    measure: {calls: calls}\n"
+    with pytest.raises(SetupError, match=re.escape(f"{part} is no value of one row")) as refusal:
+        judged(tmp_path, {"u.csv": csv_of(*calls(1, 2))}, mapping)
+    assert (refusal.value.code, "meterbridge:" in refusal.value.message) == ("MB-USAGE-MAPPING", False)
+
+
+def test_an_expression_may_look_at_other_rows_by_a_subquery_or_a_window(tmp_path: Path) -> None:
+    mapping = MAPPING.replace("calls: calls", 'calls: {sql: "sum(calls::int) over ()"}, more: {sql: "SUB"}')
+    mapping = mapping.replace("SUB", "(select max(calls::int) from source)")
+    found = judged(tmp_path, {"u.csv": csv_of(*calls(1, 2))}, mapping)
+    assert [row["measure"] for row in found.sent] == [{"calls": 3, "more": 2}] * 2
