@@ -15,6 +15,7 @@ from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.decisions import Proposal, Proposed
 from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import canonical, change_set_hash, key_from_text, key_text, shown
+from meterbridge.rules.plan_intents import due_of
 from meterbridge.rules.recall import marks_of
 from meterbridge.rules.records import Decision, Intent, Key, Kind, OutOfScope, Quarantined, Ref, Unchanged, Waiting
 from meterbridge.staging.database import Staging, opened
@@ -104,7 +105,8 @@ class Tray:
             return
         _, code, message = same[0]
         money = (intent.amount, intent.currency)
-        self.put(Quarantined(intent.kind, intent.key, code, message, *money, intent.source_version))
+        due = due_of(intent.kind, intent.action, intent.payload, intent.state)
+        self.put(Quarantined(intent.kind, intent.key, code, message, *money, intent.source_version, due=due))
 
     def _set_aside(self, word: str, decision: OutOfScope | Quarantined | Unchanged | Waiting, **rest: Any) -> None:
         self.counts[word] += 1
@@ -143,6 +145,7 @@ def _set_dependents_aside(tray: Tray) -> None:
 def waits_for(intent: Intent | ledger_intents.IntentRow, blocking: Ref) -> Quarantined:
     """The quarantine of an intent whose foundation is set aside."""
     message = f"waits for {blocking.kind.replace('_', ' ')} {shown(blocking.key)}, which is set aside"
+    state = intent.state if isinstance(intent, Intent) else intent.wanted
     return Quarantined(
         cast(Kind, intent.kind),
         intent.key,
@@ -151,6 +154,7 @@ def waits_for(intent: Intent | ledger_intents.IntentRow, blocking: Ref) -> Quara
         intent.amount,
         intent.currency,
         intent.source_version,
+        due=due_of(intent.kind, intent.action, intent.payload, state),
     )
 
 

@@ -67,6 +67,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
     with work.ledger.read() as rx:
         refused = {} if run.request.by_name else refused_before(rx, KINDS)
         no_twins = apart(rx)
+        due = {key: datetime.fromtimestamp(at, UTC) for key, (at, _) in quarantine.due(rx).items()}
     tray = Tray(refused)
     subjects: set[str] = set()
     with opened(run.path) as file:
@@ -87,7 +88,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         targets = {row["item_price"]: _target(row) for row in file.rows("select * from ref_plan_targets")}
         owners = {row["id"] for row in file.rows(OWNERS)}
         for row in file.rows("select * from int_customers order by id"):
-            case = _case(row, targets, under_way)
+            case = _with_due_starts(_case(row, targets, under_way), due)
             policy = replace(accounts, all_customers=True) if row["id"] in owners else accounts
             policy = replace(policy, on_similar_account="create") if row["id"] in no_twins else policy
             subjects |= {case.customer.id, f"account:{case.customer.id}", *(s.id for s in case.subscriptions)}
@@ -250,6 +251,14 @@ def _case(row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: 
         known_mappings=frozenset(key_from_text(text) for text in row["known_mappings"]),
         similar=tuple(_similar(one) for one in row["similar"]),
     )
+
+
+def _with_due_starts(case: CustomerCase, due: Mapping[Key, datetime]) -> CustomerCase:
+    """What should have started is due where no account plan has its key; the others should have ended."""
+    known = {(plan.subscription_id, plan.item_price_id, str(plan.period)) for plan in case.known_plans}
+    ids = {subscription.id for subscription in case.subscriptions}
+    starts = {(key[0], key[1]): at for key, at in due.items() if key[0] in ids and key not in known}
+    return replace(case, due_starts=starts) if starts else case
 
 
 def _similar(row: Mapping[str, Any]) -> SimilarAccount:

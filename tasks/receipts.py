@@ -10,6 +10,7 @@ from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import intents, quarantine
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
+from meterbridge.rules.plan_intents import due_of
 from meterbridge.rules.records import Kind, Quarantined
 from tasks.runs import Run
 
@@ -45,9 +46,9 @@ class Receipt:
         if not intents.refused(tx, row.id, run.run_id, failure.code, failure.message):
             return False
         self.concluded += 1
-        aside = Quarantined(
-            kind_of(row), row.key, failure.code, failure.message, row.amount, row.currency, row.source_version
-        )
+        due = due_of(row.kind, row.action, row.payload, row.wanted)
+        money = (row.amount, row.currency)
+        aside = Quarantined(kind_of(row), row.key, failure.code, failure.message, *money, row.source_version, due=due)
         quarantine.put(tx, run.flow, aside, run.run_id)
         self.refused.append(as_shown(aside))
         return True

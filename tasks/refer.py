@@ -84,7 +84,7 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         copied = file.land_rows("ref_catalog_plans", (row.model_dump() for row in catalog.plans))
         copied += file.land_rows("ref_accounts", _accounts(known))
         as_told = _overtaken(rx, file)
-        for key, (due, version) in quarantine.due_ends(rx).items():
+        for key, (due, version) in quarantine.due(rx).items():
             end = datetime.fromtimestamp(due, UTC).isoformat()
             as_told[key] = {**as_told.get(key, {}), "due": end, "due_by": version}
         copied += file.land_rows("ref_account_plans", _account_plans(known, as_told))

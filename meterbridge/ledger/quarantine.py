@@ -11,7 +11,7 @@ import builtins
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 
 from meterbridge.ledger.expressions import EpochNow
 from meterbridge.ledger.schema import quarantine
@@ -26,7 +26,7 @@ State = Literal["open", "retry", "dismissed", "cleared"]
 class QuarantineRow:
     """A record set aside; ``id`` is what a person types. ``amount`` in minor units, instants in epoch seconds.
 
-    ``due_at`` is when an account plan should have ended. ``first_seen`` is when this trouble began: it starts anew
+    ``due_at`` is when an account plan should have ended or started. ``first_seen`` is when this trouble began: it starts anew
     if the record was cleared in between.
     """
 
@@ -74,6 +74,8 @@ def put(tx: Writer, flow: str, aside: Quarantined, run_id: str) -> None:
     stays = and_(old.state == "dismissed", same)
     for name in ("state", "closed_by", "note"):
         changed[name] = case((stays, old[name]), else_=new[name])
+    # Another trouble that comes to it says nothing of when the change took effect.
+    changed["due_at"] = case((old.state == "cleared", new.due_at), else_=func.coalesce(new.due_at, old.due_at))
     changed["first_seen"] = case((old.state == "cleared", new.first_seen), else_=old.first_seen)
     changed["last_seen"] = new.last_seen
     tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed))
@@ -106,8 +108,8 @@ def to_decide(rx: Reader) -> builtins.list[QuarantineRow]:
     return list(rx)
 
 
-def due_ends(rx: Reader) -> dict[Key, tuple[float, int | None]]:
-    """When account plans that are set aside, dismissed ones too, should have ended, and by which version, by key."""
+def due(rx: Reader) -> dict[Key, tuple[float, int | None]]:
+    """When account plans that are set aside, dismissed ones too, should have ended or started, by which version."""
     c = quarantine.c
     query = select(c.natural_key, c.due_at, c.source_version).where(
         c.connection == rx.connection, c.state.in_(("open", "retry", "dismissed")), c.due_at.is_not(None)

@@ -117,7 +117,7 @@ class Quarantined:
 
     ``surplus`` (minor units) stands too much for good: a later charge may be lowered by it if ``payers``,
     the customers on whose invoices it stands (empty: not known), are that charge's customer alone.
-    ``due``: when an account plan should have ended; a later version of its subscription does not move that.
+    ``due``: when an account plan should have ended or started; a later version of its subscription does not move that.
     """
 
     kind: Kind

@@ -192,6 +192,10 @@ class Tale:
             case Quarantined(kind="account_plan", due=datetime() as due) if decision.key in self.known:
                 self.known[decision.key] = replace(self.known[decision.key], due=due, due_by=decision.source_version)
                 return False  # if the last version still says so it is set aside
+            case Unchanged(kind="account_plan") if decision.key in self.known:
+                # Wanted again as it stands: that it should have ended before no longer counts.
+                self.known[decision.key] = replace(self.known[decision.key], due=None, due_by=None)
+                return False
             case Intent(kind="external_mapping", action="delete") if decision.key in self.case.known_mappings:
                 self.gone[decision.key] = decision
             case Intent(kind="account", action="create" | "adopt") if decision.key != (self.case.customer.id,):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from meterbridge.rules.intervals import instant_text
@@ -36,6 +37,16 @@ def plan_intent(step: Step, policy: PlanPolicy, pending: frozenset[Ref]) -> Inte
         source_version=step.subscription.resource_version,
         warnings=step.warnings,
     )
+
+
+def due_of(kind: str, action: str, payload: Mapping[str, Any], state: Mapping[str, Any]) -> datetime | None:
+    """When a write to an account plan should have had its effect: the start of one that begins, else its new end."""
+    if kind != "account_plan":
+        return None
+    if action in ("create", "replace"):
+        return datetime.fromisoformat(state["start"])
+    ends = action == "update" and "planId" not in payload and payload.get("endDate")
+    return datetime.fromisoformat(payload["endDate"]) if ends else None
 
 
 def _closes(step: Step) -> bool:

@@ -41,7 +41,7 @@ def item_steps(view: ItemView) -> list[Outcome]:
 
 def _first(view: ItemView, wish: Wish) -> Iterator[Outcome]:
     start, end = view.span
-    begin = max(start, view.joined or start)
+    begin = max(start, view.not_later(view.joined) if view.joined else start)
     if end is None or begin < end or end <= start or status_of(view.subscription) == "deleted":
         yield from _created(view, wish, max(begin, view.after or begin), "is new")
         return
@@ -66,6 +66,7 @@ def _living(view: ItemView, wish: Wish, live: Standing) -> Iterator[Outcome]:
         yield from _cut_off(view, live, end)
         return
     at = view.at if material_differs(plan.terms, wish.terms) or _moved(plan, wish) else view.policy.now
+    at = view.not_later(at)
     if plan.due is not None and not _same_place(plan, wish):
         at = min(at, plan.due)
     changed = terms_differ(plan.terms, wish.terms) or _moved(plan, wish) or plan.plan_id != wish.plan_id
@@ -154,6 +155,7 @@ def _instant_after(view: ItemView, last: datetime) -> datetime | None:
     """When service began again after ``last``; None where no fact says that it stopped."""
     resumed = view.subscription.resume_date
     candidates = (
+        view.due_start,
         view.changed_at,
         resumed if status_of(view.subscription) != "paused" else None,
         change_instant(view.subscription, None, view.policy.now),

@@ -20,7 +20,7 @@ def subscription_steps(views: Sequence[ItemView]) -> list[Outcome]:
         if view.wish is None:
             continue
         for outcome in item_steps(view):
-            swap = _swap(outcome, view.wish, leaving, settled)
+            swap = _swap(outcome, view, leaving, settled)
             if swap is None:
                 outcomes.append(outcome)
                 continue
@@ -37,21 +37,22 @@ def _leaving(view: ItemView) -> Standing | None:
     if view.wish is not None or view.unmapped or not view.standing:
         return None
     live, end = view.standing[-1], view.span[1]
-    if live.plan.due is not None:
+    if live.plan.due is not None and live.plan.due <= view.at:
         return None  # it left before, and could not be ended then
     goes_on = live.plan.end is None or live.plan.end > view.at
     return live if goes_on and (end is None or end > view.at) else None
 
 
 def _swap(
-    outcome: Outcome, wish: Wish, leaving: Sequence[tuple[ItemView, Standing]], settled: set[str]
+    outcome: Outcome, coming: ItemView, leaving: Sequence[tuple[ItemView, Standing]], settled: set[str]
 ) -> tuple[Step, Standing] | None:
-    if not isinstance(outcome, Step) or outcome.action != "create" or outcome.interval is None:
+    wish = coming.wish
+    if wish is None or not isinstance(outcome, Step) or outcome.action != "create" or outcome.interval is None:
         return None
     for view, live in leaving:
         plan = live.plan
         same = plan.account_id == wish.place.account_id and plan.product_id == wish.product_id
-        starts_in_time = outcome.interval.start == view.at
+        starts_in_time = outcome.interval.start in (view.at, coming.due_start)
         not_pending = plan.start < outcome.interval.start or plan.start <= view.policy.now
         if same and starts_in_time and not_pending and plan.account_plan_id not in settled:
             return outcome, live

@@ -119,7 +119,8 @@ class ItemView:
     ends kept where it is empty; ``begun`` is when the subscription's account plans started;
     ``joined`` is when the item came to a subscription that stands at m3ter already, else None;
     ``codes`` are account plan codes that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog;
-    ``after`` is when what somebody had attached by hand in its place ended.
+    ``after`` is when what somebody had attached by hand in its place ended; ``due_start`` is when an account plan of it
+    that is set aside should have started.
     """
 
     subscription: Subscription
@@ -134,11 +135,16 @@ class ItemView:
     unmapped: bool = False
     begun: tuple[datetime, ...] = ()
     after: datetime | None = None
+    due_start: datetime | None = None
 
     @property
     def at(self) -> datetime:
         """When the subscription's last change took effect."""
         return change_instant(self.subscription, self.changed_at, self.policy.now, begun=self.begun)
+
+    def not_later(self, at: datetime) -> datetime:
+        """An instant, or the earlier one at which the item should have gone on already."""
+        return at if self.due_start is None else min(at, self.due_start)
 
     @property
     def next_key(self) -> Key:

@@ -203,6 +203,7 @@ class Sorter:
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
                     begun=begun,
                     after=ended_before(sorted_.stock, wishes[pair], self.policy.now) if pair in wishes else None,
+                    due_start=self.case.due_starts.get(pair),
                 )
             )
         sorted_.views.append(views)

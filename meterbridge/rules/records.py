@@ -7,7 +7,7 @@ currencies, else hundredths); amounts in major units are :class:`~decimal.Decima
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from meterbridge.rules import bill_records, decisions
@@ -218,7 +218,8 @@ class CustomerCase:
     customer's and of these subscriptions', changed or not, ended ones included. ``changed_at`` gives a subscription's
     change instant from the events, where one is known. ``known_mappings`` are the external_mapping keys that the ledger
     knows; ``known_children`` the accounts under the customer's that hold single subscriptions (customer_id is their
-    key); ``similar`` the accounts of nobody that look like the customer's.
+    key); ``similar`` the accounts of nobody that look like the customer's. ``due_starts`` gives, by (subscription, item
+    price), when an account plan that is set aside should have started.
     """
 
     customer: Customer
@@ -232,3 +233,4 @@ class CustomerCase:
     known_mappings: frozenset[Key] = frozenset()
     known_children: tuple[KnownAccount, ...] = ()
     similar: tuple[SimilarAccount, ...] = ()
+    due_starts: Mapping[tuple[str, str], datetime] = field(default_factory=dict)

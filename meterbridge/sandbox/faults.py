@@ -12,6 +12,7 @@ HARMS = frozenset(
         "commit_then_drop",  # executed, then the connection closes without an answer
         "error_after_commit",  # executed, answered with 500
         "html_503",  # answered by a proxy in HTML; executed first when `committed`
+        "status_400",  # not executed: the vendor refuses it for good
         "status_429",  # not executed; Retry-After: `retry_after`
         "status_500",  # not executed
         "status_503",  # not executed, the vendor's own JSON

@@ -22,7 +22,7 @@ from meterbridge.sandbox.world import LoggedRequest, World
 _LOG = logging.getLogger(__name__)
 _HTML = b"<html><head><title>503 Service Temporarily Unavailable</title></head></html>"
 _GLANCE = 0.05  # seconds between two looks whether a held call may go on
-_UNEXECUTED = frozenset({"drop_before", "status_429", "status_500", "status_503"})
+_UNEXECUTED = frozenset({"drop_before", "status_400", "status_429", "status_500", "status_503"})
 
 
 @dataclass(slots=True)
@@ -183,6 +183,8 @@ def _instead(turn: _Turn) -> HttpReply | None:
     match fault.harm:
         case "html_503":
             return HttpReply(503, _HTML, "text/html")
+        case "status_400":
+            return _refused(turn, 400, "operation_not_allowed")
         case "status_429":
             return _refused(turn, 429, "api_request_limit_exceeded", (("Retry-After", str(fault.retry_after)),))
         case "status_503":
@@ -193,7 +195,8 @@ def _instead(turn: _Turn) -> HttpReply | None:
 
 
 def _refused(turn: _Turn, status: int, code: str, extra: tuple[tuple[str, str], ...] = ()) -> HttpReply:
-    message = "Sorry, something went wrong" if status >= 500 else "Too many requests"
+    words = {400: "Refused on purpose", 429: "Too many requests"}
+    message = words.get(status, "Sorry, something went wrong")
     if turn.vendor == "m3ter":
         return HttpReply(status, exact_json.dumps({"message": message}), extra=extra)
     body = refusal(status, code, message, kind="operation_failed").body
