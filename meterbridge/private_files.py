@@ -12,6 +12,14 @@ def keep_private() -> None:
     os.umask(0o077)
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file that is its owner's alone before it holds a word, also where others could read what was there."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(handle, "w", encoding="utf-8") as file:
+        os.fchmod(handle, 0o600)
+        file.write(text)
+
+
 def private_folder(path: Path, home: Path) -> None:
     """Make the folder; it and those between ``home`` and it are closed to others, also where they were made before."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -140,22 +140,6 @@ class Item(WireRecord):
     updated_at: Epoch | None = None
 
 
-class ItemPrice(WireRecord):
-    """One price of an item, for one currency and period; charges have no period."""
-
-    id: str
-    name: str
-    item_id: str
-    item_type: str
-    currency_code: str
-    status: str | None = None
-    pricing_model: str | None = None
-    price: Minor | None = None
-    period: int | None = None
-    period_unit: str | None = None
-    updated_at: Epoch | None = None
-
-
 class LineItem(WireRecord):
     """A line of an invoice; ``entity_id`` is None for an ad-hoc charge, ``date_to`` the last second included."""
 

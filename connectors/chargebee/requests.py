@@ -97,11 +97,6 @@ def delete_line_items(invoice_id: str, line_ids: Sequence[str]) -> Request:
     return _post(path("invoices", invoice_id, "delete_line_items"), {"line_items": [{"id": line} for line in line_ids]})
 
 
-def close_invoice(invoice_id: str, *, comment: str | None = None, invoice_date: int | None = None) -> Request:
-    """Close a pending invoice; its id changes."""
-    return _post(path("invoices", invoice_id, "close"), {"comment": comment, "invoice_date": invoice_date})
-
-
 def create_for_charge_items_and_charges(
     *,
     subscription_id: str | None = None,

@@ -14,7 +14,7 @@ from meterbridge.cli import words
 from meterbridge.cli.page import page
 from meterbridge.cli.prefect_ready import prefect_ready
 from meterbridge.cli.show import AsJson, console, table, write
-from meterbridge.private_files import keep_private
+from meterbridge.private_files import write_private
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.repair import repairs
 from meterbridge.settings import load_settings
@@ -50,9 +50,7 @@ def reconcile(
             report = repaired(report, sync_subscriptions, sync_bills, compare)
     if html is not None:
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        keep_private()
-        html.write_text(page(report, connection=load_settings().connection, at=at), encoding="utf-8")
-        html.chmod(0o600)  # also where it was there before
+        write_private(html, page(report, connection=load_settings().connection, at=at))
     if as_json:
         write(report.model_dump(mode="json"))
     else:

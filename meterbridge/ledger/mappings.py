@@ -43,12 +43,11 @@ class Mapping:
     state: MappingOf[str, Any]
     active: bool = True
     source_version: int | None = None
-    external_mapping_id: str | None = None
     run_id: str = ""
 
 
 _COLUMNS = [mappings.c[name] for name in ("kind", "natural_key", "remote_id", "fingerprint", "scope", "state")] + [
-    mappings.c[name] for name in ("active", "source_version", "external_mapping_id", "run_id")
+    mappings.c[name] for name in ("active", "source_version", "run_id")
 ]
 
 
@@ -195,7 +194,6 @@ def _row(connection: str, row: Mapping) -> dict[str, Any]:
         "state": canonical(row.state),
         "active": row.active,
         "source_version": row.source_version,
-        "external_mapping_id": row.external_mapping_id,
         "run_id": row.run_id,
     }
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from meterbridge.ledger.expressions import JsonText
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest migration; a test holds it to the migration files."""
 
 VERSION_TABLE = "ledger_version"
@@ -124,7 +124,6 @@ mappings = Table(
     _text("state"),
     _flag("active"),
     _whole("source_version", null=True),
-    _text("external_mapping_id", null=True),
     _text("run_id"),
     _instant("created_at"),
     _instant("updated_at"),

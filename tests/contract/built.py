@@ -90,7 +90,6 @@ TO_CHARGEBEE = [
         comment="c",
     ),
     _built(chargebee.delete_line_items, "d", ["li", "li-2"]),
-    _built(chargebee.close_invoice, "d", comment="c", invoice_date=1),
     *(
         _built(
             chargebee.create_for_charge_items_and_charges,

@@ -65,6 +65,9 @@ def test_a_refused_change_counts_from_its_own_instant(
     world.faults.clear()
     retry_all(tmp_path)
     assert sync_subscriptions.fn().quarantined == []
-    found = {plan: [at for span in own for at in span if at is not None] for plan, own in spans(sandbox, started)["c"].items()}
+    found = {
+        plan: [at for span in own for at in span if at is not None]
+        for plan, own in spans(sandbox, started)["c"].items()
+    }
     assert found == {plan: [at * 3 * DAY for at in own] for plan, own in expected.items()}
     assert sync_subscriptions.fn(full=True).writes == 0

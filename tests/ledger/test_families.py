@@ -95,7 +95,6 @@ def test_a_mapping_is_found_from_every_side_and_replaced(ledger: Ledger) -> None
         scope="bill-1",
         state={"invoice_id": "draft-1", "amount": 4124, "currency": "EUR"},
         source_version=3,
-        external_mapping_id="em-1",
         run_id="run-1",
     )
     with ledger.write() as tx:

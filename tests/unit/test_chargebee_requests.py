@@ -96,8 +96,6 @@ def test_unbilled_charges_credit_notes_credits_and_closing_have_their_own_addres
     )
     assert credit.path == "/promotional_credits/add"
     assert ("reference", "ref") in pairs(credit)
-    closing = requests.close_invoice("d1")
-    assert (closing.path, closing.body) == ("/invoices/d1/close", "")
 
 
 @pytest.mark.parametrize("amount", [0, -1])
