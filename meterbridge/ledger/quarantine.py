@@ -26,8 +26,8 @@ State = Literal["open", "retry", "dismissed", "cleared"]
 class QuarantineRow:
     """A record set aside; ``id`` is what a person types. ``amount`` in minor units, instants in epoch seconds.
 
-    ``due_at`` is when an account plan should have ended or started. ``first_seen`` is when this trouble began: it starts anew
-    if the record was cleared in between.
+    ``due_at`` is when an account plan should have ended or started. ``first_seen`` is when this trouble began: it
+    starts anew if the record was cleared in between.
     """
 
     id: int

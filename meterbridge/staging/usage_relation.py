@@ -17,7 +17,10 @@ _JSON_NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
 
 
 def relation(source: InputShape) -> str:
-    """A query over the input: its columns, and beside them :data:`ROW`, :data:`BROKEN`; of NDJSON :data:`LINE` and :data:`DOUBLED`."""
+    """A query over the input: its columns, and beside them :data:`ROW` and :data:`BROKEN`.
+
+    NDJSON has :data:`LINE` and :data:`DOUBLED`, too.
+    """
     match source.format:
         case "parquet":
             return _parquet(source)

@@ -24,8 +24,10 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": "2",
 }
 _NO_VALUE_OF_ONE_ROW = frozenset(
-    ("unnest", "unlist", "generate_subscripts", "regexp_split_to_table", "count_star")
-    + ("geomean", "weighted_avg", "wavg", "json_group_array", "json_group_object", "json_group_structure")
+    (
+        *("unnest", "unlist", "generate_subscripts", "regexp_split_to_table", "count_star"),
+        *("geomean", "weighted_avg", "wavg", "json_group_array", "json_group_object", "json_group_structure"),
+    )
 )
 """Functions that make several rows of one, and DuckDB's macros over aggregates, which it does not list as such."""
 

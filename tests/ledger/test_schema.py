@@ -31,7 +31,8 @@ MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 SQLITE_SHAPE = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'ledger_version' AND sql IS NOT NULL"
 POSTGRES_SHAPES = (
     """SELECT table_name, row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position), column_name,
-    data_type, is_nullable, column_default FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'ledger_version'""",
+    data_type, is_nullable, column_default
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'ledger_version'""",
     """SELECT tablename, indexname, indexdef FROM pg_indexes
     WHERE schemaname = 'public' AND tablename <> 'ledger_version'""",
     """SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid) FROM pg_constraint

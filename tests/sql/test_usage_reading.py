@@ -170,7 +170,8 @@ def test_one_bad_line_costs_one_line(tmp_path: Path, name: str, text: str, place
 TWICE = {
     '"calls": 2, "calls": 3': "calls", '"calls": 2, "calls": 2': "calls", '"calls": 2, "c\\u0061lls": 3': "calls",
     '"calls": 2, "id": "e9"': "id", '"calls": 2, "status": "off"': "status", '"calls": 2, "note": 1, "note": 2': "",
-    '"calls": 2, "Calls": 3': "", '"calls": 2, "note": {"calls": 1, "id": 3}': "", '"calls": 2, "note": "\\"calls\\":"': "",
+    '"calls": 2, "Calls": 3': "", '"calls": 2, "note": {"calls": 1, "id": 3}': "",
+    '"calls": 2, "note": "\\"calls\\":"': "",
 }  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def test_a_column_may_be_called_as_ours_once_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "part"),
     [
-        ("sum(calls::int)", "sum()"), ("1 + count(*)", "count_star()"), ("MAX(id)", "max()"), ("geomean(1)", "geomean()"),
+        ("sum(calls::int)", "sum()"), ("1 + count(*)", "count_star()"), ("MAX(id)", "max()"),
+        ("geomean(1)", "geomean()"),
         ("coalesce(any_value(calls), 1)", "any_value()"), ("max(sum(calls::int)) over ()", "sum()"),
         ("unnest([1, 2])", "unnest()"), ("regexp_split_to_table(id, '')", "regexp_split_to_table()"),
         ("calls::int + ?", "a parameter"), ("coalesce($given, calls)", "a parameter"),
