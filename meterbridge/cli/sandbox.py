@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,10 @@ def sandbox(
     chargebee_per_minute: Annotated[
         int, typer.Option(min=0, help="Chargebee's rate limit, requests per minute; 0 is none.")
     ] = 0,
+    switch: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: a fact about the vendors that is otherwise; repeatable.")
+    ] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="JSON: harm on purpose; repeatable.")] = None,
 ) -> None:
     """Serve an imitation of Chargebee and m3ter on this machine until Ctrl-C.
 
@@ -43,9 +48,24 @@ def sandbox(
             lenient=lenient,
             latency_ms=latency_ms,
             chargebee_per_minute=chargebee_per_minute,
+            switches=[_json(*one.partition("=")[::2]) for one in switch or ()],
+            faults=[json.loads(one) for one in fault or ()],
         )
+    except (ValueError, TypeError, AttributeError) as wrong:  # no JSON, or JSON that is no switch or fault
+        raise SetupError("MB-COMMAND", f"no switch or fault: {wrong}", remedy=_SEE) from wrong
     except OSError as failure:
         message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"
         raise RetriableError(
             "MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one."
         ) from failure
+
+
+_SEE = "docs/reference/sandbox.md lists every switch and fault, with an example."
+
+
+def _json(name: str, value: str) -> dict[str, Any]:
+    """A switch as the sandbox takes it; a value that is no JSON is a text."""
+    try:
+        return {name: json.loads(value)}
+    except ValueError:
+        return {name: value}

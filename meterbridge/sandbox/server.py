@@ -7,7 +7,9 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from meterbridge.sandbox import credentials, scenarios
 from meterbridge.sandbox.gate import Gate
@@ -118,10 +120,19 @@ def run(
     lenient: bool = False,
     latency_ms: int = 0,
     chargebee_per_minute: int = 0,
+    switches: Sequence[dict[str, Any]] = (),
+    faults: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT; one line of JSON on stdout says when and where."""
+    """Serve until SIGTERM or SIGINT; one line of JSON on stdout says when and where.
+
+    Raises:
+        ValueError: A switch or fault is none.
+    """
     world = scenarios.build(scenario, seed=seed, subscriptions=subscriptions)
     world.switches.chargebee_per_minute = chargebee_per_minute
+    for wanted in switches:
+        world.switches.update(wanted)
+    world.faults.add(list(faults))
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopped.set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -70,3 +71,21 @@ def test_every_command_is_described() -> None:
     ]
     assert names
     assert {name for name in names if f"`meterbridge {name}" not in text} == set()
+
+
+def test_every_switch_and_fault_of_the_sandbox_is_described() -> None:
+    from dataclasses import fields
+
+    from meterbridge.sandbox.control import _ENDPOINTS
+    from meterbridge.sandbox.faults import HARMS
+    from meterbridge.sandbox.switches import Switches
+
+    text = read("docs/reference/sandbox.md")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:3] == "| `"]
+    defaults = {each.name: getattr(Switches(), each.name) for each in fields(Switches)}
+    described = {row[0].strip("`"): row[1].strip("`") for row in rows if len(row) == 3}
+    assert described == {
+        name: "all" if isinstance(value, list) else json.dumps(value) for name, value in defaults.items()
+    }
+    assert {row[0].strip("`") for row in rows if len(row) == 2 and "/" not in row[0]} == HARMS
+    assert {name for _, name in _ENDPOINTS if f"/_sandbox/{name}`" not in text} == set()

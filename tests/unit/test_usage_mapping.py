@@ -78,3 +78,11 @@ def test_an_empty_file_and_none_are_refused(tmp_path: Path) -> None:
     for path in (written(tmp_path, ""), tmp_path / "absent.yaml"):
         with pytest.raises(SetupError, match=r"empty|does not exist"):
             load_usage_mapping(path)
+
+
+def test_an_alias_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "usage.yaml"
+    path.write_text(GOOD.replace("key: [flight, day]", "key: &k [flight, day]\ncolumns: *k"), encoding="utf-8")
+    with pytest.raises(SetupError, match=r"usage\.yaml:5: the alias \*k is not taken") as refusal:
+        load_usage_mapping(path)
+    assert refusal.value.code == "MB-USAGE-MAPPING"
