@@ -14,9 +14,9 @@ def keep_private() -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that is its owner's alone before it holds a word, also where others could read what was there."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        os.fchmod(handle, 0o600)
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(opened, "w", encoding="utf-8") as file:
+        os.fchmod(opened, 0o600)
         file.write(text)
 
 

@@ -51,13 +51,8 @@ def sandbox(
             switches=[_json(*one.partition("=")[::2]) for one in switch or ()],
             faults=[json.loads(one) for one in fault or ()],
         )
-    except (ValueError, TypeError, AttributeError) as wrong:  # no JSON, or JSON that is no switch or fault
-        raise SetupError("MB-COMMAND", f"no switch or fault: {wrong}", remedy=_SEE) from wrong
-    except OSError as failure:
-        message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"
-        raise RetriableError(
-            "MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one."
-        ) from failure
+    except (ValueError, TypeError, AttributeError, OSError) as failure:
+        raise _told(failure, port) from failure
 
 
 _SEE = "docs/reference/sandbox.md lists every switch and fault, with an example."
@@ -69,3 +64,11 @@ def _json(name: str, value: str) -> dict[str, Any]:
         return {name: json.loads(value)}
     except ValueError:
         return {name: value}
+
+
+def _told(failure: Exception, port: int) -> SetupError | RetriableError:
+    """What went wrong: the port, or JSON that is no switch or fault."""
+    if not isinstance(failure, OSError):
+        return SetupError("MB-COMMAND", f"no switch or fault: {failure}", remedy=_SEE)
+    message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"
+    return RetriableError("MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one.")
