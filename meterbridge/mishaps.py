@@ -71,7 +71,8 @@ def _judged(one: BaseException) -> MeterbridgeError | None:
         return Interrupted("MB-INTERRUPTED", "the command was interrupted")
     if kinds & _OF_FILES and (getattr(one, "errno", None) in _NO_ROOM or any(word in text for word in _FULL)):
         return Exhausted("MB-DISK", f"there is no room left to write{_where(one)}")
-    if kinds & _MEMORY or getattr(one, "errno", None) == errno.ENOMEM:
+    is_out_of_threads = "builtins.RuntimeError" in kinds and "can't start new thread" in text
+    if kinds & _MEMORY or is_out_of_threads or getattr(one, "errno", None) == errno.ENOMEM:
         return Exhausted("MB-MEMORY", "there is not enough memory for what was asked")
     if isinstance(one, OSError) and one.errno in _NO_RIGHT and one.filename is not None:
         return _forbidden(str(one.filename))

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from meterbridge.errors import RetriableError, SetupError
+from meterbridge.errors import Exhausted, RetriableError, SetupError
 from meterbridge.staging.arrow import Texts, texts
 from meterbridge.staging.database import statement
+from meterbridge.staging.usage_copy import ROOM
 from meterbridge.staging.usage_landing import Landed, first_line, land
 from meterbridge.staging.usage_relation import relation, whole_row
 from meterbridge.staging.usage_room import SETTINGS, room
@@ -305,7 +306,9 @@ def closing_well(file: OfFile) -> Iterator[OfFile]:
         yield file
     except duckdb.OutOfMemoryException as failure:
         if "temp_directory" in str(failure):  # spilled to a disk that is full
-            raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}") from failure
+            raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}", remedy=ROOM) from failure
+        if "bad allocation" in str(failure):  # not DuckDB's own limit: the machine has no more
+            raise Exhausted("MB-MEMORY", f"the staging file: {first_line(failure)}") from failure
         raise SetupError(
             "MB-USAGE-INPUT", f"the rows need more memory than there is: {first_line(failure)}", remedy=_TOO_WIDE
         ) from failure
@@ -314,7 +317,7 @@ def closing_well(file: OfFile) -> Iterator[OfFile]:
             "MB-USAGE-INPUT", f"the input: {first_line(failure)}", remedy="Write the file anew; nothing was sent."
         ) from failure
     except _OF_THE_FILE as failure:
-        raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}") from failure
+        raise RetriableError("MB-UNAVAILABLE", f"the staging file: {first_line(failure)}", remedy=ROOM) from failure
     finally:
         file.close()
 

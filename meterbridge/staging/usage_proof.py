@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meterbridge.errors import RetriableError
-from meterbridge.staging.usage_copy import Copy, LineCount
+from meterbridge.staging.usage_copy import ROOM, Copy, LineCount
 from meterbridge.staging.usage_csv import copy_csv
 from meterbridge.staging.usage_lines import LONGEST_LINE, blocks, decoded, is_utf8, physical
 from meterbridge.staging.usage_shape import SEPARATOR, InputShape, Reading
@@ -57,7 +57,7 @@ def prove(files: Sequence[Path], names: Sequence[str], reading: Reading, stem: P
             copy.end()
     except OSError as failure:
         words = f"the copy of the input: Could not write file {stem.name}: {failure.strerror or failure}"
-        raise RetriableError("MB-UNAVAILABLE", words) from failure
+        raise RetriableError("MB-UNAVAILABLE", words, remedy=ROOM) from failure
     shape = InputShape(
         (copy.rows_file,), reading.format, columns, tuple(names), sign, reading.missing, reading.decimal,
         reading.thousands, (), copy.places_file, copy.broken_file, copy.rows,

@@ -135,6 +135,7 @@ def test_a_disk_that_is_full_is_told_in_a_line_and_the_next_run_completes_the_in
     assert trouble.value.code == "MB-UNAVAILABLE"
     assert "Could not write file" in trouble.value.message
     assert "\n" not in trouble.value.message
+    assert "the disk of METERBRIDGE_HOME" in trouble.value.remedy
     assert usage.sync(source).applied == {"measurement": 30_000}
     assert usage.accepted() == list(range(30_000))
 

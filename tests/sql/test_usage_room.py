@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from meterbridge.errors import SetupError
+from meterbridge.errors import MeterbridgeError, SetupError
+from meterbridge.staging.usage_file import usage_opened
 from tests.sql.usage_landed import MAPPING, calls, csv_of, judged
 
 SECRET = "what nobody else may read"
@@ -109,3 +110,19 @@ def test_an_expression_may_look_at_other_rows_by_a_subquery_or_a_window(tmp_path
     mapping = mapping.replace("SUB", "(select max(calls::int) from source)")
     found = judged(tmp_path, {"u.csv": csv_of(*calls(1, 2))}, mapping)
     assert [row["measure"] for row in found.sent] == [{"calls": 3, "more": 2}] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "to_do"),
+    [
+        ("could not allocate block of size 30.5 MiB (367.0 MiB/381.4 MiB used)", "MB-USAGE-INPUT", "split the input"),
+        ("failed to offload data block: full temp_directory", "MB-UNAVAILABLE", "the disk of METERBRIDGE_HOME"),
+        ("Failed to allocate block of 2367488 bytes (bad allocation)", "MB-MEMORY", "a larger machine"),
+    ],
+)
+def test_want_of_memory_is_told_by_what_wants_it(tmp_path: Path, said: str, code: str, to_do: str) -> None:
+    """The limit that we set, the disk that it spills to, or the machine: each has another remedy."""
+    with pytest.raises(MeterbridgeError) as trouble, usage_opened(tmp_path / "run.duckdb"):
+        raise duckdb.OutOfMemoryException(f"Out of Memory Error: {said}")
+    assert trouble.value.code == code
+    assert to_do in trouble.value.remedy
