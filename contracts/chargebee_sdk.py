@@ -35,7 +35,7 @@ FEW = 8
 
 
 class Sdk:
-    """Calls by name (``POST /invoices/{id}/close``), and the types that they name, collected as they are met.
+    """Calls by name (``POST /invoices/{id}/add_charge``), and the types that they name, collected as they are met.
 
     Args:
         always: Attributes that an answer's object always has, by the object's name. The SDK does not tell.

@@ -157,7 +157,7 @@ def test_the_page_says_first_how_it_ended_for_how_much_and_what_to_do():
     head, _, rest = page.partition("<details>")
     assert head.startswith("# Set aside\n\n1 record, 57.32 USD: ")
     assert "| applied | 5,857.85 | 603 |" in head
-    assert "Charge the amount by hand and dismiss, or create a pending invoice and retry." in head
+    assert "Charge it by hand and dismiss, or create a pending invoice and retry. For annual plans set " in head
     assert "57.32 USD, subscription [s](https://acme.chargebee.com/admin-console/subscriptions/s), bill `b`: m" in head
     assert head.index("MB-NO-INVOICE") < head.index("MB-DEPENDS")  # what follows by itself comes last
     assert "<td>applied charge.create</td><td>56</td>" in rest
