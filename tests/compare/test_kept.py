@@ -83,9 +83,17 @@ def to_rest(scene: Scene, bridge: Bridge, still_open: Any) -> list[str]:
 
 
 def rows(bridge: Bridge, began: int) -> dict[str, Any]:
-    """Both vendors' rows; what came to be since then may have come at any time."""
+    """Both vendors' rows; what came to be since then may have come at any time.
+
+    Accounts of 0.1.0 do not carry their site, and nothing is written for that alone.
+    """
     _undate(bridge.world, began)
-    return Ending.of("kept", bridge).rows
+    found = Ending.of("kept", bridge).rows
+    for account in found["m3ter accounts"]:
+        (account.get("customFields") or {}).pop("chargebee_site", None)
+        if not account.get("customFields"):
+            account.pop("customFields", None)
+    return found
 
 
 def still_open(url: str, home: Path, connection: str) -> list[str]:
