@@ -43,10 +43,10 @@ def due_of(kind: str, action: str, payload: Mapping[str, Any], state: Mapping[st
     """When a write to an account plan should have had its effect: the start of one that begins, else its new end."""
     if kind != "account_plan":
         return None
-    if action in ("create", "replace"):
-        return datetime.fromisoformat(state["start"])
-    ends = action == "update" and "planId" not in payload and payload.get("endDate")
-    return datetime.fromisoformat(payload["endDate"]) if ends else None
+    begins = action in ("create", "replace")
+    ends = action == "update" and "planId" not in payload
+    at = state.get("start") if begins else payload.get("endDate") if ends else None
+    return datetime.fromisoformat(at) if at else None
 
 
 def _closes(step: Step) -> bool:
