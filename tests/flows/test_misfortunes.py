@@ -241,7 +241,7 @@ def test_a_run_tells_it_by_its_code_wherever_it_meets_it(world, run, monkeypatch
         raise failure
 
     monkeypatch.setattr(Staging, "ensure_tables", fail)
-    monkeypatch.setattr(main, "app", lambda *_, **__: BARE[name]())
+    monkeypatch.setattr(main, "commands", lambda _: lambda *_, **__: BARE[name]())
     refused(run(name), code, 2 if code == "MB-SETTING" else 1)
 
     ledger = open_ledger(load_settings())
@@ -259,7 +259,7 @@ def test_what_nobody_expected_names_the_kind_and_the_place_and_no_foreign_words(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("hook-password of ann@acme.example")
 
-    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(main, "commands", lambda _: fail)
     told = run("status")
     refused(told, "MB-INVARIANT", 1)
     assert "ZeroDivisionError" in told[2]
@@ -308,7 +308,7 @@ def test_names_of_other_programs_are_left_alone(world, run, monkeypatch):
 def test_a_bill_that_nobody_knows_is_wrong_usage(world, run, monkeypatch):
     from flows.sync_bills import sync_bills
 
-    monkeypatch.setattr(main, "app", lambda *_, **__: sync_bills.fn(ids=["TYPO"]))
+    monkeypatch.setattr(main, "commands", lambda _: lambda *_, **__: sync_bills.fn(ids=["TYPO"]))
     told = run("sync", "bills")
     refused(told, "MB-COMMAND", 2)
     assert "TYPO" in told[2]
@@ -318,7 +318,7 @@ def test_a_bill_that_nobody_knows_is_wrong_usage(world, run, monkeypatch):
 def test_an_id_of_which_no_address_can_be_made_is_wrong_usage(world, run, monkeypatch, name):
     from flows.sync_subscriptions import sync_subscriptions
 
-    monkeypatch.setattr(main, "app", lambda *_, **__: sync_subscriptions.fn(ids=[name]))
+    monkeypatch.setattr(main, "commands", lambda _: lambda *_, **__: sync_subscriptions.fn(ids=[name]))
     refused(run("sync", "subscriptions"), "MB-COMMAND", 2)
 
 
