@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 
+from meterbridge.rules.intervals import ENDED, status_of
 from meterbridge.rules.records import Subscription
 
 HOUR = timedelta(hours=1)
@@ -76,6 +77,8 @@ def _term(subscription: Subscription, start: datetime) -> tuple[datetime, dateti
         return subscription.trial_end or start, None
     if subscription.current_term_start is None:
         return start, None
+    if status_of(subscription) in ENDED:
+        return subscription.current_term_start, None  # its end is where it was cut off, not where a full one begins
     return subscription.current_term_start, subscription.current_term_end
 
 

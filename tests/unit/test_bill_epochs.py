@@ -57,6 +57,7 @@ def terms_of(subscription, zone=UTC):
         pytest.param(
             sub("future", start_date=at("2027-01-10"), trial_end=at("2027-01-20")), UTC, "2027-01-20", id="future-trial"
         ),
+        pytest.param(term("2026-11-24", "2026-12-09", status="cancelled"), UTC, "2026-11-24", id="cut-short"),
         pytest.param(sub("cancelled", current_term_start=None), UTC, "2026-01-01", id="no-term-shown"),
         pytest.param(term("2026-11-24", "2026-12-24", None, None), UTC, "2026-11-24", id="no-period-shown"),
     ],
