@@ -125,7 +125,7 @@ def test_the_setting_holds_such_a_bill(open_sandbox):
 
 
 def test_a_line_of_a_plan_made_by_hand_holds_back_itself_alone(open_sandbox):
-    month = BilledMonth(open_sandbox, charge=False)
+    month = two_subscriptions(open_sandbox, SECOND, charge=False)
     total = month.total()
     with_memo(month, "7.00", planId="made-by-hand")
     assert asides(month.charge()) == [("MB-BILL-LINE", 700)]
@@ -134,6 +134,15 @@ def test_a_line_of_a_plan_made_by_hand_holds_back_itself_alone(open_sandbox):
     month.world.log.clear()
     month.charge()
     assert month.writes() == []
+
+
+def test_a_line_of_a_plan_made_by_hand_goes_to_the_only_subscription(open_sandbox):
+    month = BilledMonth(open_sandbox, charge=False)
+    total = month.total()
+    with_memo(month, "7.00", planId="made-by-hand")
+    assert asides(month.charge()) == []
+    assert sum(owned(month).values()) == total + 700
+    assert month.charge().writes == 0
 
 
 def overdrawn(open_sandbox, **settings):
