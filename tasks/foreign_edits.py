@@ -120,7 +120,8 @@ class Edits:
     """Judges edits by hand, one customer or account plan at a time.
 
     ``settled`` names what is left out: accepted by a person, or perhaps changed by a write of ours.
-    ``gone`` are keys of accounts that were deleted, by the ids they had; ``subscriptions`` are those of this run, by id.
+    ``gone`` are keys of accounts that were deleted, by the ids they had;
+    ``subscriptions`` are those of this run, by id.
     """
 
     mode: OnForeignEdit
