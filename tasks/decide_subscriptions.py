@@ -74,7 +74,7 @@ def decide_subscriptions(run: Run) -> ChangeSet:
         accounts, plans = _policies(run, file)
         with work.ledger.read() as rx:
             under_way = UnderWay.read(rx, file)
-        edits = Edits.read(work, run, under_way)
+        edits = Edits.read(work, run, file, under_way)
         for broken in file.rows("select * from chk_subscriptions order by id"):
             message = f"subscription {broken['id']} comes without {broken['problem']}"
             tray.put(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from connectors.transport import path
 from meterbridge.ledger import quarantine
 from meterbridge.rules.accounts import AccountPolicy, account_intent, wanted_fields
 from meterbridge.rules.foreign_edits import (
@@ -12,6 +13,7 @@ from meterbridge.rules.foreign_edits import (
     Edited,
     OnForeignEdit,
     account_edited,
+    account_gone,
     decide_deleted,
     decide_edited,
     with_decided,
@@ -45,10 +47,12 @@ def find_edited(run: Run) -> int:
     """
     work = services(run.run_id)
     with opened(run.path) as file:
-        file.clear("ref_looked_at")
+        file.clear("ref_looked_at", "ref_gone_accounts")
         every = "select account_plan_id as id from ref_account_plans where account_plan_id is not null"
         looked = [row["id"] for row in file.rows(every)] if run.full else _look_at_some(run, work, file)
         file.land_rows("ref_looked_at", ({"id": one} for one in looked))
+        if run.full:
+            _land_gone(work, file)
     if run.full:
         find_known_plans(run)
     return len(looked)
@@ -83,7 +87,23 @@ def _look_at_some(run: Run, work: Services, file: Staging) -> list[str]:
     ]
     if accounts:
         land_accounts(work, file, work.m3ter.accounts(ids=accounts))
+        _land_gone(work, file, accounts)
     return sorted(ids)
+
+
+NOT_LISTED = """
+select customer_id, account_id from ref_accounts
+where account_id not in (select id from raw_m3ter__accounts)
+    and account_id not in (select account_id from ref_other_sites)
+order by customer_id
+"""
+
+
+def _land_gone(work: Services, file: Staging, among: Sequence[str] | None = None) -> None:
+    """Accounts of ours that m3ter does not list, each asked for by its id: a list may lag, a read does not."""
+    rows = [row for row in file.rows(NOT_LISTED) if among is None or row["account_id"] in among]
+    gone = [row for row in rows if work.m3ter.get_or_none(path("accounts", row["account_id"])) is None]
+    file.land_rows("ref_gone_accounts", gone)
 
 
 def _land_by_id(work: Services, file: Staging, ids: Sequence[str]) -> None:
@@ -100,25 +120,30 @@ class Edits:
     """Judges edits by hand, one customer or account plan at a time.
 
     ``settled`` names what is left out: accepted by a person, or perhaps changed by a write of ours.
+    ``gone`` are keys of accounts that were deleted, by the ids they had;
     ``subscriptions`` are those of this run, by id.
     """
 
     mode: OnForeignEdit
     settled: frozenset[tuple[str, Key]]
+    gone: Mapping[str, Key] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, work: Services, run: Run, under_way: UnderWay) -> Edits:
+    def read(cls, work: Services, run: Run, file: Staging, under_way: UnderWay) -> Edits:
         """What a person accepted, and what a write of ours could explain."""
         with work.ledger.read() as rx:
             accepted = {(row.kind, row.key) for row in quarantine.list(rx, "dismissed") if row.code == CODE}
         mode: OnForeignEdit = "repair" if run.request.repair else work.settings.on_foreign_edit
-        return cls(mode, under_way.names | accepted)
+        gone = {row["account_id"]: (row["customer_id"],) for row in file.rows("select * from ref_gone_accounts")}
+        return cls(mode, under_way.names | accepted, gone)
 
     def of_account(self, case: CustomerCase, decided: Iterable[Decision], policy: AccountPolicy) -> list[Decision]:
         """The decisions, with an edited account's verdict or repair in place of "unchanged"."""
         key = (case.customer.id,)
         out: list[Decision] = []
+        if self._is_gone(case):
+            return list(account_gone(case, decided, self.mode, policy))
         for one in decided:
             edit = None
             if one.kind == "account" and one.key == key and ("account", key) not in self.settled:
@@ -131,10 +156,16 @@ class Edits:
                 out.append(_given_back(case, policy, edit))
         return out
 
+    def _is_gone(self, case: CustomerCase) -> bool:
+        known = case.known_account
+        return (
+            known is not None and known.account_id in self.gone and ("account", (case.customer.id,)) not in self.settled
+        )
+
     def of_plans(self, file: Staging, tray: Tray, policy: PlanPolicy) -> None:
         """Put down what was found edited; with ``report`` nothing is written to such an account plan."""
         for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
-            edited = _edited(row)
+            edited = _edited(row, self.gone)
             if ("account_plan", edited.key) in self.settled:
                 continue
             if edited.is_ended and tray.is_aside(edited.key, STUCK):  # a person did what the remedy asks for
@@ -170,7 +201,7 @@ def _given_back(case: CustomerCase, policy: AccountPolicy, edit: str) -> Intent:
     )
 
 
-def _edited(row: dict[str, str]) -> Edited:
+def _edited(row: dict[str, str], gone: Mapping[str, Key]) -> Edited:
     found = None
     if not row["gone"]:
         end = row["found_end"]
@@ -181,4 +212,4 @@ def _edited(row: dict[str, str]) -> Edited:
             "endDate": None if end is None else instant_text(required(end)),
             "billEpoch": row["found_epoch"],
         }
-    return Edited(known_plan(row), found)
+    return Edited(known_plan(row), found, gone.get(row["account_id"]))

@@ -35,6 +35,7 @@ from meterbridge.rules.reconcile import (
     WantedPlan,
     compare_bills,
     compare_items,
+    without_history,
 )
 from meterbridge.rules.records import (
     Bill,
@@ -210,7 +211,8 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
     ]
     wanted = desired_plans(in_ledger, kept)
     adopted = {i.payload["id"]: i.key for i in kept if isinstance(i, Intent) and i.action == "adopt" and _is_plan(i)}
-    found = list(_standing_plans(file, adopted, known.may_stand.made, work.site.prefix))
+    standing = list(_standing_plans(file, adopted, known.may_stand.made, work.site.prefix))
+    found = without_history(standing, plans.now)
     drift, explained = split_items(compare_items(wanted, found), reasons)
     return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
 

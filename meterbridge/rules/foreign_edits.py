@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from meterbridge.rules.accounts import account_code, account_currency
+from meterbridge.rules.accounts import AccountPolicy, account_code, account_currency, decide_account
 from meterbridge.rules.bill_epochs import billing_epoch, full_terms
 from meterbridge.rules.intervals import instant_text
-from meterbridge.rules.keys import account_plan_code, external_id, fingerprint
-from meterbridge.rules.plan_intents import mapping_removal, plan_mapping_key
+from meterbridge.rules.keys import account_plan_code, fingerprint
+from meterbridge.rules.plan_intents import account_mapping_key, mapping_moved, mapping_removal, plan_mapping_key
 from meterbridge.rules.plan_policy import PlanPolicy
 from meterbridge.rules.records import (
     Action,
@@ -31,10 +31,14 @@ CODE = "MB-FOREIGN-EDIT"
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """An account plan as the ledger knows it, and as it stands in m3ter; None where it is gone."""
+    """An account plan as the ledger knows it, and as it stands in m3ter; None where it is gone.
+
+    ``gone_account`` is the key of its account where that one was deleted, too.
+    """
 
     known: KnownPlan
     found: Mapping[str, str | None] | None
+    gone_account: Key | None = None
 
     @property
     def key(self) -> Key:
@@ -92,6 +96,8 @@ def decide_edited(
         changed = {name: value for name, value in _as_left(known).items() if edited.found[name] != value}
         payload = {"id": known.account_plan_id, **changed}
         return [_repair("update", edited, payload)]
+    if edited.gone_account is not None:
+        wanted["accountId"] = Ref("account", edited.gone_account)
     wanted["code"] = account_plan_code(known.subscription_id, known.item_price_id, known.period)
     if subscription is not None:
         terms = full_terms(subscription, policy.zone, known.start)
@@ -117,6 +123,7 @@ def _written(action: Action, edited: Edited, payload: Mapping[str, Any], reason:
     known = edited.known
     end = None if known.end is None else instant_text(known.end)
     wanted = {name: value for name, value in payload.items() if name != "id"}
+    account = payload.get("accountId", known.account_id)
     return Intent(
         kind="account_plan",
         key=edited.key,
@@ -126,8 +133,9 @@ def _written(action: Action, edited: Edited, payload: Mapping[str, Any], reason:
         fingerprint=fingerprint(wanted or list(edited.key)),
         reason=reason,
         scope=f"account:{known.customer_id}",
+        depends_on=(account,) if isinstance(account, Ref) else (),
         state={
-            "account_id": known.account_id,
+            "account_id": account,
             "customer_id": known.customer_id,
             "plan_id": known.plan_id,
             "product_id": known.product_id,
@@ -145,25 +153,10 @@ def _written(action: Action, edited: Edited, payload: Mapping[str, Any], reason:
 
 def _mapping(edited: Edited) -> Intent:
     """The mapping of one that was made again names the new one."""
-    known, ref = edited.known, Ref("account_plan", edited.key)
-    key = plan_mapping_key(edited.key)
-    return Intent(
-        kind="external_mapping",
-        key=key,
-        action="update",
-        target="m3ter",
-        payload={
-            "m3terEntity": "AccountPlan",
-            "m3terId": ref,
-            "externalSystem": "Chargebee",
-            "externalTable": "Subscription",
-            "externalId": external_id(known.subscription_id, known.item_price_id),
-        },
-        fingerprint=fingerprint(["update", key, edited.known.account_plan_id]),
-        reason=f"the account plan of {key[1]} was made again",
-        scope=f"account:{known.customer_id}",
-        depends_on=(ref,),
-        state={"customer_id": known.customer_id},
+    known = edited.known
+    scope = f"account:{known.customer_id}"
+    return mapping_moved(
+        plan_mapping_key(edited.key), Ref("account_plan", edited.key), known.account_plan_id, scope=scope
     )
 
 
@@ -174,7 +167,9 @@ def with_decided(repair: Intent, decided: Intent) -> Intent:
     if repair.action == "create" and payload.get("endDate", "") is None:
         del payload["endDate"]
     told = f"{repair.reason}; {decided.reason}"
-    return replace(decided, action=repair.action, payload=payload, reason=told)
+    state = {**decided.state, "account_id": repair.state["account_id"]}
+    after = (*decided.depends_on, *repair.depends_on)
+    return replace(decided, action=repair.action, payload=payload, reason=told, state=state, depends_on=after)
 
 
 def account_edited(case: CustomerCase, decision: Decision, wanted_name: str) -> str | None:
@@ -195,3 +190,39 @@ def account_edited(case: CustomerCase, decision: Decision, wanted_name: str) -> 
     if not changed:
         return None
     return f"account {found.id} of customer {case.customer.id} was changed in m3ter: {', '.join(changed)}"
+
+
+def account_gone(
+    case: CustomerCase, decided: Iterable[Decision], on_foreign_edit: OnForeignEdit, policy: AccountPolicy
+) -> Iterator[Decision]:
+    """The decisions of a customer whose account was deleted: told, or the account made anew and its mapping moved.
+
+    What the customer's subscriptions start meanwhile goes to the new account; without one it waits.
+    """
+    assert case.known_account is not None
+    key, gone = (case.customer.id,), case.known_account.account_id
+    told = f"account {gone} of customer {case.customer.id} was deleted in m3ter"
+    anew: Decision = Quarantined("account", key, CODE, told, source_version=case.customer.resource_version)
+    if on_foreign_edit == "repair":
+        anew = decide_account(replace(case, known_account=None, similar=()), policy, in_scope=True)
+    made = isinstance(anew, Intent)
+    if isinstance(anew, Intent):
+        anew = replace(anew, reason=f"brought back: {told}")
+    for one in decided:
+        if one.kind == "account" and one.key == key:
+            yield anew
+        elif isinstance(one, Intent) and one.kind == "account_plan" and one.payload.get("accountId") == gone:
+            yield _onto(one, Ref("account", key)) if made else _waits(one, told)
+        elif made and one.kind == "external_mapping" and one.key == account_mapping_key(key):
+            yield mapping_moved(one.key, Ref("account", key), gone, scope=f"account:{case.customer.id}")
+        else:
+            yield one
+
+
+def _onto(intent: Intent, account: Ref) -> Intent:
+    payload, state = {**intent.payload, "accountId": account}, {**intent.state, "account_id": account}
+    return replace(intent, payload=payload, state=state, depends_on=(*intent.depends_on, account))
+
+
+def _waits(intent: Intent, told: str) -> Quarantined:
+    return Quarantined(intent.kind, intent.key, "MB-DEPENDS", f"waits: {told}", source_version=intent.source_version)

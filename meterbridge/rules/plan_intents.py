@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -135,6 +136,13 @@ def mapping_removal(key: Key, account_plan_id: str, *, scope: str, after: Ref) -
     """The mapping of an account plan that is deleted goes after it."""
     reason = f"the account plan of {key[1]} is deleted or stands for another item"
     return _mapping("delete", key, account_plan_id, scope, reason=reason, after=(after,))
+
+
+def mapping_moved(key: Key, made: Ref, gone: str, *, scope: str) -> Intent:
+    """The mapping of something that was deleted by hand and made again names the new one."""
+    reason = f"what {key[1]} was mapped to was made again"
+    moved = _mapping("update", key, made, scope, reason=reason, after=(made,))
+    return replace(moved, fingerprint=fingerprint(["update", key, gone]))
 
 
 def _mapping(

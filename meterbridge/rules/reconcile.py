@@ -6,12 +6,13 @@ Nothing here repairs; a difference is a fact to show or to decide about.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from meterbridge.rules.records import Key
+from meterbridge.rules.intervals import overlap
+from meterbridge.rules.records import Interval, Key
 
 Disagreement = Literal["missing", "extra", "different"]
 """Wanted and not found, found and not wanted, or found with another value."""
@@ -99,6 +100,19 @@ class Total:
     def difference(self) -> int:
         """Standing less wanted."""
         return self.standing - self.wanted
+
+
+def without_history(found: Sequence[StandingPlan], now: datetime) -> list[StandingPlan]:
+    """Leave out what somebody attached by hand and has ended, as long as nothing of ours stood beside it."""
+    ours = [one for one in found if one.subscription_id]
+    return [one for one in found if one.subscription_id or not _is_history(one, ours, now)]
+
+
+def _is_history(by_hand: StandingPlan, ours: Iterable[StandingPlan], now: datetime) -> bool:
+    if by_hand.end is None or by_hand.end > now:
+        return False
+    span = Interval(by_hand.start, by_hand.end)
+    return not any(one.account_id == by_hand.account_id and overlap(span, Interval(one.start, one.end)) for one in ours)
 
 
 def compare_items(desired: Iterable[WantedPlan], found: Iterable[StandingPlan]) -> list[Difference]:

@@ -45,6 +45,10 @@ class Table:
     def __contains__(self, row_id: str) -> bool:
         return row_id in self._entries
 
+    def had(self, row_id: str) -> bool:
+        """True if a row of this id was removed."""
+        return any(entry.id == row_id for entry in self._gone)
+
     def get(self, row_id: str) -> Row | None:
         entry = self._entries.get(row_id)
         return entry.row if entry else None

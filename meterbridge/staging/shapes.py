@@ -145,6 +145,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "active",
     ),
     "ref_looked_at": ("id",),
+    "ref_gone_accounts": ("customer_id", "account_id"),
     "ref_asked": ("resource", "id", "version"),
     "ref_external_mappings": ("entity", "customer_id", "key", "points_at"),
     "ref_charges": (

@@ -18,6 +18,7 @@ from meterbridge.settings import load_settings
 from tasks.report import RunReport
 from tasks.services import open_ledger
 from tests.flows.crash_ledgers import SqliteLedger
+from tests.histories.people import People
 
 PLAN = ["sub-single", "api-pro-EUR-Monthly", "1"]
 JANUARY = "2026-01-01T00:00:00"
@@ -130,6 +131,72 @@ def test_what_was_cancelled_meanwhile_is_written_once_the_edit_is_undone(sandbox
     report = sync_subscriptions.fn()
     assert (told(report), report.applied) == ([], {"account_plan.update": 1})
     assert account_plan(sandbox)["endDate"].startswith("2026-04-01")
+
+
+def delete_account(sandbox: Sandbox) -> str:
+    """As a clean-up in the console would: the account plan, then the account."""
+    (account,) = sandbox.world.m3ter.accounts.rows()
+    people = People(sandbox)
+    assert people.m3ter("DELETE", f"accountplans/{account_plan(sandbox)['id']}")
+    assert people.m3ter("DELETE", f"accounts/{account['id']}")
+    people.close()
+    sandbox.world.advance(400)
+    return str(account["id"])
+
+
+def test_a_deleted_account_is_told_as_that_in_each_run(sandbox: Sandbox) -> None:
+    gone = delete_account(sandbox)
+    for full in (True, False):
+        report = sync_subscriptions.fn(full=full)
+        assert told(report) == [(["cust-single"], "MB-FOREIGN-EDIT"), (PLAN, "MB-FOREIGN-EDIT")]
+        account = next(row for row in report.quarantined if row["kind"] == "account")
+        assert account["message"] == f"account {gone} of customer cust-single was deleted in m3ter"
+        assert (report.exit_code, report.writes) == (3, 0)
+        sandbox.world.advance(900)
+
+
+def test_with_repair_a_deleted_account_is_made_anew_with_its_plan_and_its_mappings(sandbox: Sandbox) -> None:
+    before = account_plan(sandbox)
+    gone = delete_account(sandbox)
+    os.environ[REPAIR] = "repair"
+    assert told(sync_subscriptions.fn(full=True)) == []
+    (account,) = sandbox.world.m3ter.accounts.rows()
+    made = account_plan(sandbox)
+    assert (account["code"], made["accountId"]) == ("cust-single", account["id"])
+    assert (made["startDate"], made["code"]) == (before["startDate"], before["code"])
+    mapped = sandbox.world.m3ter.mappings.rows()
+    assert sorted(row["m3terId"] for row in mapped) == sorted([account["id"], made["id"]])
+    assert account["id"] != gone
+    assert (sync_subscriptions.fn(full=True).writes, reconcile.fn().differences) == (0, 0)
+
+
+def test_with_repair_the_account_that_a_person_made_in_its_place_is_adopted(sandbox: Sandbox) -> None:
+    m3ter = sandbox.world.m3ter
+    delete_account(sandbox)
+    people = People(sandbox)
+    by_hand = {"code": "cust-single", "name": "By Hand", "emailAddress": "by@hand.example", "currency": "EUR"}
+    made = people.m3ter("POST", "accounts", by_hand)
+    people.close()
+    assert made
+    sandbox.world.advance(400)
+    os.environ[REPAIR] = "repair"
+    assert told(sync_subscriptions.fn(full=True)) == []
+    assert [row["id"] for row in m3ter.accounts.rows()] == [made["id"]]
+    assert account_plan(sandbox)["accountId"] == made["id"]
+    assert (sync_subscriptions.fn(full=True).writes, reconcile.fn().differences) == (0, 0)
+
+
+def test_a_subscription_that_begins_on_a_deleted_account_waits_or_goes_to_the_new_one(sandbox: Sandbox) -> None:
+    delete_account(sandbox)
+    more = {"id": "sub-more", **item("support-EUR-Monthly", 1)}
+    change(sandbox, "customers/cust-single/subscription_for_items", **more)
+    report = sync_subscriptions.fn(full=True)
+    assert (["sub-more", "support-EUR-Monthly", "1"], "MB-DEPENDS") in told(report)
+    os.environ[REPAIR] = "repair"
+    assert told(sync_subscriptions.fn(full=True)) == []
+    (account,) = sandbox.world.m3ter.accounts.rows()
+    assert {row["accountId"] for row in sandbox.world.m3ter.account_plans.rows()} == {account["id"]}
+    assert (sync_subscriptions.fn(full=True).writes, reconcile.fn().differences) == (0, 0)
 
 
 def test_an_account_renamed_by_hand_is_reported_and_with_repair_named_as_before(sandbox: Sandbox) -> None:

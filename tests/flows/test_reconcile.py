@@ -142,6 +142,25 @@ def test_an_account_plan_that_no_subscription_asks_for_is_extra(month):
     assert (found["disagreement"], found["what"], found["key"]) == ("extra", "account plan", ["", "", row["id"]])
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "differences"),
+    [
+        pytest.param("2025-06-01", "2026-01-01", 0, id="ended-before-ours"),
+        pytest.param("2025-06-01", "2026-02-01", 1, id="beside-ours"),
+        pytest.param("2025-06-01", "2030-01-01", 1, id="goes-on"),
+    ],
+)
+def test_an_account_plan_by_hand_that_ended_before_ours_began_is_history(month, start, end, differences):
+    m3ter = month.world.m3ter
+    with month.world.lock:
+        (ours,) = m3ter.account_plans.rows()
+        names = {name: ours[name] for name in ("accountId", "planId", "productId")}
+        dates = {"startDate": f"{start}T00:00:00.000Z", "endDate": f"{end}T00:00:00.000Z"}
+        m3ter.save(m3ter.account_plans, {"id": "7d9f1a52-0c38-4b6e-8f27-a95e3c1d6b04", **names, **dates}, None)
+
+    assert reconcile.fn().differences == differences
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["a-charge-item-price", "an-ad-hoc-charge"])
 def test_a_deleted_charge_line_is_missing_money(month, which):
     line = charges(month)[which]

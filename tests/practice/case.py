@@ -63,10 +63,10 @@ class Case:
             found = found.get(name) or {}
         return found
 
-    @property
-    def goes_wrong_today(self) -> str:
-        """Why the product does something else today; empty where it does not."""
-        return str(self.told.get("goes_wrong_today") or "").strip()
+    def goes_wrong_today(self, way: str) -> str:
+        """Why the product does something else today, in every way or in this one; empty where it does not."""
+        told = self.told.get("goes_wrong_today") or ""
+        return str(told.get(way, "") if isinstance(told, Mapping) else told).strip()
 
 
 def cases() -> list[Case]:

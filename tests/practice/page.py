@@ -73,9 +73,10 @@ def _case(case: Case) -> Iterator[str]:
     if settings := case.part("settings_that_matter"):
         yield ""
         yield "**Settings that matter.** " + " · ".join(f"`{name}`: {_flat(said)}" for name, said in settings.items())
-    if case.goes_wrong_today:
+    wrong = {way: said for way in ("schedule", "webhook") if (said := case.goes_wrong_today(way))}
+    for way, said in wrong.items() if len(set(wrong.values())) == len(wrong) else [("", wrong["schedule"])]:
         yield ""
-        yield f"> **Goes wrong today.** {_flat(case.goes_wrong_today)}"
+        yield f"> **Goes wrong today{way and ' by ' + way}.** {_flat(said)}"
     yield ""
     yield f"Played: [`{case.name}.yaml`](../../tests/practice/{case.name}.yaml)"
 

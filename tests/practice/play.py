@@ -89,9 +89,11 @@ class Play:
         """
         if self.way == "webhook":
             self.drain()
+            self.world.advance(1)  # what ended "now" has ended for the run after it
         self._scheduled(full=full)
         if self.way == "webhook" and self.world.clock.now() < self.case.steps[-1].at:
             return
+        self.world.advance(1)
         self._scheduled(full=full)
         wrote = dict(self.wrote)
         if self.way == "webhook":

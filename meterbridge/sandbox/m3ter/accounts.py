@@ -46,11 +46,21 @@ def _complete(call: Call, row: Row, before: Row | None) -> Row:
         raise refusal(400, f"currency: {currency} is not defined")
     _check_parent(call, row, before)
     if before is None:
-        row = {"id": state.ids.uuid("Account", row["code"])} | row
+        row = {"id": _new_id(state, row["code"])} | row
     else:
         state.account_ids_by_folded_code.pop(before["code"].casefold(), None)
     state.account_ids_by_folded_code[folded] = before["id"] if before else row["id"]
     return row
+
+
+def _new_id(state: M3terState, code: str) -> str:
+    """An id that no account ever had: one that was deleted and is made again gets another."""
+    found = state.ids.uuid("Account", code)
+    again = 0
+    while state.accounts.had(found):
+        again += 1
+        found = state.ids.uuid("Account", code, again)
+    return found
 
 
 def _check_parent(call: Call, row: Row, before: Row | None) -> None:
