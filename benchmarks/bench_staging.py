@@ -177,7 +177,7 @@ def _decide(file: Staging) -> int:
     return sum(
         isinstance(decision, Intent)
         for row in file.rows("select * from int_customers order by id")
-        for decision in decide_customer(assembly._case(row, targets, UnderWay(())), accounts, plans)
+        for decision in decide_customer(assembly._case(row, targets, UnderWay(()), prefix=""), accounts, plans)
     )
 
 

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, get_type_hints
 
 import prefect
 from prefect.cache_policies import NO_CACHE
@@ -111,6 +111,9 @@ def flow(*, name: str, flow_run_name: Callable[[], str] | str) -> Callable[[Call
             # Prefect takes the state for its run and hands on its data.
             return cast(S, Completed(name=end.name, message=end.message, data=report))
 
+        # Prefect checks parameters by the annotations, and would look up their names in this module, not in the flow's.
+        ended.__annotations__ = get_type_hints(function, include_extras=True)
+        ended.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
         # The version is that of the flow's own file, not of this one.
         version = file_hash(inspect.getfile(function))
         return prefect.Flow(ended, name=name, flow_run_name=flow_run_name, version=version)
