@@ -53,9 +53,7 @@ def test_usage_in_a_trial_is_charged_only_where_trials_are_billed(
     used = {"uid": "u-1", "meter": "api_calls", "account": "curious", "ts": "2026-03-25T12:00:00Z"}
     assert ingest(world.m3ter, used | {"measure": {"calls": 10_000}}) is None
     approved = []
-    for _ in range(
-        2
-    ):  # the trial's own billing period ends with it, on the day of its invoice; the next draft takes it
+    for _ in range(2):  # a billing period ends with the trial, on the day of its invoice; the next draft takes it
         month.pass_month(world)
         sync_subscriptions.fn()
         approved.append(month.approve_bills(world, month.bill(world)))
