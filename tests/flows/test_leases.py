@@ -1,18 +1,15 @@
 """More rows than fit into one lease, of every kind of write: the lease is renewed, and ONE run ends well."""
 
-import csv
 from decimal import Decimal
 
 import pytest
 
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
-from flows.sync_usage import sync_usage
 from meterbridge.sandbox.clock import epoch, rfc3339
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.sandbox.scenarios.month import use_and_bill
-from tasks.batch import Batch
-from tests.flows.crash_worlds import API, close_drafts, no_draft_comes, put_metered
+from tests.flows.crash_worlds import API, close_drafts, no_draft_comes
 
 LEASE = 5
 CUSTOMERS = 10
@@ -119,43 +116,3 @@ def test_credit_notes_outlast_a_lease(open_sandbox):
     sync_bills.fn()
     many.recalculate("1", "2")
     ended_well(many.slowly(), credit_create=CUSTOMERS)
-
-
-DAYS = 24
-"""Records of usage, one a day: at one request each they outlast the lease."""
-
-
-def usage_of(sandbox, folder, quantity):
-    """A run of a file with a row for each day."""
-    mapping, path = folder / "usage.yaml", folder / f"usage-{quantity}.csv"
-    mapping.write_text(
-        "name: metered\nts: at\nkey: [id]\n"
-        "chargebee: {subscription: sub, item_price: {column: price}, quantity: used}\n",
-        encoding="utf-8",
-    )
-    with path.open("w", encoding="utf-8", newline="") as out:
-        rows = csv.writer(out)
-        rows.writerow(["id", "sub", "price", "at", "used"])
-        rows.writerows(
-            [f"r{day}", "sub-a", "calls-EUR-Monthly", f"2026-03-{day:02}T10:00Z", quantity]
-            for day in range(1, DAYS + 1)
-        )
-    return sync_usage.fn(str(mapping), [str(path)], to="chargebee")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("renewed", [True, False], ids=["renewed", "not-renewed"])
-def test_usage_records_and_their_removals_outlast_a_lease(open_sandbox, tmp_path, monkeypatch, renewed):
-    sandbox = open_sandbox("empty", METERBRIDGE_LEASE_SECONDS=str(LEASE), METERBRIDGE_DELIVER_THREADS="1")
-    sandbox.world.advance_to(epoch(2026, 3, 28))
-    with sandbox.world.lock:
-        put_metered(sandbox.world, {"calls-EUR-Monthly": "sum_of_usages"})
-    if not renewed:
-        monkeypatch.setattr(Batch, "renew", lambda _: None)
-    sandbox._gate._latency = SLOW
-    reports = [usage_of(sandbox, tmp_path, quantity) for quantity in (5, 7)]
-    told = [(report.exit_code, report.held) for report in reports]
-    assert (told == [(0, 0), (0, 0)]) is renewed
-    if renewed:
-        assert reports[1].applied == {"usage.create": DAYS, "usage_removal.delete": DAYS}
-        assert {row["quantity"] for row in sandbox.world.chargebee.usages.rows() if not row.get("deleted")} == {"7"}
