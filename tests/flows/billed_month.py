@@ -41,6 +41,17 @@ class BilledMonth:
     def charge(self, **how):
         return sync_bills.fn(**how)
 
+    def stop_before_a_line(self):
+        """As if the run had been stopped before its first ad hoc line, and the ledger lost later; returns that line."""
+        gone = next(line for line in self.draft["line_items"] if line["entity_type"] == "adhoc")
+        self.save_invoice(self.draft | {"line_items": [one for one in self.draft["line_items"] if one != gone]})
+        table = self.world.m3ter.mappings
+        [mapped] = [row for row in table.rows() if row["externalId"] == gone["id"]]
+        table.remove(mapped["id"], self.world.clock.now_ms())
+        self.world.advance(1860)  # Chargebee has forgotten the key
+        lose_ledger()
+        return gone
+
     # --- m3ter
 
     @property

@@ -13,7 +13,7 @@ from meterbridge.ledger import approvals, bills
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from meterbridge.settings import load_settings
 from tasks.services import open_ledger
-from tests.flows.billed_month import BilledMonth, asides, lose_ledger
+from tests.flows.billed_month import BilledMonth, asides
 
 REQUIRED = {"METERBRIDGE_BILLS_APPROVAL": "required"}
 
@@ -174,13 +174,7 @@ def test_the_gate_lifted_sends_what_was_proposed(open_sandbox, monkeypatch):
 
 def test_a_lost_ledger_takes_over_what_stands_and_only_proposes_what_seems_to_be_missing(open_sandbox, monkeypatch):
     month = BilledMonth(open_sandbox)
-    gone, *_ = [line for line in month.draft["line_items"] if line["entity_type"] == "adhoc"]
-    month.save_invoice(month.draft | {"line_items": [one for one in month.draft["line_items"] if one != gone]})
-    table = month.world.m3ter.mappings  # as if the run had been stopped before this line
-    [mapped] = [row for row in table.rows() if row["externalId"] == gone["id"]]
-    table.remove(mapped["id"], month.world.clock.now_ms())
-    month.world.advance(1860)  # Chargebee has forgotten the key
-    lose_ledger()
+    gone = month.stop_before_a_line()
     monkeypatch.setenv("METERBRIDGE_BILLS_APPROVAL", "required")
     month.world.log.clear()
     report = month.charge()

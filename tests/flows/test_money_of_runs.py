@@ -1,4 +1,4 @@
-"""What a run says of money: applied, proposed, waiting and set aside, each once and to the minor unit."""
+"""A run tells its money: applied, proposed, waiting and set aside, each once and to the minor unit."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from meterbridge.rules.money import major
 from meterbridge.settings import load_settings
 from meterbridge.staging.database import opened
 from tasks.review import change_set_page, moves_of
-from tests.flows.billed_month import BilledMonth, lose_ledger
+from tests.flows.billed_month import BilledMonth
 
 NOTHING = {"applied": {}, "proposed": {}, "waiting": {}, "set_aside": {}}
 
@@ -41,13 +41,7 @@ def test_a_line_that_is_replaced_counts_with_its_difference(open_sandbox):
 
 def test_what_is_taken_over_is_no_money_of_the_run(open_sandbox):
     month = BilledMonth(open_sandbox)
-    gone, *_ = [line for line in month.draft["line_items"] if line["entity_type"] == "adhoc"]
-    month.save_invoice(month.draft | {"line_items": [one for one in month.draft["line_items"] if one != gone]})
-    table = month.world.m3ter.mappings  # as if the run had been stopped before this line
-    [mapped] = [row for row in table.rows() if row["externalId"] == gone["id"]]
-    table.remove(mapped["id"], month.world.clock.now_ms())
-    month.world.advance(1860)  # Chargebee has forgotten the key
-    lose_ledger()
+    gone = month.stop_before_a_line()
     report = month.charge()
     assert (report.intended["charge.adopt"], report.applied["charge.create"]) == (1, 1)
     assert report.money["applied"] == eur(gone["amount"])
