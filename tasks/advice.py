@@ -1,4 +1,4 @@
-"""What a person should do about a run: one list for the report page and the terminal, the most urgent first."""
+"""List the things that a person should do about a run, the most urgent first: for the report page and the terminal."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def present(run: Run, file: Staging) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """What the m3ter organisation decides for its account plans, as this run was told when it opened."""
+    """The m3ter organisation's settings for account plans, as this run was told when it opened."""
 
     overlapping: bool
     zone: tzinfo
@@ -263,7 +263,7 @@ def _customer(row: Mapping[str, Any]) -> Customer:
 
 
 def _with_due_starts(case: CustomerCase, due: Mapping[Key, datetime]) -> CustomerCase:
-    """What should have started is due where no account plan has its key; the others should have ended."""
+    """Return the case with the starts that are due: those of keys that no account plan has; the others are ends."""
     known = {(plan.subscription_id, plan.item_price_id, str(plan.period)) for plan in case.known_plans}
     ids = {subscription.id for subscription in case.subscriptions}
     starts = {(key[0], key[1]): at for key, at in due.items() if key[0] in ids and key not in known}

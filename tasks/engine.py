@@ -83,7 +83,7 @@ def is_retriable(_task: Any, _run: Any, state: State[Any]) -> bool:
 
 
 class Reported(Protocol):
-    """What a flow returns: a report that can say how the run ended."""
+    """A flow's return value: a report that says how the run ended."""
 
     @property
     def outcome(self) -> Outcome:

@@ -1,4 +1,4 @@
-"""What m3ter's list of bills tells: which ones changed, and which ones wait for their approval.
+"""Read m3ter's list of bills: which ones changed, and which ones wait for their approval.
 
 A bill that the ledger knows to be open is compared in every run, whatever the window. So one that is PENDING is put
 among them when it is first seen, and remembered until it is approved or deleted; it is not read before that.

@@ -20,7 +20,7 @@ NOT_OURS = (
 
 
 def remembered(rx: Reader) -> list[dict[str, Any]]:
-    """What the ledger knows to be none of ours, by currency; amounts in minor units."""
+    """Return the sums that the ledger knows to be none of ours, by currency; amounts in minor units."""
     return _sums((row.currency, row.wanted) for row in bills.portions(rx, state="not_ours"))
 
 

@@ -21,7 +21,7 @@ from tasks.services import services
 logger = logging.getLogger(__name__)
 
 COUNTED = {"extracted", "intended", "applied", "unchanged", "awaiting_approval", "missing", "requests", "seconds"}
-"""What the ledger keeps of a report."""
+"""The fields of a report that the ledger keeps."""
 
 
 @task(name="report")

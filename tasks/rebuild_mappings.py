@@ -22,7 +22,7 @@ Belonging = tuple[str, dict[str, Any]]
 
 OF_ACCOUNTS = ("Account", "AccountPlan")
 OF_BILLS = (*KINDS, "Netted")
-"""What the keys of mappings begin with."""
+"""The names that the keys of a bill's mappings begin with."""
 
 
 def take_over_account_mappings(tx: Writer, file: Staging, run: Run) -> int:

@@ -1,4 +1,4 @@
-"""What a run did, for people and scripts: the report that ``--json`` prints, and how it ended."""
+"""Tell people and scripts how a run went: the report that ``--json`` prints, and how it ended."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class RunReport(BaseModel):
 
     @property
     def concerns(self) -> list[Concern]:
-        """What a person should look at, the most urgent first; the first one names the run."""
+        """Return the concerns that a person should look at, the most urgent first; the first one names the run."""
         overdue = [row for row in self.waiting if row.get("overdue")]
         asked = sum(row["count"] for row in self.awaiting_approval)
         found: list[Concern] = []
@@ -106,7 +106,7 @@ class RunReport(BaseModel):
 
     @property
     def done(self) -> str:
-        """What was written in words, of a dry run what would be; empty for nothing."""
+        """Return in words the writes of the run, of a dry run those it would make; empty for none."""
         if self.dry_run:
             return done_words(self.intended, self.money["proposed"])
         return done_words(self.applied, self.money["applied"])
@@ -130,7 +130,7 @@ class RunReport(BaseModel):
 
 
 def aside_words(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What was set aside: how many records, for how much, and the reason that most of them have.
+    """Return in words how many records were set aside, for how much, and the reason that most of them have.
 
     Records that only wait for another one are counted apart: they follow by themselves.
     """

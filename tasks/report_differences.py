@@ -51,7 +51,7 @@ class ReconcileReport(RunReport):
 
     @property
     def outcome(self) -> Outcome:
-        """Whether both sides agree, for how much they do not, and what is known already."""
+        """Say if both sides agree, for how much they do not, and how much of that is known already."""
         money = in_words(amounts(_summed(self.explained)))
         known = f"{len(self.explained)} known already{f', {money}' if money else ''}" if self.explained else ""
         if self.differences:
@@ -123,7 +123,7 @@ def _listed(rows: Sequence[Mapping[str, Any]], site: str | None = None) -> list[
 
 
 def side(row: Mapping[str, Any], name: str) -> str:
-    """What one side has, in major units with the currency where it begins with an amount."""
+    """Return one side's value, in major units with the currency where it begins with an amount."""
     text = str(row[name] or "")
     number, _, rest = text.partition(" ")
     if row["currency"] and number.lstrip("-").isdigit():

@@ -56,7 +56,7 @@ def money_table(sums: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def to_do(found: Sequence[Advice], site: str) -> list[str]:
-    """What a person should do, as a list; each with what helps and the records it is about."""
+    """Return the section of things to do as Markdown; each with what helps and the records it is about."""
     lines = ["## What you should do", ""]
     if not found:
         return [*lines, "Nothing."]
@@ -87,7 +87,7 @@ def linked(parts: Parts, site: str) -> str:
 
 
 def console_address(site: str, noun: str, name: str) -> str:
-    """Where Chargebee's console shows a record; empty where it has no page, or the site is not known.
+    """Return a record's address in Chargebee's console; empty where it has no page, or the site is not known.
 
     >>> console_address("acme-test", "customer", "c/1")
     'https://acme-test.chargebee.com/admin-console/customers/c%2F1'

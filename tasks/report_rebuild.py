@@ -40,7 +40,7 @@ class RebuildReport(RunReport):
 
     @property
     def outcome(self) -> Outcome:
-        """What the ledger learned; neither vendor is written to."""
+        """Return in words the records that the ledger took over; neither vendor is written to."""
         taken = ", ".join(count_of(count, name.replace("_", " ")) for name, count in self.taken_over.items())
         more = in_words(amounts(self.in_doubt))
         verb = "would take over" if self.dry_run else "took over"

@@ -48,7 +48,7 @@ class ShadowReport(RunReport):
 
     @property
     def done(self) -> str:
-        """What was compared; nothing is written."""
+        """Return in words how much was compared; nothing is written."""
         return "" if self.differences else f"{count_of(len(self.bills), 'bill')} equal line by line"
 
     @property

@@ -56,7 +56,7 @@ def change_set_page(file: Staging, report: RunReport, site: str) -> str:
 
 
 def sums_of(report: RunReport, moves: Iterable[Move]) -> str:
-    """What the change set writes, and the money of it."""
+    """Return in words the change set's writes, and their money."""
     total = in_words(amounts({"amount": move.amount, "currency": move.currency} for move in moves))
     return ", ".join(part for part in (writes(report.intended) or "nothing", total) if part)
 
@@ -118,7 +118,7 @@ def _row(move: Move, site: str, why: Sequence[str]) -> str:
 
 
 def others_of(file: Staging) -> list[tuple[str, str, str]]:
-    """What moves no money, one by one: action and kind, record, reason. Mappings follow from the rest."""
+    """List the writes that move no money: action and kind, record, reason. Mappings follow from the rest."""
     return [
         (
             f"{row['action']} {row['kind'].replace('_', ' ')}",
@@ -131,7 +131,7 @@ def others_of(file: Staging) -> list[tuple[str, str, str]]:
 
 
 def _others(file: Staging, report: RunReport) -> list[str]:
-    """What moves no money: accounts and plans one by one, mappings counted."""
+    """Return lines on the writes that move no money: accounts and plans one by one, mappings counted."""
     shown, lines = others_of(file), []
     if shown:
         lines += ["", "| what | record | why |", "|---|---|---|"]

@@ -133,7 +133,7 @@ def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any
 
 
 def _not_ours(file: Staging) -> dict[Key, dict[str, Any]]:
-    """What was decided to be none of ours, under the portion of nobody's subscription."""
+    """Return the portions decided to be none of ours, under nobody's subscription."""
     return {(key_from_text(row["key"])[0], NOBODY): row for row in file.rows(NOT_OURS)}
 
 

@@ -1,4 +1,4 @@
-"""What a run tells of its own writes, and of account plans that it leaves as they are: for report and ``--json``."""
+"""Gather warnings of a run's writes, and notes on account plans left as they are: for report and ``--json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Warned:
 
     @classmethod
     def read(cls, file: Staging) -> Warned:
-        """What the run decided."""
+        """Read both from the run's staging file."""
         return cls(warnings_of(file), left_so(file))
 
     def shown(self, notes: Sequence[str]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ class Warned:
 
 
 def warnings_of(file: Staging) -> list[dict[str, Any]]:
-    """What the intended writes do that nobody may have thought of, one row a warning, in the order of the writes."""
+    """Return the warnings of the intended writes, one row each, in the order of the writes."""
     rows = file.rows("select kind, key, warnings from out_intents where warnings <> '[]' order by rowid")
     return [
         {"kind": row["kind"], "key": list(key_from_text(row["key"])), "warning": warning}

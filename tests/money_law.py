@@ -34,14 +34,14 @@ Sums = Counter[str]
 """Minor units by bill id."""
 
 Place = tuple[str, str]
-"""Who pays for a line, and in which currency."""
+"""A line's payer and currency."""
 
 
 class OfBill(str):
     """A line's description that remembers for which bills the line stands: rows are copied, their texts are not."""
 
     stands_for: Mapping[str, int]
-    """What the line counts for each bill beside its own amount; the first is the bill that it was booked for."""
+    """The amounts that the line counts for each bill beside its own; the first is the bill that it was booked for."""
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Watch:
                 )
 
     def _judge_places(self, rx: Reader, words: str, before: dict[str, set[Place]], new: set[Any]) -> None:
-        """Whether what was booked goes where the rest of its bill has stood until now."""
+        """Check that a booked line goes where the rest of its bill has stood until now."""
         released = {bill_id for bill_id, _, _ in releases.sums(rx)}
         for line, place in self._placed():
             bill_id = next(iter(line["description"].stands_for)) if isinstance(line["description"], OfBill) else None
@@ -147,7 +147,7 @@ class Watch:
         return own | (owners - {None})
 
     def _standing(self) -> Sums:
-        """What stands at Chargebee for each bill, by the marks on its rows."""
+        """Return the sum that stands at Chargebee for each bill, by the marks on its rows."""
         sums: Sums = Counter()
         for line in self._lines():
             text = line["description"]
@@ -211,7 +211,7 @@ def _intent(rx: Reader, key: str) -> IntentRow | None:
 
 
 def _known(rx: Reader) -> Sums:
-    """What counts for a bill and stands at no vendor: settled by persons, lowered to nothing; less what is released."""
+    """Return the sum that counts for each bill and stands at no vendor: settled, lowered to nothing, less released."""
     sums: Sums = Counter()
     for (bill_id, _), amount in settled(rx).items():
         sums[bill_id] += amount

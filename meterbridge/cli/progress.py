@@ -1,4 +1,4 @@
-"""What a person sees of a run under way: a line for each stage as it begins."""
+"""Show a person each stage of a run as it begins, a line each."""
 
 from __future__ import annotations
 

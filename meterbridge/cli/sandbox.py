@@ -67,7 +67,7 @@ def _json(name: str, value: str) -> dict[str, Any]:
 
 
 def _told(failure: Exception, port: int) -> SetupError | RetriableError:
-    """What went wrong: the port, or JSON that is no switch or fault."""
+    """Return the error to tell: the port is taken, or the JSON is no switch or fault."""
     if not isinstance(failure, OSError):
         return SetupError("MB-COMMAND", f"no switch or fault: {failure}", remedy=_SEE)
     message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"

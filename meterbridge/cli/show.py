@@ -27,7 +27,7 @@ GAP, BOX_GAP = 2, 3
 
 
 def console() -> Console:
-    """Where text goes; as it is, without an end of the line, when stdout is no terminal."""
+    """Return the console to print on; without a terminal it folds nothing."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else NO_END)

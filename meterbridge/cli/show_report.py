@@ -92,7 +92,7 @@ def _show_advice(one: Advice) -> None:
 
 
 def _show_writes(report: RunReport) -> None:
-    """What a dry run would write: money first, the largest first; how much in all, and where the rest is."""
+    """Show the writes of a dry run: money first, the largest first; how much in all, and where the rest is."""
     from meterbridge.staging.database import opened
     from tasks.report import money
     from tasks.review import moves_of, others_of, sums_of

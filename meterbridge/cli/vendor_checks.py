@@ -27,7 +27,7 @@ CLOCK_WARNING_SECONDS = 60
 CHARGEBEE_LISTS = ("customers", "subscriptions", "invoices", "item_prices", "events")
 M3TER_LISTS = ("/accounts", "/products", "/plans", "/bills", "/externalmappings")
 M3TER_WRITES = {"accounts": "accounts", "accountplans": "account plans", "externalmappings": "mappings"}
-"""What a sync writes in m3ter, in words."""
+"""The records that a sync writes in m3ter, in words."""
 
 MOST_ACCOUNTS = 5_000
 """So many accounts are looked at for their site, the newest first."""
@@ -201,7 +201,7 @@ def _m3ter_rights(clients: Clients) -> Iterator[Finding]:
 
 
 def _refused(clients: Clients, below: str) -> SetupError | None:
-    """What speaks against our rights to write these; without a single field they can only be refused."""
+    """Return the error that says we may not write these; a write without a single field can only be refused."""
     address = path("organizations", clients.m3ter.organization_id, below)
     try:
         clients.m3ter.send(Request("POST", address, "{}", "application/json"))

@@ -23,7 +23,7 @@ FACTS = ("method", "amount", "currency", "date_from", "date_to", "subscription_i
 """What must be true of a line, by the names that its payload has them under."""
 
 DECIDED_ON = ("bill_id", "bill_version", "bill_status", "bill_last_calculated", "ceiling")
-"""What a set's payload says of its bill, which holds for each of its lines."""
+"""The part of a set's payload that is about its bill, and so holds for each of its lines."""
 
 
 def carry_over(

@@ -134,7 +134,7 @@ def _facts(method: str, customer_id: str, amount: int, currency: str) -> dict[st
 
 
 def _state(key: Key, amount: int, currency: str, invoice_id: str, mark: str) -> dict[str, Any]:
-    """What the ledger shall know of a credit."""
+    """Return the state that the ledger keeps of a credit."""
     return {
         "bill_id": key[0],
         "subscription_id": key[1],

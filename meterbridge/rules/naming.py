@@ -11,7 +11,7 @@ Parts = list[tuple[str, str]]
 
 
 def parts_of(kind: str, key: Sequence[str]) -> Parts:
-    """What a record's key names.
+    """Return the nouns and ids that a record's key names.
 
     >>> parts_of("charge", ("bill-1", "sub-1", '["USAGE"]'))
     [('subscription', 'sub-1'), ('bill', 'bill-1')]

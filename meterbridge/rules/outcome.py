@@ -114,7 +114,7 @@ def grouped(number: str) -> str:
 
 
 def money_of(counts: Mapping[str, int], money: Mapping[str, str]) -> str:
-    """What was charged or credited, and for how much; empty for nothing.
+    """Return in words the charges and credits made, and their sum; empty for none.
 
     >>> money_of({"charge.create": 56, "external_mapping.create": 85}, {"EUR": "5857.85", "JPY": "603"})
     '56 charges, 5,857.85 EUR; 603 JPY'
@@ -125,7 +125,7 @@ def money_of(counts: Mapping[str, int], money: Mapping[str, str]) -> str:
 
 
 def writes(counts: Mapping[str, int]) -> str:
-    """What was written, in words, mappings last: ``29 accounts created, 2 accounts adopted``."""
+    """Return in words the writes made, mappings last: ``29 accounts created, 2 accounts adopted``."""
     order = sorted(counts, key=lambda name: name.startswith("external_mapping"))
     return ", ".join(_named(name, counts[name]) for name in order)
 

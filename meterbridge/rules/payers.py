@@ -1,4 +1,4 @@
-"""Who pays for a bill, once Chargebee has merged customers."""
+"""Find the customer that pays for a bill, once Chargebee has merged customers."""
 
 from __future__ import annotations
 

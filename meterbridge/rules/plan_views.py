@@ -30,7 +30,7 @@ from meterbridge.rules.records import (
 
 @dataclass(slots=True)
 class Wishes:
-    """What was made of a customer's items: views by subscription in order of age, and verdicts on the others.
+    """A customer's items once they are sorted: views by subscription in order of age, and verdicts on the others.
 
     ``led`` items stand in the account plan of another one.
     """

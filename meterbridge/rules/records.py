@@ -109,7 +109,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class PlanTarget:
-    """What the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency.
+    """The plan that the catalog maps an item price to, looked up in m3ter; ``currency`` is the plan's pricing currency.
 
     ``replace_on``: in place of the setting, where the catalog says so.
     """

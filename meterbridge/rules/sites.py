@@ -10,7 +10,7 @@ FIELD = "chargebee_site"
 """The custom field of an account that names its customer's site."""
 
 TABLES = ("Customer", "Subscription")
-"""What external ids with a site in them name."""
+"""The Chargebee tables whose external ids have a site in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Site:
 
     @property
     def prefix(self) -> str:
-        """What stands before each id; empty where nothing does."""
+        """Return the text that stands before each id; empty where none does."""
         return f"{self.name}:" if self.in_ids else ""
 
     def other(self, account: Mapping[str, Any]) -> str | None:

@@ -84,9 +84,9 @@ class Stand:
 
     @property
     def fixed(self) -> Mapping[Key, int]:
-        """What stands for good, by charge key; a line that is gone whole is not among it.
+        """Return the amounts that stand for good, by charge key; a line that is gone whole has none.
 
-        One lowered to nothing is, and one in another currency, which counts as nothing: their keys are taken.
+        One lowered to nothing has, and one in another currency, which counts as nothing: their keys are taken.
         """
         amounts: Counter[Key] = Counter()
         for one in self.stood:

@@ -13,7 +13,7 @@ from typing import IO, Self
 from meterbridge.errors import BrokenInvariant
 
 ROOM = "See that the disk of METERBRIDGE_HOME has room and can be written, then run again: nothing is lost."
-"""What to do where the staging file or the copy beside it cannot be written."""
+"""The remedy where the staging file or the copy beside it cannot be written."""
 
 PLACES = {"first_row": "BIGINT", "file": "INTEGER", "line": "BIGINT"}
 BROKEN_LINES = {"file": "INTEGER", "line": "BIGINT", "lines": "BIGINT", "reason": "VARCHAR", "subject": "VARCHAR"}

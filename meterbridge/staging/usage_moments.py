@@ -36,7 +36,7 @@ _EXCEL = {"excel": ("1899-12-30", 61), "excel_1904": ("1904-01-01", 0)}
 _LAST_SERIAL = 2_958_466
 
 _YEARS = "timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59.999999'"
-"""What a native date or timestamp may be: its types reach so far that a day more has no place in them."""
+"""The range of a native date or timestamp: its types reach so far that a day more has no place in them."""
 
 _NAMES = frozenset("aAbBhp")
 _FREE = frozenset("cxX")

@@ -74,7 +74,7 @@ def kept(key: tuple[object, ...], play: Callable[[Path], World]) -> Snapshot:
 
 
 def named(step: Step) -> object:
-    """What tells a step from others."""
+    """Return a name that tells a step from others."""
     if isinstance(step, functools.partial):
         return (named(step.func), step.args, tuple(sorted(step.keywords.items())))
     assert getattr(step, "__closure__", 1) is None, f"{step} is no function of a module: it may mean two things"

@@ -20,7 +20,7 @@ DOLLARS = SubscriptionSeed("sub-dollars", "cust-dollars", ("api-pro-USD-Monthly"
 
 
 def known():
-    """What the ledger holds: kind, key, its id at the vendor. To which draft a bill was mapped at first is history."""
+    """Return the ledger's rows: kind, key, id at the vendor. To which draft a bill was mapped at first is history."""
     ledger = open_ledger(load_settings())
     with ledger.read() as rx:
         found = [(kind, one.key, one.remote_id) for kind in KINDS for one in mappings.all(rx, kind, active_only=True)]
@@ -49,7 +49,7 @@ def rebuilt(month, copy, *, told=()):
 
 
 def writes_after(month):
-    """What both syncs write, twice, after a rebuild; that itself wrote nothing."""
+    """Run both syncs twice after a rebuild; returns their writes. The rebuild itself wrote nothing."""
     assert writes(month.world) == []
     for _ in range(2):
         sync_subscriptions.fn(full=True)

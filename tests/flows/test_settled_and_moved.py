@@ -1,4 +1,4 @@
-"""What a person settled or took off is not charged because its line has another subscription by now."""
+"""A line that a person settled or took off is not charged for having another subscription by now."""
 
 import pytest
 

@@ -35,7 +35,7 @@ class Deed:
 
 @dataclass(frozen=True)
 class Step:
-    """What happens at one instant, in epoch seconds, in a sentence; ``deeds`` in their order."""
+    """An instant (epoch seconds), a sentence on it, and the ``deeds`` then done, in their order."""
 
     at: int
     when: str

@@ -1,4 +1,4 @@
-"""What can be done in a step of a case: the vendors' own calls, bills as m3ter would make them, a person's commands."""
+"""The deeds of a case's steps: the vendors' own calls, bills as m3ter would make them, a person's commands."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Play:
     # --- what stands
 
     def complaints(self) -> Iterator[str]:
-        """What is otherwise than the case says, what the law of money says, and what was written twice."""
+        """Return complaints: an end other than the case's, a broken law of money, a second write."""
         yield from self.wrong
         found, wanted = stands(self), self.case.part("in_the_end")
         for name in LISTS:
@@ -176,7 +176,7 @@ class Play:
 
 
 def differing(name: str, wanted: Any, found: Any) -> Iterator[str]:
-    """What is missing and what is there instead; a number says how many rows there are."""
+    """Return the rows that are missing and those that are there instead; a number says how many rows there are."""
     if wanted == found or (isinstance(wanted, int) and isinstance(found, list) and wanted == len(found)):
         return
     if isinstance(wanted, list) and isinstance(found, list):

@@ -76,4 +76,4 @@ DEEDS: Mapping[str, Any] = {
     "switches": Named(ANY),
     "catalog": {"plans": Named(ANY), "charges": [ANY]},
 }
-"""What can be done in a step; :mod:`tests.practice.deeds` has a function of each name."""
+"""The names of deeds; :mod:`tests.practice.deeds` has a function of each name."""

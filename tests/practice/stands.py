@@ -1,4 +1,4 @@
-"""What stands at both vendors and in the report in the end, in the words in which cases expect it."""
+"""Tell the end at both vendors and in the report, in the words in which cases expect it."""
 
 from __future__ import annotations
 

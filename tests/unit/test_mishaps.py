@@ -1,4 +1,4 @@
-"""What no code of ours raised is told by what it means for a person."""
+"""Errors that no code of ours raised are told by their meaning for a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print: tables that fit, records where they do not, plain lines in a pipe."""
+"""Commands print tables that fit, records where they do not, plain lines in a pipe."""
 
 import re
 import sys
