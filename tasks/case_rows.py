@@ -11,8 +11,11 @@ from meterbridge.rules.records import KnownEpoch, KnownPlan
 from meterbridge.staging.moments import day, moment, required
 
 
-def known_plan(row: Mapping[str, Any]) -> KnownPlan:
-    """A row of ``ref_account_plans``, where it was looked at with what m3ter showed."""
+def known_plan(row: Mapping[str, Any], prefix: str) -> KnownPlan:
+    """A row of ``ref_account_plans``, where it was looked at with what m3ter showed.
+
+    ``prefix`` stands before codes of ours.
+    """
     pair = (row["subscription_id"], row["item_price_id"])
     seen = bool(row.get("seen"))
     epoch = KnownEpoch(
@@ -20,7 +23,7 @@ def known_plan(row: Mapping[str, Any]) -> KnownPlan:
         left=day(row["bill_epoch"]),
         asked=day(row["bill_epoch_asked"]),
         seen=seen,
-        by_hand=seen and not is_ours(row["found_code"], pair),
+        by_hand=seen and not is_ours(row["found_code"], pair, prefix),
     )
     return KnownPlan(
         subscription_id=pair[0],

@@ -217,7 +217,7 @@ def _case(
     row: Mapping[str, Any], targets: Mapping[str, PlanTarget], under_way: UnderWay, *, prefix: str
 ) -> CustomerCase:
     subscriptions = tuple(_subscription(s) for s in row["subscriptions"])
-    found = (_found_plan({**f, "code": f["code"] and f["code"].removeprefix(prefix)}) for f in row["found_plans"])
+    made = under_way.made(prefix)
     known = None
     if row["account_id"]:
         known = KnownAccount(
@@ -233,12 +233,12 @@ def _case(
         subscriptions=subscriptions,
         targets=targets,
         known_account=known,
-        known_plans=tuple(known_plan(k) for k in row["known_plans"]),
+        known_plans=tuple(known_plan(k, prefix) for k in row["known_plans"]),
         found_accounts=tuple(
             FoundAccount(f["id"], f["code"], f["name"], f["currency"], tuple(f["mapped"]), f["own"])
             for f in row["found_accounts"]
         ),
-        found_plans=tuple(one for one in found if one.code not in under_way.made),
+        found_plans=tuple(one for one in map(_found_plan, row["found_plans"]) if one.code not in made),
         changed_at=dict(_changes(row["subscriptions"])),
         known_children=tuple(
             KnownAccount(c["customer_id"], c["account_id"], c["fingerprint"], c["currency"]) for c in row["children"]

@@ -121,13 +121,14 @@ class Edits:
 
     ``settled`` names what is left out: accepted by a person, or perhaps changed by a write of ours.
     ``gone`` are keys of accounts that were deleted, by the ids they had;
-    ``subscriptions`` are those of this run, by id.
+    ``subscriptions`` are those of this run, by id; ``prefix`` stands before codes of ours.
     """
 
     mode: OnForeignEdit
     settled: frozenset[tuple[str, Key]]
     gone: Mapping[str, Key] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    prefix: str = ""
 
     @classmethod
     def read(cls, work: Services, run: Run, file: Staging, under_way: UnderWay) -> Edits:
@@ -136,7 +137,7 @@ class Edits:
             accepted = {(row.kind, row.key) for row in quarantine.list(rx, "dismissed") if row.code == CODE}
         mode: OnForeignEdit = "repair" if run.request.repair else work.settings.on_foreign_edit
         gone = {row["account_id"]: (row["customer_id"],) for row in file.rows("select * from ref_gone_accounts")}
-        return cls(mode, under_way.names | accepted, gone)
+        return cls(mode, under_way.names | accepted, gone, prefix=work.site.prefix)
 
     def of_account(self, case: CustomerCase, decided: Iterable[Decision], policy: AccountPolicy) -> list[Decision]:
         """The decisions, with an edited account's verdict or repair in place of "unchanged"."""
@@ -165,7 +166,7 @@ class Edits:
     def of_plans(self, file: Staging, tray: Tray, policy: PlanPolicy) -> None:
         """Put down what was found edited; with ``report`` nothing is written to such an account plan."""
         for row in file.rows("select * from chk_foreign_edits order by account_plan_id"):
-            edited = _edited(row, self.gone)
+            edited = _edited(row, self.gone, self.prefix)
             if ("account_plan", edited.key) in self.settled:
                 continue
             if edited.is_ended and tray.is_aside(edited.key, STUCK):  # a person did what the remedy asks for
@@ -201,7 +202,7 @@ def _given_back(case: CustomerCase, policy: AccountPolicy, edit: str) -> Intent:
     )
 
 
-def _edited(row: dict[str, str], gone: Mapping[str, Key]) -> Edited:
+def _edited(row: dict[str, str], gone: Mapping[str, Key], prefix: str) -> Edited:
     found = None
     if not row["gone"]:
         end = row["found_end"]
@@ -212,4 +213,4 @@ def _edited(row: dict[str, str], gone: Mapping[str, Key]) -> Edited:
             "endDate": None if end is None else instant_text(required(end)),
             "billEpoch": row["found_epoch"],
         }
-    return Edited(known_plan(row), found, gone.get(row["account_id"]))
+    return Edited(known_plan(row, prefix), found, gone.get(row["account_id"]))

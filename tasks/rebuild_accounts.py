@@ -63,7 +63,7 @@ def _corrected(file: Staging, known: list[Mapping]) -> Iterator[Mapping]:
 def _new_accounts(file: Staging, known: list[Mapping], run: Run) -> Iterator[Mapping]:
     """Accounts that m3ter maps to a customer of ours; what they were given last nobody knows, so they are compared."""
     taken = {one.remote_id for one in known} | {one.key[0] for one in known}
-    for case in _cases(file):
+    for case in _cases(file, run):
         own = [one for one in case.found_accounts if case.customer.id in one.mapped_customer_ids]
         for account in own if len(own) == 1 else ():
             if account.id not in taken and case.customer.id not in taken and len(account.mapped_customer_ids) == 1:
@@ -80,7 +80,7 @@ def _new_plans(file: Staging, known: list[Mapping], run: Run) -> Iterator[Mappin
     periods: dict[Key, set[int]] = defaultdict(set)
     for one in known:
         periods[one.key[:2]].add(int(one.key[2]))
-    for case in _cases(file):
+    for case in _cases(file, run):
         stock = _as_if_lost(case)
         for pair, standing in stock.standing.items():
             for plan in (one.plan for one in standing):
@@ -98,7 +98,11 @@ def _as_if_lost(case: CustomerCase) -> Stock:
 
 
 def _mapping(plan: KnownPlan, run: Run) -> Mapping:
-    state: dict[str, Any] = {name: value for name, value in asdict(plan).items() if name != "account_plan_id"}
+    state: dict[str, Any] = {
+        name: value for name, value in asdict(plan).items() if name not in ("account_plan_id", "epoch")
+    }
+    if plan.epoch.left is not None:
+        state["bill_epoch"] = plan.epoch.left.isoformat()
     state |= {"start": instant_text(plan.start), "end": None if plan.end is None else instant_text(plan.end)}
     key = (plan.subscription_id, plan.item_price_id, str(plan.period))
     scope = plan.customer_id
@@ -107,6 +111,7 @@ def _mapping(plan: KnownPlan, run: Run) -> Mapping:
     )
 
 
-def _cases(file: Staging) -> Iterator[CustomerCase]:
+def _cases(file: Staging, run: Run) -> Iterator[CustomerCase]:
+    prefix = services(run.run_id).site.prefix
     for row in file.rows("select * from int_customers order by id"):
-        yield decide_subscriptions._case(row, {}, UnderWay(()), prefix="")
+        yield decide_subscriptions._case(row, {}, UnderWay(()), prefix=prefix)

@@ -207,11 +207,12 @@ def _items(run: Run, work: Services, file: Staging, known: Known) -> Compared:
         message = f"subscription {broken['id']} comes without {broken['problem']}"
         reasons.append(Reason("quarantined", (broken["id"],), "MB-RECORD", message))
     in_ledger = [
-        known_plan(row) for row in file.rows("select * from ref_account_plans where account_plan_id is not null")
+        known_plan(row, work.site.prefix)
+        for row in file.rows("select * from ref_account_plans where account_plan_id is not null")
     ]
     wanted = desired_plans(in_ledger, kept)
     adopted = {i.payload["id"]: i.key for i in kept if isinstance(i, Intent) and i.action == "adopt" and _is_plan(i)}
-    standing = list(_standing_plans(file, adopted, known.may_stand.made, work.site.prefix))
+    standing = list(_standing_plans(file, adopted, known.may_stand.made(work.site.prefix)))
     found = without_history(standing, plans.now)
     drift, explained = split_items(compare_items(wanted, found), reasons)
     return Compared(drift, explained, reasons, counts={"account plans": len({*map(_item, wanted), *map(_item, found)})})
@@ -241,12 +242,10 @@ def _item(plan: WantedPlan | StandingPlan) -> tuple[str, str, datetime]:
     return plan.subscription_id, plan.item_price_id, plan.start
 
 
-def _standing_plans(
-    file: Staging, adopted: Mapping[str, Key], made: Mapping[str, Key], prefix: str
-) -> Iterator[StandingPlan]:
+def _standing_plans(file: Staging, adopted: Mapping[str, Key], made: Mapping[str, Key]) -> Iterator[StandingPlan]:
     for row in file.rows("select * from int_standing_plans order by account_plan_id"):
         own = (row["subscription_id"], row["item_price_id"])
-        item = adopted.get(row["account_plan_id"]) or made.get((row["code"] or "").removeprefix(prefix)) or own
+        item = adopted.get(row["account_plan_id"]) or made.get(row["code"] or "") or own
         yield StandingPlan(
             account_plan_id=row["account_plan_id"],
             subscription_id=item[0],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from meterbridge.ledger import intents
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Reader
+from meterbridge.rules.keys import coded
 from meterbridge.rules.records import Key
 from meterbridge.staging.database import Staging
 from tasks.moved_on import seen
@@ -35,12 +36,10 @@ class UnderWay:
         """Kinds and natural keys of what they change: the thing itself, and what they end in the same breath."""
         return frozenset(name for row in self.rows for name in _changes(row))
 
-    @property
-    def made(self) -> Mapping[str, Key]:
-        """Natural keys of the account plans they start, by the code that only we give."""
-        return {
-            row.payload["code"]: row.key for row in self.rows if row.kind == "account_plan" and "code" in row.payload
-        }
+    def made(self, prefix: str) -> Mapping[str, Key]:
+        """Natural keys of the account plans they start, by the code that only we give; ``prefix`` stands before it."""
+        plans = (row for row in self.rows if row.kind == "account_plan" and "code" in row.payload)
+        return {coded(prefix, row.payload["code"]): row.key for row in plans}
 
     def items(self) -> Iterator[tuple[IntentRow, frozenset[Key]]]:
         """Each write to account plans, with the items (subscription, item price) that may stand otherwise by it."""

@@ -79,20 +79,24 @@ def account_plan_code(subscription_id: str, item_price_id: str, period: int) -> 
     >>> account_plan_code("sub-1", "api-EUR-Monthly", 2)
     'sub-1-api-EUR-Monthly.2'
     """
-    code = f"{external_id(subscription_id, item_price_id)}.{period}"
-    if len(code) <= CODE_LENGTH:
-        return code
-    tail = hashlib.sha256(key_text((subscription_id, item_price_id, str(period))).encode()).hexdigest()[:12]
-    return f"{code[: CODE_LENGTH - 13].rstrip()}~{tail}"
+    key = (subscription_id, item_price_id, str(period))
+    return _short(f"{external_id(subscription_id, item_price_id)}.{period}", key)
 
 
 def coded(prefix: str, text: str) -> str:
     """A code of m3ter's: the text behind its prefix; beyond 80 characters its head and 12 hex digits of its hash."""
-    code = prefix + text
+    return _short(prefix + text, (prefix + text,))
+
+
+def code_head(text: str) -> str:
+    """The beginning that a code keeps of a text, however long it is."""
+    return text[: CODE_LENGTH - 13].rstrip()
+
+
+def _short(code: str, key: Key) -> str:
     if len(code) <= CODE_LENGTH:
         return code
-    tail = hashlib.sha256(key_text((code,)).encode()).hexdigest()[:12]
-    return f"{code[: CODE_LENGTH - 13].rstrip()}~{tail}"
+    return f"{code_head(code)}~{hashlib.sha256(key_text(key).encode()).hexdigest()[:12]}"
 
 
 REFERENCE = re.compile(r"\[(mb:[0-9a-f]{12})(?:-([0-9a-f]{4}))?\]$")

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from meterbridge.rules.intervals import overlap
-from meterbridge.rules.keys import account_plan_code, external_id
+from meterbridge.rules.keys import account_plan_code, code_head, coded, external_id
 from meterbridge.rules.plan_steps import Standing, Wish
 from meterbridge.rules.records import (
     CustomerCase,
@@ -27,11 +27,34 @@ Pair = tuple[str, str]
 
 @dataclass(slots=True)
 class Stock:
-    """What stands, by (subscription, item price) in order of start; ``foreign`` is what nobody claims."""
+    """What stands, by (subscription, item price) in order of start; ``foreign`` is what nobody claims.
+
+    ``prefix`` stands before codes of ours.
+    """
 
     standing: dict[Pair, tuple[Standing, ...]]
     foreign: list[FoundPlan] = field(default_factory=list)
     ambiguous: dict[Pair, Quarantined] = field(default_factory=dict)
+    prefix: str = ""
+
+    def claimed(self, found: FoundPlan, pair: Pair, period: int, customer_id: str, terms: str = "") -> Standing:
+        """A found account plan as one of the item's."""
+        is_own = is_ours(found.code, pair, self.prefix)
+        plan = KnownPlan(
+            subscription_id=pair[0],
+            item_price_id=pair[1],
+            period=period,
+            account_plan_id=found.id,
+            account_id=found.account_id,
+            customer_id=customer_id,
+            plan_id=found.plan_id,
+            product_id=found.product_id,
+            start=found.start,
+            end=found.end,
+            terms=terms or found.plan_id,
+            epoch=KnownEpoch(found.bill_epoch, found.bill_epoch, seen=True, by_hand=not is_own),
+        )
+        return Standing(plan, found)
 
 
 def known_stock(case: CustomerCase) -> Stock:
@@ -41,7 +64,7 @@ def known_stock(case: CustomerCase) -> Stock:
         by_pair[plan.subscription_id, plan.item_price_id].append(Standing(plan))
     known = {plan.account_plan_id for plan in case.known_plans}
     foreign = [found for found in case.found_plans if found.id not in known]
-    return Stock({pair: _ordered(standing) for pair, standing in by_pair.items()}, foreign)
+    return Stock({pair: _ordered(standing) for pair, standing in by_pair.items()}, foreign, prefix=case.prefix)
 
 
 def _ordered(standing: Iterable[Standing]) -> tuple[Standing, ...]:
@@ -52,7 +75,7 @@ def claim_mapped(stock: Stock, case: CustomerCase) -> None:
     """Give found account plans to their items: those with our external id, or with the code that only we give."""
     claims: dict[Pair, list[FoundPlan]] = defaultdict(list)
     for found in list(stock.foreign):
-        pair = _recognised(found, case.subscriptions) or _by_subscription(found, case)
+        pair = _recognised(found, case.subscriptions, case.prefix) or _by_subscription(found, case)
         if pair is not None and pair not in stock.standing:
             claims[pair].append(found)
             stock.foreign.remove(found)
@@ -61,35 +84,17 @@ def claim_mapped(stock: Stock, case: CustomerCase) -> None:
         in_order = sorted(founds, key=lambda found: (found.start, found.id))
         numbered = enumerate(in_order, start=1)
         customer_id = subscriptions[pair[0]].customer_id
-        stock.standing[pair] = tuple(_standing(found, pair, period, customer_id) for period, found in numbered)
+        stock.standing[pair] = tuple(stock.claimed(found, pair, period, customer_id) for period, found in numbered)
 
 
-def _standing(found: FoundPlan, pair: Pair, period: int, customer_id: str, terms: str = "") -> Standing:
-    plan = KnownPlan(
-        subscription_id=pair[0],
-        item_price_id=pair[1],
-        period=period,
-        account_plan_id=found.id,
-        account_id=found.account_id,
-        customer_id=customer_id,
-        plan_id=found.plan_id,
-        product_id=found.product_id,
-        start=found.start,
-        end=found.end,
-        terms=terms or found.plan_id,
-        epoch=KnownEpoch(found.bill_epoch, found.bill_epoch, seen=True, by_hand=not is_ours(found.code, pair)),
-    )
-    return Standing(plan, found)
-
-
-def _recognised(found: FoundPlan, subscriptions: Iterable[Subscription]) -> Pair | None:
+def _recognised(found: FoundPlan, subscriptions: Iterable[Subscription], prefix: str) -> Pair | None:
     """Whose account plan this is: an item of the subscription first, else one that has left it."""
     by_length = sorted(subscriptions, key=lambda subscription: len(subscription.id), reverse=True)
     for subscription in by_length:
         for item in subscription.items:
             if external_id(subscription.id, item.item_price_id) in found.external_ids:
                 return subscription.id, item.item_price_id
-            if is_ours(found.code, (subscription.id, item.item_price_id)):
+            if is_ours(found.code, (subscription.id, item.item_price_id), prefix):
                 return subscription.id, item.item_price_id
     for subscription in by_length:
         for external in found.external_ids:
@@ -109,9 +114,16 @@ def _by_subscription(found: FoundPlan, case: CustomerCase) -> Pair | None:
     return None
 
 
-def is_ours(code: str | None, pair: Pair) -> bool:
-    """True if an account plan has a code that only we give to those of this item."""
-    return code is not None and any(code == account_plan_code(*pair, period) for period in range(1, 100))
+def is_ours(code: str | None, pair: Pair, prefix: str) -> bool:
+    """True if an account plan has a code that only we give to those of this item, with the site's prefix or without.
+
+    Codes from before ``site_in_ids`` was set have none.
+    """
+    own = external_id(*pair)
+    if code is None or not code.startswith((code_head(own), code_head(prefix + own))):
+        return False
+    codes = (account_plan_code(*pair, period) for period in range(1, 100))
+    return any(code in (one, coded(prefix, one)) for one in codes)
 
 
 def claim_unmapped(stock: Stock, wishes: Mapping[Pair, Wish], spans: Mapping[Pair, Interval], now: datetime) -> None:
@@ -135,7 +147,7 @@ def claim_unmapped(stock: Stock, wishes: Mapping[Pair, Wish], spans: Mapping[Pai
             stock.foreign = [found for found in stock.foreign if found not in fitting]
             numbered = enumerate(fitting, start=1)
             owner = wish.place.key[0]
-            stock.standing[pair] = tuple(_standing(one, pair, n, owner, wish.terms) for n, one in numbered)
+            stock.standing[pair] = tuple(stock.claimed(one, pair, n, owner, wish.terms) for n, one in numbered)
 
 
 def ended_before(stock: Stock, wish: Wish, now: datetime) -> datetime | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from meterbridge.rules.intervals import ENDED, change_instant, instant_text, status_of
-from meterbridge.rules.keys import account_plan_code
+from meterbridge.rules.keys import account_plan_code, coded
 from meterbridge.rules.plan_policy import PlanPolicy
 from meterbridge.rules.records import (
     Action,
@@ -119,7 +119,7 @@ class ItemView:
     ends kept where it is empty; ``begun`` is when the subscription's account plans started;
     ``joined`` is when the item came to a subscription that stands at m3ter already, else None;
     ``due_start`` is when an account plan of it that is set aside should have started; ``codes`` are account plan codes
-    that m3ter holds; ``unmapped`` items are on the subscription, not in the catalog;
+    that m3ter holds, ``prefix`` stands before ours; ``unmapped`` items are on the subscription, not in the catalog;
     ``after`` is when what somebody had attached by hand in its place ended.
     """
 
@@ -132,6 +132,7 @@ class ItemView:
     joined: datetime | None
     policy: PlanPolicy
     codes: frozenset[str] = frozenset()
+    prefix: str = ""
     unmapped: bool = False
     begun: tuple[datetime, ...] = ()
     after: datetime | None = None
@@ -150,7 +151,7 @@ class ItemView:
     def next_key(self) -> Key:
         """The key of a further period, whose code m3ter does not hold."""
         period = max((standing.plan.period for standing in self.standing), default=0) + 1
-        while account_plan_code(self.subscription.id, self.item_price_id, period) in self.codes:
+        while coded(self.prefix, account_plan_code(self.subscription.id, self.item_price_id, period)) in self.codes:
             period += 1
         return (self.subscription.id, self.item_price_id, str(period))
 

@@ -202,6 +202,7 @@ class Sorter:
                     joined=self._joined(subscription, pair, standing, span),
                     policy=self.policy,
                     codes=frozenset(found.code for found in self.case.found_plans if found.code),
+                    prefix=self.case.prefix,
                     unmapped=pair[1] in {item.item_price_id for item in subscription.items},
                     begun=begun,
                     after=ended_before(sorted_.stock, wishes[pair], self.policy.now) if pair in wishes else None,

@@ -10,7 +10,7 @@ from meterbridge.ledger import mappings
 from meterbridge.sandbox.clock import epoch
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
 from meterbridge.settings import load_settings
-from tasks.services import open_ledger
+from tasks.services import ledger_in_use, open_ledger
 from tests.flows.billed_month import asides
 from tests.flows.restored import RestoredMonth
 
@@ -26,6 +26,12 @@ def known():
         found = [(kind, one.key, one.remote_id) for kind in KINDS for one in mappings.all(rx, kind, active_only=True)]
     ledger.close()
     return sorted((kind, key[:2] if key[0] == "Bill" else key, remote_id) for kind, key, remote_id in found)
+
+
+def epochs():
+    """The billing epochs that the ledger knows m3ter to have."""
+    with ledger_in_use() as ledger, ledger.read() as rx:
+        return {one.key: one.state.get("bill_epoch") for one in mappings.all(rx, "account_plan", active_only=True)}
 
 
 def writes(world):
@@ -72,9 +78,10 @@ def two_currencies(open_sandbox, tmp_path):
 def test_a_lost_ledger_of_a_site_that_lives_is_as_it_was(open_sandbox, tmp_path):
     month = RestoredMonth(open_sandbox, tmp_path, scenario="living").on("one")
     month.charge()
-    before = known()
+    before, days = known(), epochs()
     report = rebuilt(month, "lost")
     assert sorted({*known()} ^ {*before}) == []
+    assert epochs() == days
     assert report.taken_over == {"account": 3, "account_plan": 3, "charge": 6, "external_mapping": 15}
     assert writes_after(month) == []
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from flows.rebuild_ledger import rebuild_ledger
 from flows.reconcile import reconcile
 from flows.sync_bills import sync_bills
 from flows.sync_subscriptions import sync_subscriptions
@@ -17,6 +18,7 @@ from meterbridge.sandbox.scenarios.month import use_and_bill
 from meterbridge.settings import load_settings, use_environment
 from tests.connected import environment
 from tests.flows.billed_month import lose_ledger
+from tests.flows.test_billing_periods import OLDER, forget_epochs
 
 CUSTOMER = "cust-single"
 
@@ -111,6 +113,20 @@ def test_a_lost_ledger_finds_its_own_again(sites):
         assert {code: row["id"] for code, row in sites.accounts().items()} == {
             code: row["id"] for code, row in accounts.items()
         }
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_our_account_plans_behind_a_site_are_known_as_ours(sites, rebuilt):
+    """A billing epoch that does not follow is ours to correct, and nobody's own period; so after a rebuild."""
+    sites.sync("eu", **IN_IDS)
+    with sites.at("eu", **IN_IDS):
+        if rebuilt:
+            lose_ledger()
+            rebuild_ledger.fn()
+        forget_epochs(sites.sandboxes["eu"], "2026-03-24")
+        report = sync_subscriptions.fn(full=True)
+        assert (report.writes, report.notes) == (0, [OLDER])
+        assert sync_subscriptions.fn(full=True, repair=True).applied == {"account_plan.update": 1}
 
 
 def test_each_charges_its_own_bills_and_counts_the_others(sites):

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from meterbridge.rules.account_plans import decide_customer
+from meterbridge.rules.keys import account_plan_code, coded
+from meterbridge.rules.plan_found import is_ours
 from meterbridge.rules.records import (
     FoundAccount,
     FoundPlan,
@@ -230,3 +232,19 @@ def test_a_cancellation_dated_before_the_last_change_ends_what_began_after_it():
     assert writes(again) == []
     (aside,) = of_kind(again, "account_plan", Quarantined)
     assert aside.message.endswith(span)
+
+
+LONG = ("subscription-of-a-customer-whose-name-is-long", "enterprise-plan-with-usage-EUR-Monthly")
+
+
+@pytest.mark.parametrize("pair", [("s1", "api"), LONG])
+@pytest.mark.parametrize("period", [1, 12, 99])
+def test_a_code_of_ours_is_known_with_the_sites_prefix_and_without(pair, period):
+    own = account_plan_code(*pair, period)
+    assert is_ours(own, pair, "")
+    assert is_ours(own, pair, "eu:")  # from before the site was put into ids
+    assert is_ours(coded("eu:", own), pair, "eu:")
+    assert not is_ours(coded("us:", own), pair, "eu:")
+    assert not is_ours(coded("eu:", own), pair, "")
+    assert not is_ours(f"{pair[0]}-{pair[1]}.by-hand", pair, "eu:")
+    assert not is_ours(None, pair, "eu:")
