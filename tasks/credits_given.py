@@ -1,4 +1,4 @@
-"""The credits that Chargebee shows, with the reference that each carries at the end of its text."""
+"""The credits that Chargebee shows, with the reference that each carries in its text, wherever a person wrote on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.chargebee.client import ChargebeeClient
 from meterbridge.rules.credits import FoundCredit
-from meterbridge.rules.keys import REFERENCE
+from meterbridge.rules.keys import ANY_REFERENCE
 
 GIVEN = {
     "promotional_credit": ("promotional_credits", "description", "amount"),
@@ -22,7 +22,7 @@ def given(chargebee: ChargebeeClient, method: str, customer_id: str | None = Non
     filters = {} if customer_id is None else {"customer_id[is]": customer_id}
     for entry in chargebee.rows(resource, filters):
         one: Mapping[str, Any] = entry[method]
-        found = REFERENCE.search(str(one.get(text) or ""))
+        found = ANY_REFERENCE.search(str(one.get(text) or ""))
         if found is None or one.get("deleted") or one.get("status") == "voided" or one.get("type") == "decrement":
             continue
         yield FoundCredit(

@@ -7,6 +7,7 @@ is a function of the portion, so that one that was given before is found again.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ def credit_of(
 class FoundCredit:
     """A credit that stands at Chargebee; ``amount`` > 0, minor units.
 
-    ``reference`` is what its text ends in; a credit note has the invoice that it is for, and its type.
+    ``reference`` is what its text carries; a credit note has the invoice that it is for, and its type.
     """
 
     id: str
@@ -86,18 +87,24 @@ class FoundCredit:
 def given_for(
     found: Iterable[FoundCredit], portions: Sequence[tuple[str, str]], mark: str
 ) -> tuple[dict[Key, FoundCredit], list[FoundCredit]]:
-    """Find which portion each credit was given for; also those whose reference is ours and of no portion.
+    """Find which portion each credit was given for; also those of ours that are of no portion, or given twice.
 
     Args:
         portions: Bill id and subscription id of each portion that there is.
         mark: The connection's. A reference without one is an older one of ours; another connection's is not.
     """
-    left = {bare(one.reference): one for one in found if one.reference in (bare(one.reference), _marked(one, mark))}
+    ours: dict[str, list[FoundCredit]] = defaultdict(list)
+    for one in found:
+        if one.reference in (bare(one.reference), _marked(one, mark)):
+            ours[bare(one.reference)].append(one)
     claimed: dict[Key, FoundCredit] = {}
-    for number in range(len(left)):
-        keys = [_key(bill_id, owner, number) for bill_id, owner in portions] if left else []
-        claimed |= {key: left.pop(reference(key)) for key in keys if reference(key) in left}
-    return claimed, list(left.values())
+    unclaimed = set(ours)
+    for number in range(len(ours)):
+        for key in (_key(*portion, number) for portion in portions) if unclaimed else ():
+            if (name := reference(key)) in unclaimed:
+                unclaimed.remove(name)
+                claimed[key] = ours[name].pop(0)
+    return claimed, [one for same in ours.values() for one in same]
 
 
 def _marked(one: FoundCredit, mark: str) -> str:

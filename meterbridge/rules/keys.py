@@ -99,7 +99,10 @@ def _short(code: str, key: Key) -> str:
     return f"{code_head(code)}~{hashlib.sha256(key_text(key).encode()).hexdigest()[:12]}"
 
 
-REFERENCE = re.compile(r"\[(mb:[0-9a-f]{12})(?:-([0-9a-f]{4}))?\]$")
+ANY_REFERENCE = re.compile(r"\[(mb:[0-9a-f]{12})(?:-([0-9a-f]{4}))?\]")
+"""A reference anywhere in a text."""
+
+REFERENCE = re.compile(f"{ANY_REFERENCE.pattern}$")
 """A reference at the end of a text: the charge's own part, and the connection's mark; older ones have no mark."""
 
 

@@ -29,6 +29,21 @@ def test_a_negative_portion_becomes_one_promotional_credit(open_sandbox):
     assert sum(month.ours()) == 200  # the credit is given: 2.00 less it make the 0.50 that is wanted
 
 
+def test_a_credit_on_which_a_person_wrote_is_found_again(open_sandbox):
+    month = BilledMonth(open_sandbox, charge=False, METERBRIDGE_NEGATIVE="promotional_credit")
+    month.recalculate("1", "-2.5")
+    month.charge()
+    chargebee = month.world.chargebee
+    [given] = chargebee.promotional_credits.rows()
+    with month.world.lock:
+        told = f"{given['description']} (see the mail of 3 May)"
+        chargebee.save(chargebee.promotional_credits, given | {"description": told})
+    lose_ledger()
+    month.pass_days(1)
+    month.charge()
+    assert [one["id"] for one in chargebee.promotional_credits.rows()] == [given["id"]]
+
+
 @pytest.mark.parametrize("paid", [False, True], ids=["unpaid", "paid"])
 def test_a_surplus_becomes_one_credit_note_on_the_closed_invoice(open_sandbox, paid):
     month = BilledMonth(open_sandbox, METERBRIDGE_NEGATIVE_DELTA="credit_note")
