@@ -69,8 +69,11 @@ def root(
 ) -> None:
     """Options that belong to no command."""
     del version  # acted on in its callback
-    if verbose and os.environ.get("METERBRIDGE_LOG_LEVEL") != "DEBUG":
-        os.environ["METERBRIDGE_LOG_LEVEL"] = "INFO"
+    if verbose:
+        from meterbridge.cli.ledger_here import shows_tracebacks
+
+        if not shows_tracebacks():  # DEBUG, wherever it is set, shows more
+            os.environ["METERBRIDGE_LOG_LEVEL"] = "INFO"
 
 
 def commands(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +23,7 @@ def stages_shown() -> Iterator[None]:
     began = time.monotonic()
 
     def tell(stage: str) -> None:
-        if sys.stderr.isatty():
-            typer.echo(f"{time.monotonic() - began:6.1f} s  {stage}", err=True)
+        typer.echo(f"{time.monotonic() - began:6.1f} s  {stage}", err=True)
 
     with watched(tell):
         yield

@@ -39,6 +39,7 @@ def sandbox(
 
     if scenario not in NAMES:
         raise SetupError("MB-COMMAND", f"there is no scenario {scenario!r}; there are {', '.join(NAMES)}")
+    switches, faults = _harm(switch or [], fault or [])
     try:
         run(
             port=port,
@@ -48,27 +49,36 @@ def sandbox(
             lenient=lenient,
             latency_ms=latency_ms,
             chargebee_per_minute=chargebee_per_minute,
-            switches=[_json(*one.partition("=")[::2]) for one in switch or ()],
-            faults=[json.loads(one) for one in fault or ()],
+            switches=switches,
+            faults=faults,
         )
-    except (ValueError, TypeError, AttributeError, OSError) as failure:
-        raise _told(failure, port) from failure
+    except OSError as failure:
+        message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"
+        raise RetriableError("MB-UNAVAILABLE", message, remedy=_OTHER_PORT) from failure
 
 
+_OTHER_PORT = "Choose another --port, or 0 for a free one."
 _SEE = "docs/reference/sandbox.md lists every switch and fault, with an example."
 
 
-def _json(name: str, value: str) -> dict[str, Any]:
-    """A switch as the sandbox takes it; a value that is no JSON is a text."""
+def _harm(switch: list[str], fault: list[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read the switches and faults asked for; what is none of either is refused before anything is served."""
+    from meterbridge.sandbox.faults import Faults
+    from meterbridge.sandbox.switches import Switches
+
     try:
-        return {name: json.loads(value)}
+        switches = {name: _value(text) for name, _, text in (one.partition("=") for one in switch)}
+        faults = [json.loads(one) for one in fault]
+        Switches().update(switches)
+        Faults().add(faults)
+    except (ValueError, TypeError, AttributeError) as failure:
+        raise SetupError("MB-COMMAND", f"no switch or fault: {failure}", remedy=_SEE) from failure
+    return switches, faults
+
+
+def _value(text: str) -> Any:
+    """A switch's value; one that is no JSON is a text."""
+    try:
+        return json.loads(text)
     except ValueError:
-        return {name: value}
-
-
-def _told(failure: Exception, port: int) -> SetupError | RetriableError:
-    """Return the error to tell: the port is taken, or the JSON is no switch or fault."""
-    if not isinstance(failure, OSError):
-        return SetupError("MB-COMMAND", f"no switch or fault: {failure}", remedy=_SEE)
-    message = f"port {port} on 127.0.0.1 cannot be used: {failure.strerror or failure}"
-    return RetriableError("MB-UNAVAILABLE", message, remedy="Choose another --port, or 0 for a free one.")
+        return text

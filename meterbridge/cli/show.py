@@ -30,14 +30,12 @@ def console() -> Console:
     """Return the console to print on; without a terminal it folds nothing."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else NO_END)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else NO_END)
 
 
 def say(text: str) -> None:
     """One line of text, folded between words on a terminal: no id is broken."""
-    on = console()
-    lines = folded(text, on.width) if sys.stdout.isatty() else [text]
-    on.print("\n".join(lines), markup=False, soft_wrap=True)
+    typer.echo("\n".join(folded(text, console().width)) if sys.stdout.isatty() else text)
 
 
 def write(value: Any) -> None:
@@ -60,7 +58,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     longest = [
         max(max(map(len, text.split()), default=0) for text in column) for column in zip(columns, *cells, strict=True)
     ]
-    gaps = GAP * len(columns)
+    gaps = BOX_GAP * (len(columns) - 1)
     if sum(natural) + gaps <= on.width:
         _boxed(title, columns, cells, numbers, natural)
     elif on.width >= WIDE and sum(longest) + gaps <= on.width:
@@ -68,7 +66,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     else:
         say(title)
         for row in cells:
-            on.print("\n".join(_record(columns, row, on.width)), markup=False, soft_wrap=True)
+            typer.echo("\n".join(_record(columns, row, on.width)))
 
 
 def _boxed(

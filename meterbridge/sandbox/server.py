@@ -7,8 +7,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from meterbridge.sandbox import credentials, scenarios
@@ -120,7 +120,7 @@ def run(
     lenient: bool = False,
     latency_ms: int = 0,
     chargebee_per_minute: int = 0,
-    switches: Sequence[dict[str, Any]] = (),
+    switches: Mapping[str, Any] = MappingProxyType({}),
     faults: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT; one line of JSON on stdout says when and where.
@@ -130,8 +130,7 @@ def run(
     """
     world = scenarios.build(scenario, seed=seed, subscriptions=subscriptions)
     world.switches.chargebee_per_minute = chargebee_per_minute
-    for wanted in switches:
-        world.switches.update(wanted)
+    world.switches.update(dict(switches))
     world.faults.add(list(faults))
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import httpx
 import pytest
+
+from meterbridge.cli.main import run
 
 SANDBOX = [sys.executable, "-c", "from meterbridge.cli.main import main; main()", "sandbox", "--scenario", "single"]
 
@@ -48,8 +51,15 @@ def test_switches_and_faults_hold_from_the_first_request_on() -> None:
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_what_is_no_switch_or_fault_is_told(wrong: list[str]) -> None:
-    done = subprocess.run([*SANDBOX, *wrong], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("MB-COMMAND: no switch or fault: ")
-    assert "docs/reference/sandbox.md" in done.stderr
+def test_what_is_no_switch_or_fault_is_told_before_anything_is_served(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = os.umask(0)
+    try:
+        code = run(["sandbox", "--scenario", "single", *wrong])
+    finally:
+        os.umask(mask)
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.startswith("MB-COMMAND: no switch or fault: ")
+    assert "docs/reference/sandbox.md" in err

@@ -1,5 +1,6 @@
 """Commands print tables that fit, records where they do not, plain lines in a pipe."""
 
+import os
 import re
 import sys
 
@@ -50,10 +51,26 @@ def test_a_pipe_gets_one_row_a_line_without_boxes(shown):
 
 def test_a_narrow_terminal_gets_records_and_a_wide_one_a_table(shown):
     narrow, wide = shown(80), shown(200)
-    assert "    record  acme" in [line.replace("      record", "    record") for line in narrow]
+    assert "      record  acme" in narrow
     assert not any("│" in line for line in narrow)
     assert sum("│" in line for line in wide) == 2
-    assert not any("amount  \n" in line for line in narrow)  # what is empty is left out
+    assert sum(line.lstrip().startswith("amount") for line in narrow) == 1  # what is empty is left out
+
+
+@pytest.mark.parametrize("width", range(40, 200, 3))
+def test_no_table_of_many_columns_is_cut(monkeypatch, capsys, width):
+    monkeypatch.setattr(show.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(show, "console", lambda: Console(width=width, highlight=False, emoji=False))
+    row = [f"{name}-id" for name in "abcdefg"]
+    show.table("Runs", list("abcdefg"), [row])
+    assert re.findall(r".-id", capsys.readouterr().out) == row
+
+
+def test_colons_in_an_id_are_no_emoji(shown, capsys):
+    show.say("acme:x:1 and a:id:b")
+    assert "acme:x:1 and a:id:b" in capsys.readouterr().out
+    assert any("eu:id:1" in line for line in shown(0, [("MB-A", "eu:id:1", "1 EUR", "w")]))
+    assert any("eu:id:1" in line for line in shown(60, [("MB-A", "eu:id:1", "1 EUR", "w" * 70)]))
 
 
 def test_a_small_table_stays_a_table_on_a_narrow_terminal(shown):
@@ -96,3 +113,15 @@ def test_stages_are_told_as_they_begin():
         assert deliver("charge", number=2) == 1
     deliver("charge", 3)
     assert told == ["deliver charge 2"]
+
+
+def test_verbose_never_shows_less_than_the_settings_ask_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("METERBRIDGE_LOG_LEVEL=DEBUG\n", encoding="utf-8")
+    monkeypatch.setenv("METERBRIDGE_LOG_LEVEL", "")  # so that what the command sets is undone
+    monkeypatch.delenv("METERBRIDGE_LOG_LEVEL")
+    main.root(verbose=True)
+    assert "METERBRIDGE_LOG_LEVEL" not in os.environ
+    (tmp_path / ".env").write_text("METERBRIDGE_LOG_LEVEL=WARNING\n", encoding="utf-8")
+    main.root(verbose=True)
+    assert os.environ["METERBRIDGE_LOG_LEVEL"] == "INFO"
