@@ -170,13 +170,14 @@ class Marking:
     def of(cls, rx: Reader) -> Marking:
         """As the ledger has it now."""
         made = (row for row in intents.open_within(rx, "external_mapping", NETTED_SCOPE) if row.action == "create")
+        rows = list(intents.open_rows(rx, ("charge", "charge_set")))
         charges = (
             (("Netted", key[0], mark_of(key, part)), row.state in ("sending", "unknown"))
-            for row in intents.open_rows(rx, ("charge", "charge_set"))
+            for row in rows
             for key, parts in lowered_lines(row.kind, row.key, row.payload, row.wanted)
             for part in parts
         )
-        return cls(frozenset(row.key[2] for row in made), tuple(charges), _taken_by_sets(rx))
+        return cls(frozenset(row.key[2] for row in made), tuple(charges), _taken_by_sets(rows))
 
     def to_come(self, file: Staging) -> frozenset[str]:
         """Marks that this ledger has made or makes: if it holds no such charge, that one is to be lowered yet."""
@@ -187,11 +188,12 @@ class Marking:
         return frozenset(key for key, in_flight in self.charges if in_flight or key[1] not in decided)
 
 
-def _taken_by_sets(rx: Reader) -> Mapping[Key, int]:
+def _taken_by_sets(rows: Iterable[intents.IntentRow]) -> Mapping[Key, int]:
     """By portion what calls whose answer never came may have taken of its surplus: they are not decided anew."""
     taken: Counter[Key] = Counter()
-    for row in intents.open_rows(rx, ("charge_set",)):
-        for part in row.wanted.get("carried", ()) if row.state in ("sending", "unknown") else ():
+    for row in rows:
+        lost = row.kind == "charge_set" and row.state in ("sending", "unknown")
+        for part in row.wanted.get("carried", ()) if lost else ():
             taken[part["bill_id"], part["subscription_id"]] += part["amount"]
     return taken
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -150,8 +150,10 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
         raise SetupError("MB-BILLS-SINCE", _would_charge(work, window))
     with work.ledger.read() as rx:
         known = {} if run.flow == REBUILD else bills.by_id(rx)
-        unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))} | _waiting(rx)
-        again = _decided_again(rx, run)
+        portions = bills.portions(rx)
+        unproven = {row.key[0] for row in intents.open_rows(rx, ("charge_set",))}
+        unproven |= {portion.bill_id for portion in portions if portion.state == "waiting"}
+        again = _decided_again(rx, run, portions, known)
     everything = run.full or run.compares_all or first < (kept_since(work) or first)
     open_dates = open_since(work, first, known, all_listed=everything)
     start = min([first if everything else max(first, window), *open_dates])
@@ -196,18 +198,20 @@ def _in_sight(state: bills.BillState, start: date) -> bool:
     return not state.deleted and date.fromisoformat(state.bill_date) >= start
 
 
-def _waiting(rx: Reader) -> set[str]:
-    return {p.bill_id for p in bills.portions(rx) if p.state == "waiting"}
-
-
-def _decided_again(rx: Reader, run: Run) -> set[str]:
+def _decided_again(
+    rx: Reader, run: Run, portions: Iterable[bills.Portion], known: Mapping[str, bills.BillState]
+) -> set[str]:
     """Bills set aside, whole or in part, or with a portion that waits: decided again in every run.
 
     One that was none of ours is, once the ledger knows its account, and in a full run.
     """
-    states = ("waiting", "quarantined", "proposed", *(("not_ours",) if run.full else ()))
-    waiting = {p.bill_id for p in bills.portions(rx) if p.state in states} | now_ours(rx)
-    return waiting | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
+    in_state: dict[str, set[str]] = defaultdict(set)
+    for portion in portions:
+        in_state[portion.state].add(portion.bill_id)
+    strange = in_state["not_ours"]
+    ours = strange if run.full else now_ours(rx, strange, known)
+    waiting = in_state["waiting"] | in_state["quarantined"] | in_state["proposed"]
+    return waiting | ours | {row.key[0] for row in quarantine.to_decide(rx) if row.kind == "charge"}
 
 
 def _would_charge(work: Services, window: date) -> str:

@@ -34,13 +34,14 @@ def land_accounts(work: Services, file: Staging, accounts: Iterable[Mapping[str,
     """
     seen: list[AccountDigest] = []
     elsewhere: list[dict[str, Any]] = []
+    site = work.site
 
     def noted() -> Iterator[Mapping[str, Any]]:
         for account in accounts:
             seen.append(digest_of(account))
-            other = work.site.other(account)
+            other = site.other(account)
             if other is None:
-                yield {**account, "own": work.site.own_code(account)}
+                yield {**account, "own": site.own_code(account)}
             else:
                 elsewhere.append({"account_id": account["id"], "code": account["code"], "site": other})
 
@@ -52,10 +53,11 @@ def land_accounts(work: Services, file: Staging, accounts: Iterable[Mapping[str,
 
 def chargebee_mappings(work: Services, found: Iterable[ExternalMapping]) -> Iterator[ExternalMapping]:
     """Those of Chargebee's records, under the ids that Chargebee has them under."""
+    site = work.site
     for one in found:
         if one.external_system != "Chargebee":
             continue
-        own = work.site.taken(one.external_id) if one.external_table in TABLES else one.external_id
+        own = site.taken(one.external_id) if one.external_table in TABLES else one.external_id
         if own is not None:
             yield one.model_copy(update={"external_id": own})
         elif one.m3ter_entity != "Account":  # an account plan is found on its account, whose site is known

@@ -90,9 +90,10 @@ def land_pending(file: Staging, first: date, pending: Iterable[Mapping[str, Any]
 
 def remember_pending(tx: Writer, file: Staging) -> None:
     """Put those of the run among the bills that the ledger knows, as unread and open."""
-    for row in file.rows("select * from ref_pending_bills order by id"):
-        if bills.get(tx, row["id"]) is None:
-            bills.put(tx, _unread(row))
+    pending = {row["id"]: row for row in file.rows("select * from ref_pending_bills order by id")}
+    if pending:
+        known = bills.by_id(tx)
+        bills.put(tx, *(_unread(row) for name, row in pending.items() if name not in known))
     for row in file.rows("select distinct value from run_facts where name = $name", {"name": SEEN}):
         facts.put(tx, SEEN, row["value"])
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from meterbridge.ledger import bills, mappings
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.records import Decision, OutOfScope
-from meterbridge.staging.database import Staging
+
+if TYPE_CHECKING:  # `status` needs no DuckDB, which takes half a second to import
+    from meterbridge.staging.database import Staging
 
 NOT_OURS = (
     "select decision, key, message, amount, currency from out_set_aside "
@@ -32,13 +34,11 @@ def seen(rx: Reader, file: Staging) -> list[dict[str, Any]]:
     return _sums([*((row.currency, row.wanted) for row in known), *now.values()])
 
 
-def now_ours(rx: Reader) -> set[str]:
-    """Bills that were none of ours and whose account the ledger knows by now."""
-    waiting = {row.bill_id for row in bills.portions(rx, state="not_ours")}
-    if not waiting:
-        return set()
-    accounts = {row.remote_id for row in mappings.all(rx, "account", active_only=True)}
-    return {state.bill_id for state in bills.all(rx) if state.bill_id in waiting and state.account_id in accounts}
+def now_ours(rx: Reader, strange: Iterable[str], known: Mapping[str, bills.BillState]) -> set[str]:
+    """Of bills that were none of ours those whose account the ledger knows by now. ``known``: all bills, by id."""
+    accounts = {name: known[name].account_id for name in strange if name in known}
+    ours = mappings.holders(rx, "account", set(accounts.values()))
+    return {name for name, account in accounts.items() if account in ours}
 
 
 def in_words(rows: Iterable[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from meterbridge.errors import MeterbridgeError
 from meterbridge.ledger import intents, quarantine
 from meterbridge.ledger.intents import IntentRow
 from meterbridge.ledger.ledger import Writer
-from meterbridge.rules.kinds import MONEY
+from meterbridge.rules.kinds import moves_money
 from meterbridge.rules.plan_intents import due_of
 from meterbridge.rules.records import Kind, Quarantined
 from tasks.runs import Run
@@ -40,7 +40,7 @@ class Receipt:
     def took(self, row: IntentRow) -> None:
         """Count a write that stands. What is taken over stood before: it moves no money."""
         self.applied[f"{row.kind}.{row.action}"] += 1
-        if row.kind in MONEY and row.action != "adopt" and row.amount is not None:
+        if moves_money(row.kind, row.action) and row.amount is not None:
             self.moved[row.currency or ""] += row.amount
 
     def set_aside(self, tx: Writer, run: Run, row: IntentRow, failure: MeterbridgeError) -> bool:

@@ -91,8 +91,9 @@ def refer(run: Run, *, bills_too: bool = False, own_slice: bool = False) -> int:
         copied += file.land_rows("ref_external_mappings", _external_mappings(known))
         if bills_too:
             copied += file.land_rows("ref_charges", _charges(rx))
-            copied += file.land_rows("ref_charges", _credits(rx))
-            copied += file.land_rows("ref_credit_notes", _credit_notes(rx))
+            given = list(mappings.all(rx, "credit", active_only=True))
+            copied += file.land_rows("ref_charges", _credits(given))
+            copied += file.land_rows("ref_credit_notes", _credit_notes(rx, given))
             copied += file.land_rows("ref_undone", _undone(rx))
             copied += file.land_rows("ref_settled", _settled(rx))
             copied += file.land_rows("ref_portions", _portions(rx))
@@ -205,17 +206,17 @@ def _charges(rx: Reader) -> Iterator[dict[str, Any]]:
                 yield {**here, **theirs, "key": key_text((*other, key[2])), "carried": ""}
 
 
-def _credits(rx: Reader) -> Iterator[dict[str, Any]]:
+def _credits(given: Iterable[mappings.Mapping]) -> Iterator[dict[str, Any]]:
     """Our own credits: lines with a negative amount, on no invoice that they could be taken off."""
-    for row in mappings.all(rx, "credit", active_only=True):
+    for row in given:
         copied = {name: row.state[name] for name in ("bill_id", "subscription_id", "amount", "currency", "reference")}
         yield {**copied, "key": key_text(row.key), "invoice_id": "", "line_id": "", "movable": False}
 
 
-def _credit_notes(rx: Reader) -> Iterator[dict[str, Any]]:
+def _credit_notes(rx: Reader, given: Iterable[mappings.Mapping]) -> Iterator[dict[str, Any]]:
     """Credit notes that we gave, and those under way, which have no id yet."""
-    for given in mappings.all(rx, "credit", active_only=True):
-        yield {"credit_id": given.remote_id}
+    for one in given:
+        yield {"credit_id": one.remote_id}
     for row in intents.open_rows(rx, ("credit",)):
         if row.state in ("sending", "unknown") and row.wanted.get("invoice_id"):
             yield {"invoice_id": row.wanted["invoice_id"], "amount": -(row.amount or 0)}

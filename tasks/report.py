@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from meterbridge.errors import CODES
 from meterbridge.ledger import bills
 from meterbridge.rules.keys import key_from_text
-from meterbridge.rules.kinds import MONEY
+from meterbridge.rules.kinds import moves_money
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.outcome import (
     Amounts,
@@ -152,7 +152,7 @@ def _with_money(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(part for part in (count_of(len(rows), "record"), in_words(amounts(rows))) if part)
 
 
-AMOUNTS = "select kind, amount, currency from out_intents where action <> 'adopt' and amount is not null"
+AMOUNTS = "select kind, action, amount, currency from out_intents where amount is not null"
 SET_ASIDE = "select * from out_set_aside where decision in ('quarantined', 'waiting') order by rowid"
 
 
@@ -208,7 +208,7 @@ def _sums(run: Run, report: RunReport, done: Delivered) -> dict[str, Amounts]:
 def _decided(run: Run) -> list[dict[str, Any]]:
     """The money that the run would move: all of its change set but what it would take over."""
     with opened(run.path) as file:
-        return [row for row in file.rows(AMOUNTS) if row["kind"] in MONEY]
+        return [row for row in file.rows(AMOUNTS) if moves_money(row["kind"], row["action"])]
 
 
 def _of_bills(work: Services, run: Run, file: Staging) -> dict[str, list[dict[str, Any]]]:

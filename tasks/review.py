@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meterbridge.rules.keys import key_from_text
-from meterbridge.rules.kinds import MONEY
+from meterbridge.rules.kinds import moves_money
 from meterbridge.rules.naming import in_words as named
 from meterbridge.rules.outcome import amounts, in_words, writes
 from meterbridge.rules.standing import is_unbilled
@@ -41,7 +41,7 @@ class Move:
 
 def change_set_page(file: Staging, report: RunReport, site: str) -> str:
     """Money first, the largest first, with sums; what else is written by kind, mappings in one line."""
-    moves = sorted(moves_of(file), key=lambda move: (move.currency, -abs(move.amount), move.customer_id))
+    moves = moves_of(file)
     title = "would be written" if report.dry_run else "was decided"
     name = f"Change set `{report.change_set}`: " if report.intended else ""  # of nothing there is no set
     lines = [f"# What {title}", "", f"{name}{sums_of(report, moves)}", ""]
@@ -61,8 +61,15 @@ def sums_of(report: RunReport, moves: Iterable[Move]) -> str:
     return ", ".join(part for part in (writes(report.intended) or "nothing", total) if part)
 
 
-def moves_of(file: Staging) -> Iterator[Move]:
-    """Every write of the change set that moves money."""
+def moves_of(file: Staging) -> list[Move]:
+    """Every write of the change set that moves money, by currency, the largest first."""
+    query = "select * from out_intents where amount is not null order by rowid"
+    rows = [row for row in file.rows(query) if moves_money(row["kind"], row["action"])]
+    moves = _moves(file, rows) if rows else ()
+    return sorted(moves, key=lambda move: (move.currency, -abs(move.amount), move.customer_id))
+
+
+def _moves(file: Staging, rows: Iterable[Mapping[str, Any]]) -> Iterator[Move]:
     # Only a run of bills has them.
     there = {row["table_name"] for row in file.rows("select table_name from duckdb_tables()")}
     bills = file.rows("select id, customer_id from stg_bills") if "stg_bills" in there else ()
@@ -70,9 +77,7 @@ def moves_of(file: Staging) -> Iterator[Move]:
     drafts = file.rows("select * from map_deadlines") if "map_deadlines" in there else ()
     closings = {(row["bill_id"], row["subscription_id"]): (row["invoice_id"], row["closes_at"]) for row in drafts}
     products = _products(file) if "stg_bill_lines" in there else {}
-    for row in file.rows("select * from out_intents where amount is not null order by rowid"):
-        if row["kind"] not in MONEY or row["action"] == "adopt":
-            continue
+    for row in rows:
         key, payload = key_from_text(row["key"]), json.loads(row["payload"])
         state = json.loads(row["state"])
         draft, closes = closings.get((key[0], key[1]), ("", ""))
@@ -126,7 +131,7 @@ def others_of(file: Staging) -> list[tuple[str, str, str]]:
             row["reason"],
         )
         for row in file.rows("select kind, key, action, reason from out_intents order by rowid")
-        if row["kind"] not in (*MONEY, "external_mapping") or (row["kind"] in MONEY and row["action"] == "adopt")
+        if row["kind"] != "external_mapping" and not moves_money(row["kind"], row["action"])
     ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from meterbridge.ledger import mappings
 from meterbridge.ledger.ledger import Reader
+from meterbridge.ledger.transaction import chunks
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.standing import UNBILLED
 from meterbridge.staging.moments import moment
@@ -26,6 +28,7 @@ def unbilled_money(rx: Reader, now: float) -> list[dict[str, Any]]:
         if row.active:
             since = float(row.state.get("invoice_date") or now)
             amounts[row.state["subscription_id"], row.state["currency"]].append((row.state["amount"], since))
+    plans = _plans(rx, {name for name, _ in amounts})
     rows = [
         {
             "subscription_id": name,
@@ -33,7 +36,7 @@ def unbilled_money(rx: Reader, now: float) -> list[dict[str, Any]]:
             "count": len(own),
             "amount": sum(amount for amount, _ in own),
             "age_seconds": round(max(0.0, now - min(since for _, since in own))),
-            "ended": _has_ended(rx, name, now),
+            "ended": _has_ended(plans[name], now),
         }
         for (name, currency), own in sorted(amounts.items())
     ]
@@ -48,7 +51,15 @@ def in_words(row: dict[str, Any]) -> str:
     return f"{money} of subscription {row['subscription_id']} stand unbilled since {days} days{loud}"
 
 
-def _has_ended(rx: Reader, subscription_id: str, now: float) -> bool:
-    plans = [one for one in mappings.by_state(rx, "account_plan", "subscription_id", subscription_id) if one.active]
+def _plans(rx: Reader, subscriptions: Collection[str]) -> Mapping[str, list[mappings.Mapping]]:
+    """Account plans by subscription; each look reads all that there are, so it takes many subscriptions."""
+    found: dict[str, list[mappings.Mapping]] = defaultdict(list)
+    for some in chunks(subscriptions):
+        for one in mappings.of_customers(rx, "account_plan", (), some):
+            found[one.state["subscription_id"]].append(one)
+    return found
+
+
+def _has_ended(plans: Sequence[mappings.Mapping], now: float) -> bool:
     ends = [moment(one.state.get("end")) for one in plans]
     return bool(ends) and all(end is not None and end.timestamp() <= now for end in ends)

@@ -101,7 +101,7 @@ def _show_writes(report: RunReport) -> None:
     if not report.intended or path.suffix != ".duckdb" or not path.exists():
         return
     with opened(path) as file:
-        moves = sorted(moves_of(file), key=lambda move: (move.currency, -abs(move.amount), move.customer_id))
+        moves = moves_of(file)
         others = others_of(file)
     if moves:
         rows = [(money({"amount": one.amount, "currency": one.currency}), *one.shown) for one in moves[:SHOWN_WRITES]]

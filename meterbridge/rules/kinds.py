@@ -54,6 +54,11 @@ MONEY: tuple[Kind, ...] = tuple(one.kind for one in KINDS_OF_WRITE if one.moves_
 """Kinds that move money at Chargebee."""
 
 
+def moves_money(kind: str, action: str) -> bool:
+    """True if such a write moves money; what is taken over stood before."""
+    return kind in MONEY and action != "adopt"
+
+
 @dataclass(frozen=True, slots=True)
 class Wave:
     """Rows that go out together. ``scopes``: only those whose scope begins so, before the rest of their kind."""

@@ -104,15 +104,18 @@ class Total:
 
 def without_history(found: Sequence[StandingPlan], now: datetime) -> list[StandingPlan]:
     """Leave out what somebody attached by hand and has ended, as long as nothing of ours stood beside it."""
-    ours = [one for one in found if one.subscription_id]
-    return [one for one in found if one.subscription_id or not _is_history(one, ours, now)]
+    ours: dict[str, list[StandingPlan]] = defaultdict(list)
+    for one in found:
+        if one.subscription_id:
+            ours[one.account_id].append(one)
+    return [one for one in found if one.subscription_id or not _is_history(one, ours.get(one.account_id, ()), now)]
 
 
 def _is_history(by_hand: StandingPlan, ours: Iterable[StandingPlan], now: datetime) -> bool:
     if by_hand.end is None or by_hand.end > now:
         return False
     span = Interval(by_hand.start, by_hand.end)
-    return not any(one.account_id == by_hand.account_id and overlap(span, Interval(one.start, one.end)) for one in ours)
+    return not any(overlap(span, Interval(one.start, one.end)) for one in ours)
 
 
 def compare_items(desired: Iterable[WantedPlan], found: Iterable[StandingPlan]) -> list[Difference]:
