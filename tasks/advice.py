@@ -9,7 +9,12 @@ from typing import Any
 
 from meterbridge.errors import CODES
 from meterbridge.rules.naming import Parts, parts_of
-from meterbridge.rules.outcome import amounts, count_of, in_words
+from meterbridge.rules.outcome import (
+    amounts,
+    count_of,
+    in_words,
+    with_money,
+)
 from tasks.report import RunReport, money
 
 
@@ -70,7 +75,7 @@ def _asked(report: RunReport) -> Iterator[Advice]:
         remedy = "A dry run proposes nothing: run it for real first."
         if not report.dry_run:
             remedy = f"`meterbridge approve {change_set} --by NAME`, or the form of the deployment `approve_bills`."
-        yield Advice(f"{writes} of {bills}, {in_words(amounts(rows))}, await approval: {why}", remedy)
+        yield Advice(f"{with_money(f'{writes} of {bills}', rows)}, await approval: {why}", remedy)
 
 
 def _aside(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
@@ -82,8 +87,7 @@ def _aside(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
     for code in sorted(by_code, key=lambda name: (name == "MB-DEPENDS", -weight[name], name)):
         own = sorted(by_code[code], key=lambda row: -abs(int(row.get("amount") or 0)))
         known = CODES.get(code)
-        sums = in_words(amounts(own))
-        what = ", ".join(part for part in (count_of(len(own), "record"), sums) if part)
+        what = with_money(count_of(len(own), "record"), own)
         records = tuple(Record(parts_of(row["kind"], row["key"]), money(row), row["message"]) for row in own)
         yield Advice(f"{what}: {known.meaning if known else ''}".strip(), known.remedy if known else "", records, code)
 
@@ -92,7 +96,7 @@ def _overdue(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
     late = [row for row in rows if row.get("overdue")]
     if late:
         records = tuple(Record(parts_of("charge", row["key"]), money(row), row["reason"]) for row in late)
-        what = f"{count_of(len(late), 'record')}, {in_words(amounts(late))}: no invoice took it in time"
+        what = f"{with_money(count_of(len(late), 'record'), late)}: no invoice took it in time"
         yield Advice(
             what, "Create a pending invoice for the subscription, or `meterbridge bills mark-invoiced`.", records
         )

@@ -10,6 +10,7 @@ from meterbridge.ledger import bills, mappings
 from meterbridge.ledger.ledger import Reader
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.money import amount_text
+from meterbridge.rules.outcome import count_of
 from meterbridge.rules.records import Decision, OutOfScope
 
 if TYPE_CHECKING:  # `status` needs no DuckDB, which takes half a second to import
@@ -46,7 +47,7 @@ def in_words(rows: Iterable[dict[str, Any]]) -> str:
     found = list(rows)
     count = sum(row["count"] for row in found)
     sums = ", ".join(amount_text(row["amount"], row["currency"]) for row in found)
-    return f"{count} bill{'' if count == 1 else 's'}, {sums}" if count else ""
+    return f"{count_of(count, 'bill')}, {sums}" if count else ""
 
 
 def sums_of(decisions: Iterable[Decision]) -> list[dict[str, Any]]:

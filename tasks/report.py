@@ -25,6 +25,7 @@ from meterbridge.rules.outcome import (
     in_words,
     is_all_done,
     outcome,
+    with_money,
 )
 from meterbridge.staging.database import Staging, opened
 from tasks.awaiting import awaiting
@@ -149,7 +150,7 @@ def _reason(code: str) -> str:
 
 
 def _with_money(rows: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(part for part in (count_of(len(rows), "record"), in_words(amounts(rows))) if part)
+    return with_money(count_of(len(rows), "record"), rows)
 
 
 AMOUNTS = "select kind, action, amount, currency from out_intents where amount is not null"

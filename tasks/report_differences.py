@@ -11,7 +11,12 @@ from pydantic import Field
 from meterbridge.ledger import runs
 from meterbridge.rules.naming import in_words as in_plain_words
 from meterbridge.rules.naming import parts_of
-from meterbridge.rules.outcome import Concern, Outcome, amounts, count_of, in_words
+from meterbridge.rules.outcome import (
+    Concern,
+    Outcome,
+    count_of,
+    with_money,
+)
 from tasks.engine import task
 from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money
@@ -42,18 +47,12 @@ class ReconcileReport(RunReport):
         """Drift alone: what is known already was told by the run that set it aside or waits with it."""
         if not self.differences:
             return []
-        money = in_words(amounts(_summed(self.drift)))
-        return [
-            Concern(
-                "Differences", ", ".join(part for part in (count_of(self.differences, "difference"), money) if part)
-            )
-        ]
+        return [Concern("Differences", with_money(count_of(self.differences, "difference"), _summed(self.drift)))]
 
     @property
     def outcome(self) -> Outcome:
         """Say if both sides agree, for how much they do not, and how much of that is known already."""
-        money = in_words(amounts(_summed(self.explained)))
-        known = f"{len(self.explained)} known already{f', {money}' if money else ''}" if self.explained else ""
+        known = with_money(f"{len(self.explained)} known already", _summed(self.explained)) if self.explained else ""
         if self.differences:
             words = [one.words for one in self.concerns]
             return Outcome("Differences", " · ".join([*words, known] if known else words))

@@ -102,13 +102,13 @@ def folded(title: str, items: Iterable[str]) -> list[str]:
     One block of HTML without an empty line, at which Prefect's UI would end it; it drops links there.
     """
     inside = "".join(f"<li>{escape(item)}</li>" for item in items)
-    return ["", f"<details><summary>{title}</summary><ul>{inside}</ul></details>"]
+    return ["", f"<details><summary>{escape(title)}</summary><ul>{inside}</ul></details>"]
 
 
 def folded_table(title: str, rows: Iterable[Sequence[str]]) -> list[str]:
     """A table that a reader opens when wanted."""
-    inside = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return ["", f"<details><summary>{title}</summary><table>{inside}</table></details>"]
+    inside = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return ["", f"<details><summary>{escape(title)}</summary><table>{inside}</table></details>"]
 
 
 def escaped(text: str) -> str:

@@ -9,7 +9,13 @@ from typing import Any
 from pydantic import Field
 
 from meterbridge.ledger import runs
-from meterbridge.rules.outcome import Concern, Outcome, amounts, count_of, in_words, outcome
+from meterbridge.rules.outcome import (
+    Concern,
+    Outcome,
+    count_of,
+    outcome,
+    with_money,
+)
 from tasks.engine import task
 from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money
@@ -41,10 +47,11 @@ class ShadowReport(RunReport):
         """Bills that differ: one equal line by line is what should be there, and nothing else counts here."""
         if not self.differences:
             return []
-        sums = amounts({"amount": row["difference"], "currency": name} for name, row in self.totals.items())
-        apart = {name: amount for name, amount in sums.items() if amount.strip("-0.")}
+        apart = [
+            {"amount": row["difference"], "currency": name} for name, row in self.totals.items() if row["difference"]
+        ]
         words = f"{count_of(self.differences, 'bill')} of {len(self.bills) + len(self.unreadable)} differ"
-        return [Concern("Differences", ", ".join(part for part in (words, in_words(apart)) if part))]
+        return [Concern("Differences", with_money(words, apart))]
 
     @property
     def done(self) -> str:

@@ -11,7 +11,10 @@ from typing import Any
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.kinds import moves_money
 from meterbridge.rules.naming import in_words as named
-from meterbridge.rules.outcome import amounts, in_words, writes
+from meterbridge.rules.outcome import (
+    with_money,
+    writes,
+)
 from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import Staging
 from tasks.report import SHOWN_ROWS, RunReport, money
@@ -57,8 +60,8 @@ def change_set_page(file: Staging, report: RunReport, site: str) -> str:
 
 def sums_of(report: RunReport, moves: Iterable[Move]) -> str:
     """Return in words the change set's writes, and their money."""
-    total = in_words(amounts({"amount": move.amount, "currency": move.currency} for move in moves))
-    return ", ".join(part for part in (writes(report.intended) or "nothing", total) if part)
+    sums = [{"amount": move.amount, "currency": move.currency} for move in moves]
+    return with_money(writes(report.intended) or "nothing", sums)
 
 
 def moves_of(file: Staging) -> list[Move]:

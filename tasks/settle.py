@@ -85,7 +85,7 @@ def settle_bills(run: Run) -> int:
         for portion, (currency, words) in elsewhere.items():
             amount, currency, invoice = standing.get(portion, (0, currency or "", None))
             _put(tx, bills.Portion(*portion, currency, amount, "sent", words, run.started_at, invoice))
-        not_ours = {key: row for key, row in _not_ours(file).items() if key[0] not in moved}
+        not_ours = _not_ours(file, moved)
         for key, row in not_ours.items():
             _put(tx, _aside(row, key))
         decided = {*rows, *aside, *elsewhere, *not_ours}
@@ -132,9 +132,10 @@ def _set_aside(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any
     return {key: row for key, row in found.items() if key[0] not in moved}
 
 
-def _not_ours(file: Staging) -> dict[Key, dict[str, Any]]:
+def _not_ours(file: Staging, moved: Collection[str]) -> dict[Key, dict[str, Any]]:
     """Return the portions decided to be none of ours, under nobody's subscription."""
-    return {(key_from_text(row["key"])[0], NOBODY): row for row in file.rows(NOT_OURS)}
+    found = {(key_from_text(row["key"])[0], NOBODY): row for row in file.rows(NOT_OURS)}
+    return {key: row for key, row in found.items() if key[0] not in moved}
 
 
 def _elsewhere(file: Staging, currencies: Mapping[str, str | None]) -> dict[tuple[str, str], tuple[str | None, str]]:

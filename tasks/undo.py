@@ -25,7 +25,11 @@ from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import change_set_hash, fingerprint
 from meterbridge.rules.kinds import waves
 from meterbridge.rules.money import amount_text
-from meterbridge.rules.outcome import Concern, amounts, count_of, in_words
+from meterbridge.rules.outcome import (
+    Concern,
+    count_of,
+    with_money,
+)
 from meterbridge.rules.records import Intent, Key, Quarantined
 from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import opened
@@ -67,9 +71,8 @@ class UndoReport(RunReport):
         """Lines that were to come off and stay, before all else."""
         if not self.kept:
             return super().concerns
-        money = in_words(amounts(self.kept))
         stays = f"{count_of(len(self.kept), 'line')} not taken off"
-        return [Concern("Set aside", f"{stays}, {money}" if money else stays), *super().concerns]
+        return [Concern("Set aside", with_money(stays, self.kept)), *super().concerns]
 
 
 @task(name="find the lines of {target}")

@@ -58,10 +58,13 @@ def describe_correction(charge: Charge, reference: str) -> str:
 
 
 def _marked(text: str, reference: str) -> str:
-    room = DESCRIPTION_LENGTH - len(reference) - 3
-    if len(text) > room:
-        text = f"{text[: room - 1].rstrip()}…"
-    return f"{text} [{reference}]"
+    return _ending(text, f" [{reference}]")
+
+
+def _ending(text: str, tail: str) -> str:
+    """The text with its tail; the tail is never cut off."""
+    room = DESCRIPTION_LENGTH - len(tail)
+    return f"{text[: room - 1].rstrip()}…{tail}" if len(text) > room else text + tail
 
 
 MONTHS = (
@@ -79,11 +82,7 @@ def month_of(instant: datetime) -> str:
 def with_remark(text: str, reference: str, remark: str) -> str:
     """The words on a charge with a remark before the reference; the remark is never cut off."""
     mark = f" [{reference}]"
-    words = text.removesuffix(mark)
-    room = DESCRIPTION_LENGTH - len(mark) - len(remark) - 2
-    if len(words) > room:
-        words = f"{words[: room - 1].rstrip()}…"
-    return f"{words}; {remark}{mark}"
+    return _ending(text.removesuffix(mark), f"; {remark}{mark}")
 
 
 def last_day(charge: Charge) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meterbridge.rules.charge_intents import decided_on
 from meterbridge.rules.keys import bare, canonical, fingerprint, reference
 from meterbridge.rules.money import amount_text, major_text
 from meterbridge.rules.portions import Portion
@@ -49,14 +50,13 @@ def credit_of(
         kind = "adjustment" if invoice.status in UNPAID else "refundable"
         facts |= {"invoice_id": invoice.id, "type": kind, "customer_id": invoice.customer_id}
     bill = case.bill
-    provenance = {"bill_id": bill.id, "bill_version": bill.version, "bill_status": bill.status}
     money = f"{major_text(amount, exponent)} {bill.currency}"
     return Intent(
         kind="credit",
         key=key,
         action="create",
         target="chargebee",
-        payload={**facts, **provenance, "bill_last_calculated": bill.last_calculated, "reference": mark},
+        payload={**facts, **decided_on(bill), "reference": mark},
         fingerprint=fingerprint(facts),
         reason=f"{_named(method)} of {money} for bill {bill.id}, subscription {portion.subscription_id}",
         scope=f"customer:{facts['customer_id']}",

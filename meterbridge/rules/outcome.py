@@ -104,6 +104,15 @@ def in_words(money: Mapping[str, str]) -> str:
     return "; ".join(f"{grouped(amount)} {currency}" for currency, amount in money.items())
 
 
+def with_money(words: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Words, and after a comma the rows' money if they have any.
+
+    >>> with_money("2 records", [{"amount": 150, "currency": "EUR"}]), with_money("1 record", [])
+    ('2 records, 1.50 EUR', '1 record')
+    """
+    return ", ".join(part for part in (words, in_words(amounts(rows))) if part)
+
+
 def grouped(number: str) -> str:
     """A decimal number with its thousands apart; what is no number as it is.
 

@@ -47,11 +47,13 @@ def _leader(pairs: list[Pair], plan_id: str, placed: Placed, standing: Mapping[P
     for pair in pairs:
         if _stands_alone(pair, standing) and standing[pair][-1].plan.plan_id == plan_id:
             return pair
+    if standing.keys() & set(pairs):
+        return pairs[0]
     prices = {pair[1] for pair in pairs}
     for pair, plans in standing.items():
         live = plans[-1].plan
         gone = pair not in placed and pair[0] == pairs[0][0] and live.plan_id == plan_id and live.end is None
-        if gone and pair[1] not in prices and prices & set(live.items) and not standing.keys() & set(pairs):
+        if gone and prices & set(live.items):
             return pair
     return pairs[0]
 

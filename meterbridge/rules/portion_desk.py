@@ -78,7 +78,7 @@ class Desk:
 
     def _stock(self, case: BillCase, portion: Portion, lines: Sequence[StandingLine] = ()) -> Stand:
         stand = in_currency(take_stock(case, portion.subscription_id, lines), self.case.bill.currency)
-        return replace(stand, left_behind=left_behind(case, [one.key for one in portion.wanted if one.amount > 0]))
+        return replace(stand, left_behind=left_behind(case, portion.positive))
 
     def decide(self, view: View, booked: Counter[str]) -> list[Decision]:
         """Adoptions first, then what is to be done about the rest."""
@@ -145,7 +145,7 @@ class Desk:
     def _held(self, portion: Portion, stand: Stand, delta: int) -> Waiting | Quarantined | None:
         """What keeps the whole portion from being touched: nobody knows, or a person has to say."""
         where = f"of subscription {portion.subscription_id}"
-        if other := taken_off(self.case, [one.key for one in portion.wanted if one.amount > 0]):
+        if other := taken_off(self.case, portion.positive):
             message = f"lines {where} were taken off while they were subscription {other}'s"
             return self._quarantine(portion, "MB-UNDONE", f"{message}: {self._money(delta)} not charged", delta)
         if transit := stand.at("transit"):

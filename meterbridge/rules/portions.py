@@ -51,6 +51,11 @@ class Portion:
         """Minor units; negative where credits are left."""
         return sum(one.amount for one in self.wanted) + self.unplaced
 
+    @property
+    def positive(self) -> list[Key]:
+        """Keys of the charges that ask for money."""
+        return [one.key for one in self.wanted if one.amount > 0]
+
 
 def reckon(case: BillCase, policy: BillPolicy, exponent: int) -> list[Portion]:
     """Reckon every portion of a bill, those that only stand, were settled or are under way included.

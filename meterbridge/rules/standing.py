@@ -116,19 +116,25 @@ def left_behind(case: BillCase, wanted: Collection[Key]) -> tuple[Stood, ...]:
     Their money may be paid all the same, or a person took it off: that the line has another
     subscription by now is no reason to charge it again.
     """
-    invoices = {invoice.id: invoice for invoice in case.invoices}
-    charged = {one.key for one in case.standing}
-    names = {key[2] for key in wanted if key not in charged}
+    names = _uncharged(case, wanted)
     others = [one for one in case.standing if one.key[2] in names and not one.carried]
+    invoices = {invoice.id: invoice for invoice in case.invoices} if others else {}
     stood = [_place(line, invoices.get(line.invoice_id)) for line in others]
     return tuple(one for one in stood if one.place in ("lost", "voided", "changed"))
 
 
 def taken_off(case: BillCase, wanted: Collection[Key]) -> str:
     """Find whose lines a person took off that are ``wanted`` for another subscription by now; empty if nobody's."""
-    charged = {one.key for one in case.standing}
-    names = {key[2] for key in wanted if key not in charged}
+    if not case.undone:
+        return ""
+    names = _uncharged(case, wanted)
     return next((owner for owner, lines in case.undone.items() if names & {*lines.values()}), "")
+
+
+def _uncharged(case: BillCase, wanted: Collection[Key]) -> set[str]:
+    """The identities of wanted charges that do not stand for their own subscription."""
+    charged = {one.key for one in case.standing}
+    return {key[2] for key in wanted if key not in charged}
 
 
 def paid_by(case: BillCase, stand: Stand) -> frozenset[str]:

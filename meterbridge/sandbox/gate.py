@@ -84,11 +84,12 @@ class Gate:
 
     def _wait(self, seconds: float, turn: _Turn) -> None:
         """Execute after so many seconds; a call that is held, as soon as its harm is no longer in force."""
-        in_force = turn.harm == "held" and turn.fault in self._world.faults.active
-        if seconds > _GLANCE and in_force:
-            self._later(_GLANCE, lambda: self._wait(seconds - _GLANCE, turn))
-        else:
-            self._later(0 if turn.harm == "held" and not in_force else seconds, lambda: self._execute(turn, held=True))
+        held = turn.harm == "held"
+        if seconds <= 0 or (held and not any(one is turn.fault for one in self._world.faults.active)):
+            self._execute(turn, held=True)
+            return
+        pause = min(seconds, _GLANCE) if held else seconds
+        self._later(pause, lambda: self._wait(seconds - pause, turn))
 
     def _execute(self, turn: _Turn, *, held: bool) -> None:
         with self._world.lock:

@@ -7,7 +7,7 @@ other file, no network, no extension, and change no setting.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,17 @@ def check_expressions(connection: duckdb.DuckDBPyConnection, name: str, expressi
     """
     if not expressions:
         return
-    model = _shape(connection, "1")
+    model = _shape(_tree(connection, "1"))
     aggregates = "select distinct function_name from duckdb_functions() where function_type = 'aggregate'"
     refused = _NO_VALUE_OF_ONE_ROW | {name for (name,) in connection.execute(aggregates).fetchall()}
     for sql in expressions:
-        found = _shape(connection, sql)
+        tree = _tree(connection, sql)
+        found = _shape(tree)
         if isinstance(found, str):
             raise SetupError("MB-USAGE-MAPPING", f"{name}: {sql[:100]}: {found}", remedy=_REMEDY)
         if found != model:
             raise SetupError("MB-USAGE-MAPPING", f"{name}: {sql[:100]} is no expression", remedy=_REMEDY)
-        if (part := next(_of_no_row(_tree(connection, sql), refused), None)) is not None:
+        if (part := next(_of_no_row(tree, refused), None)) is not None:
             words = f"{name}: {sql[:100]}: {part} is no value of one row"
             raise SetupError("MB-USAGE-MAPPING", words, remedy=_REMEDY)
 
@@ -91,9 +92,8 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     return tree
 
 
-def _shape(connection: duckdb.DuckDBPyConnection, sql: str) -> object:
+def _shape(tree: Mapping[str, Any]) -> object:
     """What is around an expression when it is selected alone; a text if it cannot be read."""
-    tree = _tree(connection, sql)
     if tree["error"]:
         return str(tree["error_message"]).split("\n", maxsplit=1)[0]
     (statement,) = tree["statements"] if len(tree["statements"]) == 1 else ({},)
