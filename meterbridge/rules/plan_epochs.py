@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -42,9 +42,14 @@ def set_epochs(
         one = _Epochs(views[0].subscription, tuple(own), policy)
         changed = [one.written(step) if step.subscription.id == one.subscription.id else step for step in changed]
         written = {step.before.key for step in changed if step.before is not None}
-        untouched = [plan for plan in own if plan.key not in written and plan.key not in settled]
-        changed += one.corrections(untouched)
-        left += one.left(untouched)
+        for plan in own:
+            if plan.key in written or plan.key in settled:
+                continue
+            why = one.fault(plan)
+            if why == "":
+                changed.append(one.correction(plan))
+            elif why is not None:
+                left.append(Unchanged("account_plan", plan.key, why))
     return changed, left
 
 
@@ -65,22 +70,13 @@ class _Epochs:
         goes_on = step.interval.end is None or step.interval.end > self.policy.now
         return self._corrected(step) if goes_on else step
 
-    def corrections(self, untouched: list[Standing]) -> Iterator[Step]:
-        """Steps for account plans that lack nothing but the epoch."""
-        for one in untouched:
-            if self._fault(one) == "":
-                yield self._corrected(kept(self.subscription, one, ""))
-
-    def left(self, untouched: list[Standing]) -> Iterator[Unchanged]:
-        """Account plans that keep an epoch which does not fit."""
-        for one in untouched:
-            why = self._fault(one)
-            if why:
-                yield Unchanged("account_plan", one.key, why)
+    def correction(self, one: Standing) -> Step:
+        """The step for an account plan that lacks nothing but the epoch."""
+        return self._corrected(kept(self.subscription, one, ""))
 
     def _corrected(self, step: Step) -> Step:
         before = step.before
-        if before is None or self._fault(before) != "":
+        if before is None or self.fault(before) != "":
             return step
         epoch = self._epoch(before.plan.start)
         stands = before.plan.epoch.stands or "a day of the organisation"
@@ -92,7 +88,7 @@ class _Epochs:
         days = [one.plan.epoch.stands for one in self.standing if self._goes_on(one)]
         return billing_epoch(self._terms(start), [day for day in days if day is not None], exact=not self._has_begun)
 
-    def _fault(self, one: Standing) -> str | None:
+    def fault(self, one: Standing) -> str | None:
         """None where the epoch is right, empty where it has to be corrected, else why it is left as it is."""
         epoch = one.plan.epoch
         if not epoch.seen or not self._goes_on(one) or status_of(self.subscription) in ENDED:

@@ -63,11 +63,11 @@ _folder: tempfile.TemporaryDirectory[str] | None = None
 def kept(key: tuple[object, ...], play: Callable[[Path], World]) -> Snapshot:
     """The snapshot of this key; ``play`` makes what it is of, in the empty home that it gets."""
     if key not in _taken:
-        if len(_taken) == MOST_KEPT:
-            shutil.rmtree(_taken.pop(next(iter(_taken))).files)
         home = Path(tempfile.mkdtemp(dir=_our_folder()))
         world = play(home)
         _taken[key] = Snapshot(_pickled(world), home, home)
+        while len(_taken) > MOST_KEPT:  # what was played on the way has been kept, too
+            shutil.rmtree(_taken.pop(next(iter(_taken))).files)
     else:
         _taken[key] = _taken.pop(key)  # the one that was asked for last goes last
     return _taken[key]

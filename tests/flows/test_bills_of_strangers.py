@@ -13,7 +13,7 @@ from meterbridge.sandbox.m3ter import entities
 from meterbridge.sandbox.m3ter.accounts import ACCOUNT
 from meterbridge.sandbox.m3ter.mappings import MAPPING
 from meterbridge.settings import load_settings
-from tasks.services import open_ledger
+from tasks.services import ledger_in_use, open_ledger
 from tests.flows.billed_month import BilledMonth, asides
 
 
@@ -119,12 +119,10 @@ def test_one_that_becomes_ours_is_decided_again(month, how):
 def link(month, account):
     from meterbridge.ledger import mappings
 
-    ledger = open_ledger(load_settings())
-    with ledger.write() as tx:
+    with ledger_in_use() as ledger, ledger.write() as tx:
         state = {"customer_id": "new-customer", "code": account["code"], "currency": None, "parent": None}
         mappings.put(tx, mappings.Mapping("account", ("new-customer",), account["id"], "", "account:x", state))
         tx.commit()
-    ledger.close()
 
 
 def test_one_that_is_deleted_or_pending_again_counts_no_more(month):

@@ -1,29 +1,15 @@
 """The watch over the law of money tells what breaks it, and nothing else."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
 
-from meterbridge.ledger.ledger import Ledger
 from meterbridge.rules import bills
 from meterbridge.sandbox.scenarios.chargebee_seed import put_customer
-from meterbridge.settings import load_settings
-from tasks.services import open_ledger
+from tasks.services import ledger_in_use
 from tests.flows.billed_month import BilledMonth
 from tests.flows.test_law_of_money import overdrawn, owned
 from tests.money_law import Watch, watching
-
-
-@contextmanager
-def present_ledger() -> Iterator[Ledger]:
-    """The ledger that the environment names now."""
-    ledger = open_ledger(load_settings())
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def without_the_law(monkeypatch):
@@ -35,7 +21,7 @@ def without_the_law(monkeypatch):
 def test_a_charge_beyond_the_bill_s_total_is_told(open_sandbox, monkeypatch):
     month = overdrawn(open_sandbox)
     without_the_law(monkeypatch)
-    with watching(Watch(month.world, present_ledger)) as watch:
+    with watching(Watch(month.world, ledger_in_use)) as watch:
         month.charge()
     assert sum(owned(month).values()) == month.total() + 100
     [told] = watch.broken
@@ -47,7 +33,7 @@ def test_a_charge_beyond_the_bill_s_total_is_told(open_sandbox, monkeypatch):
 @pytest.mark.parametrize("settings", [{}, {"METERBRIDGE_NEGATIVE": "promotional_credit"}], ids=["set-aside", "credit"])
 def test_with_the_law_nothing_is_told(open_sandbox, settings):
     month = overdrawn(open_sandbox, **settings)
-    with watching(Watch(month.world, present_ledger)) as watch:
+    with watching(Watch(month.world, ledger_in_use)) as watch:
         month.charge()
         amounts = [line["convertedSubtotal"] for line in month.bill["lineItems"]]
         month.recalculate(amounts[0] + Decimal(5), *amounts[1:])
@@ -72,7 +58,7 @@ def goes_to_another_payer(month):
 @pytest.mark.parametrize("lawless", [False, True], ids=["with-the-law", "without"])
 def test_a_charge_beside_money_of_another_payer_is_told(open_sandbox, monkeypatch, lawless):
     month = BilledMonth(open_sandbox, charge=False)
-    with watching(Watch(month.world, present_ledger)) as watch:
+    with watching(Watch(month.world, ledger_in_use)) as watch:
         goes_to_another_payer(month)
         if lawless:
             without_the_law(monkeypatch)
@@ -82,7 +68,7 @@ def test_a_charge_beside_money_of_another_payer_is_told(open_sandbox, monkeypatc
 
 def test_what_a_bill_has_too_much_since_it_went_down_is_no_write_of_ours(open_sandbox):
     month = overdrawn(open_sandbox, METERBRIDGE_NEGATIVE="promotional_credit")
-    with watching(Watch(month.world, present_ledger)) as watch:
+    with watching(Watch(month.world, ledger_in_use)) as watch:
         month.charge()
         month.world.switches.update({"draft_line_ids_on_close": "renew"})
         month.close()

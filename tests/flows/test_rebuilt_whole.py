@@ -9,8 +9,7 @@ from flows.undo_run import undo_run
 from meterbridge.ledger import mappings
 from meterbridge.sandbox.clock import epoch
 from meterbridge.sandbox.scenarios.chargebee_seed import SubscriptionSeed, put_customer, put_subscription
-from meterbridge.settings import load_settings
-from tasks.services import ledger_in_use, open_ledger
+from tasks.services import ledger_in_use
 from tests.flows.billed_month import asides
 from tests.flows.restored import RestoredMonth
 
@@ -21,10 +20,8 @@ DOLLARS = SubscriptionSeed("sub-dollars", "cust-dollars", ("api-pro-USD-Monthly"
 
 def known():
     """Return the ledger's rows: kind, key, id at the vendor. To which draft a bill was mapped at first is history."""
-    ledger = open_ledger(load_settings())
-    with ledger.read() as rx:
+    with ledger_in_use() as ledger, ledger.read() as rx:
         found = [(kind, one.key, one.remote_id) for kind in KINDS for one in mappings.all(rx, kind, active_only=True)]
-    ledger.close()
     return sorted((kind, key[:2] if key[0] == "Bill" else key, remote_id) for kind, key, remote_id in found)
 
 

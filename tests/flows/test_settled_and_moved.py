@@ -5,21 +5,18 @@ import pytest
 from flows.reconcile import reconcile
 from flows.undo_run import undo_run
 from meterbridge.ledger import quarantine
-from meterbridge.settings import load_settings
 from tasks import set_aside
-from tasks.services import open_ledger
+from tasks.services import ledger_in_use
 from tests.flows.billed_month import BilledMonth, asides
 from tests.flows.test_law_of_money import again, hand_over, owned
 
 
 def decide(action, owner, **how):
     """A person decides about the subscription's portion."""
-    ledger = open_ledger(load_settings())
-    with ledger.write() as tx:
+    with ledger_in_use() as ledger, ledger.write() as tx:
         [row] = [row for row in quarantine.list(tx) if row.key[1:] == (owner,)]
         getattr(set_aside, action)(tx, row, **how)
         tx.commit()
-    ledger.close()
 
 
 def undone_and_moved(open_sandbox):

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from meterbridge.sandbox.clock import rfc3339
 from meterbridge.sandbox.m3ter import entities
 from meterbridge.sandbox.m3ter.mappings import MAPPING
 from meterbridge.sandbox.m3ter.organization import CURRENCY
@@ -24,7 +25,7 @@ from meterbridge.sandbox.scenarios.chargebee_seed import (
 from meterbridge.sandbox.scenarios.living import put_account, put_plan
 from meterbridge.sandbox.world import World
 from tests.practice.case import Case
-from tests.practice.words import instant, minor, moment
+from tests.practice.words import minor, moment
 
 A_DAY = 86_400
 SINCE = "2026-01-01"
@@ -108,17 +109,12 @@ def _put_accounts(world: World, case: Case) -> None:
         body = {"name": name, "entityType": "Bill", "entityId": "x", "destination": "Chargebee", "configData": {}}
         world.m3ter.save(world.m3ter.integration_configs, body | {"id": "native", "enabled": True}, None)
     for told in case.part("organisation").get("account_plans") or ():
-        end = {"endDate": _rfc(told["until"])} if "until" in told else {}
-        plan = put_plan(world, accounts[told["account"]], told["plan"], _rfc(told["from"]), **end)
+        end = {"endDate": rfc3339(1_000 * moment(told["until"]))} if "until" in told else {}
+        plan = put_plan(world, accounts[told["account"]], told["plan"], rfc3339(1_000 * moment(told["from"])), **end)
         if "mapped_as" in told:
             mapping = {"m3terEntity": "AccountPlan", "m3terId": plan["id"], "externalSystem": "Chargebee"}
             mapping |= {"externalTable": "Subscription", "externalId": told["mapped_as"]}
             entities.insert(world.m3ter, MAPPING, mapping)
-
-
-def _rfc(value: Any) -> str:
-    text = instant(moment(value))
-    return f"{text}T00:00:00Z" if len(text) == 10 else f"{text.replace(' ', 'T')}:00Z"
 
 
 def write_catalog(home: Path, told: Mapping[str, Any]) -> Path:
