@@ -54,7 +54,8 @@ def _swap(
         same = plan.account_id == wish.place.account_id and plan.product_id == wish.product_id
         starts_in_time = outcome.interval.start in (view.at, coming.due_start)
         not_pending = plan.start < outcome.interval.start or plan.start <= view.policy.now
-        if same and starts_in_time and not_pending and plan.account_plan_id not in settled:
+        over_before = outcome.interval.end is not None and outcome.interval.end <= plan.start
+        if same and starts_in_time and not_pending and not over_before and plan.account_plan_id not in settled:
             return outcome, live
     return None
 

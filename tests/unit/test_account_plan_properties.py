@@ -197,3 +197,30 @@ def test_the_order_of_reading_does_not_matter(history):
     forward.run(subs, at)
     backward.run(subs[::-1], at)
     assert forward.plans == backward.plans
+
+
+def test_an_item_that_was_over_before_the_leaving_one_began_is_not_written_over_it():
+    """A trial's plan began on day 14; later the record shows another item, cancelled on day 1."""
+    dates = dict.fromkeys(("activated_at", "current_term_start", "next_billing_at", "pause_date", "resume_date"))
+    same = {"customer_id": "acme", "currency": "EUR", "billing_period": 1, "billing_period_unit": "month", **dates}
+    same |= {"id": "s", "created_at": day(0), "start_date": day(0), "started_at": day(0), "deleted": False}
+    items = {
+        name: (SubscriptionItem(item_price_id=name, item_type="plan", quantity="1", unit_price=100, terms="1"),)
+        for name in ("a", "b")
+    }
+    trial = Subscription(
+        status="in_trial", items=items["a"], trial_end=day(14), cancelled_at=None, current_term_end=day(60),
+        updated_at=None, resource_version=50, **same,
+    )  # fmt: skip
+    ended = Subscription(
+        status="non_renewing", items=items["b"], trial_end=None, cancelled_at=day(1), current_term_end=day(80),
+        updated_at=day(0), resource_version=70, **same,
+    )  # fmt: skip
+    policy = PlanPolicy(
+        trial="free", replace_on="mapped_plan", on_product_overlap="quarantine", allow_overlapping_plans=False,
+        hierarchy="invoice_owner", now=START,
+    )  # fmt: skip
+    m3ter = M3ter()
+    for today, subscription in ((50, trial), (70, ended)):
+        m3ter.run((subscription,), replace(policy, now=day(today)))
+    assert [(one.start, one.end) for one in m3ter.plans.values()] == [(day(14), None), (day(0), day(1))]
