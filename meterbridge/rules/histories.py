@@ -56,6 +56,7 @@ def decide_through(
         accounts: The settings.
         plans: The settings, and the run's clock.
     """
+    plans = plans.not_before(case.known_plans)
     known = {plan.account_plan_id for plan in case.known_plans}
     strangers = any(found.id not in known for found in case.found_plans)
     mapped = any(item.item_price_id in case.targets for moment in moments for item in moment.subscription.items)

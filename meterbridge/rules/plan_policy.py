@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
 from meterbridge.rules.accounts import Hierarchy
 from meterbridge.rules.intervals import Trial
 from meterbridge.rules.keys import fingerprint
-from meterbridge.rules.records import PlanTarget, Subscription, SubscriptionItem
+from meterbridge.rules.records import KnownPlan, PlanTarget, Subscription, SubscriptionItem
 
 ReplaceOn = Literal["mapped_plan", "material", "any_change"]
+
+# A run's clock follows a header that tells whole seconds, so the next run's may stand a little before it.
+CLOCKS_APART = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,11 @@ class PlanPolicy:
     now: datetime
     zone: tzinfo = UTC
     corrects_older: bool = True
+
+    def not_before(self, plans: Iterable[KnownPlan]) -> PlanPolicy:
+        """The same with its clock moved to an end that another run wrote as its own present a moment ago."""
+        ends = (plan.end for plan in plans if plan.end is not None)
+        return replace(self, now=max([self.now, *(end for end in ends if end < self.now + CLOCKS_APART)]))
 
     @property
     def child_billing_mode(self) -> str:
