@@ -41,10 +41,11 @@ test-whole: development ## every test that needs no Prefect server and no minute
 test-all: test-whole slow drills ## every test there is
 
 slow: development ## the part for every change of the long ones: whole processes, Prefect server, packaging; properties at length
-	$(PYTEST) --hypothesis-profile=thorough tests/unit
+	$(PYTEST) --hypothesis-profile=thorough -m hypothesis tests/unit
 	$(PYTEST) -m "(slow or prefect) and not drill"
 
 drills: development ## and the longest ones, forty minutes: every harm in every state, all that 0.1.0 left, killed Prefect, a storm of webhooks
+	$(BIN)/pytest -q --hypothesis-profile=search -m hypothesis tests/unit
 	$(BIN)/pytest -q -m drill
 
 EVERY ?= 1

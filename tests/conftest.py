@@ -27,12 +27,14 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
 
 # `make test` tries few examples of each property, always the same ones, so that the unit tests stay below ten seconds;
-# `make slow` tries many, new ones each time: pytest --hypothesis-profile=thorough tests/unit
+# `make slow` tries ten times as many, the same ones too: what is green there is green for everybody. New ones each time
+# are looked for by `make drills`: pytest --hypothesis-profile=search -m hypothesis tests/unit
 _few = hypothesis.settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile("few", _few)
-hypothesis.settings.register_profile("thorough", _few, max_examples=400, derandomize=False, print_blob=True)
+hypothesis.settings.register_profile("thorough", _few, max_examples=400)
+hypothesis.settings.register_profile("search", _few, max_examples=1_000, derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("few")
 
 

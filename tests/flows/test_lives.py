@@ -20,64 +20,54 @@ from tests.unit.test_account_plans import TABLE
 
 LIVES = lives()
 EACH_DAY = ("after each day", "at once", "told each day")
-BY_NAME = {life.name: life for life in LIVES}
 PLAYED = [
     (world, way) for world in WORLDS for way in WAYS if world == "plain" or way in ("after each day", "only at the end")
 ]
 
 
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Played]]:
-    """What was played so far, by world and way."""
+def as_written(plans: list[str], expected: tuple[str, ...]) -> list[str]:
+    """The rows found, with ``now`` where the row says so: an instant that depends on when the sync ran."""
+    if not any(" now" in row for row in expected):
+        return sorted(plans)
+    return sorted(re.sub(r"2026-[-T:.\d]+(\+00:00)?", "now", row) for row in plans)
+
+
+@pytest.fixture
+def own_environment() -> Iterator[None]:
+    """What a play sets is put back after it."""
     before = dict(os.environ)
-    yield Worlds(tmp_path_factory.mktemp("lives"))
+    yield
     os.environ.clear()
     os.environ.update(before)
 
 
-class Worlds(dict[tuple[str, str], Played]):
-    """Plays a world when it is asked for the first time."""
-
-    def __init__(self, home: Path) -> None:
-        super().__init__()
-        self._home = home
-
-    def __missing__(self, key: tuple[str, str]) -> Played:
-        name, way = key
-        rows = [life for life in LIVES if life.world == name]
-        home = self._home / f"{name} {way}".replace(" ", "-")
-        self[key] = play(home, name, rows, way)
-        return self[key]
-
-
-def as_written(plans: list[str], expected: tuple[str, ...]) -> list[str]:
-    """The rows found, with ``now`` where the row says so: an instant that depends on when the sync ran."""
-    if not any(" now" in row for row in expected):
-        return plans
-    return [re.sub(r"2026-[-T:.\d]+(\+00:00)?", "now", row) for row in plans]
-
-
-@pytest.mark.parametrize(
-    ("name", "way"), [(life.name, way) for life in LIVES for world, way in PLAYED if world == life.world]
-)
-def test_a_life_ends_in_the_account_plans_that_it_should(
-    worlds: dict[tuple[str, str], Played], name: str, way: str
-) -> None:
-    life = BY_NAME[name]
-    played = worlds[life.world, way]
-    expected = life.plans if way in EACH_DAY else life.once
-    assert sorted(as_written(played.plans[name], expected)) == sorted(expected)
-    set_aside = life.set_aside if way in EACH_DAY else life.set_aside_once
-    assert sorted(set(played.set_aside[name])) == sorted(set_aside)
-
-
+@pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize(("world", "way"), PLAYED)
-def test_nothing_is_written_twice_overlaps_or_ends_otherwise_than_chargebee_after_any_sync(
-    worlds: dict[tuple[str, str], Played], world: str, way: str
-) -> None:
-    played = worlds[world, way]
-    assert played.problems == []
+def test_each_life_ends_in_the_account_plans_that_it_should(tmp_path: Path, world: str, way: str) -> None:
+    """All lives of a world are played together: one test, so that no two processes play the same world."""
+    rows = [life for life in LIVES if life.world == world]
+    played = play(tmp_path / "home", world, rows, way)
+    daily = way in EACH_DAY
+    plans = {life.name: life.plans if daily else life.once for life in rows}
+    aside = {life.name: life.set_aside if daily else life.set_aside_once for life in rows}
+    assert {name: as_written(played.plans[name], plans[name]) for name in plans} == {
+        name: sorted(expected) for name, expected in plans.items()
+    }
+    assert {name: sorted(set(played.set_aside[name])) for name in aside} == {
+        name: sorted(expected) for name, expected in aside.items()
+    }
+    assert played.problems == [], "something is written twice, overlaps or ends otherwise than Chargebee says"
     assert played.syncs >= (6 if way == "after each day" else 4)
+    if world == "plain":
+        look_at_accounts(played)
+
+
+def look_at_accounts(played: Played) -> None:
+    """A new name reaches the account; an owner is the parent as long as it is named."""
+    accounts = played.accounts
+    assert accounts["renamed"]["name"] == "Another Name"
+    assert accounts["owner-named"]["parentAccountId"] == accounts["owner-named.payer"]["id"]
+    assert "parentAccountId" not in accounts["owner-named-and-taken-back"]
 
 
 def test_each_row_of_the_rule_s_table_has_a_life() -> None:
@@ -85,15 +75,3 @@ def test_each_row_of_the_rule_s_table_has_a_life() -> None:
     covered = {name for life in LIVES for name in life.covers}
     assert rows - covered == set()
     assert covered - rows == set()
-
-
-def test_a_new_name_reaches_the_account(worlds: dict[tuple[str, str], Played]) -> None:
-    for way in WAYS:
-        assert worlds["plain", way].accounts["renamed"]["name"] == "Another Name"
-
-
-def test_an_owner_is_the_parent_as_long_as_it_is_named(worlds: dict[tuple[str, str], Played]) -> None:
-    for way in WAYS:
-        accounts = worlds["plain", way].accounts
-        assert accounts["owner-named"]["parentAccountId"] == accounts["owner-named.payer"]["id"]
-        assert "parentAccountId" not in accounts["owner-named-and-taken-back"]
