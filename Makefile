@@ -32,8 +32,8 @@ FAST = not slow and not prefect
 test: development ## the quick tests, minutes: rules, SQL, connectors, ledger on SQLite, the core of each flow (tests/core.toml)
 	$(PYTEST) -m "$(FAST) and not whole" --ignore=tests/architecture
 
-test-rest: development ## what `make test` leaves out of `make test-whole`: all flow tests, PostgreSQL
-	$(PYTEST) -m "$(FAST) and whole"
+test-rest: development ## what every change must pass besides: PostgreSQL, all flow tests, of a test of many cases two
+	$(PYTEST) -m "$(FAST) and whole and not variant"
 
 test-whole: development ## every test that needs no Prefect server and no minutes of its own
 	$(PYTEST) -m "$(FAST)"
@@ -42,11 +42,11 @@ test-all: test-whole slow drills ## every test there is
 
 slow: development ## the part for every change of the long ones: whole processes, Prefect server, packaging; properties at length
 	$(PYTEST) --hypothesis-profile=thorough -m hypothesis tests/unit
-	$(PYTEST) -m "(slow or prefect) and not drill"
+	$(PYTEST) -m "(slow or prefect) and not drill and not variant"
 
 drills: development ## and the longest ones, forty minutes: every harm in every state, all that 0.1.0 left, killed Prefect, a storm of webhooks
 	$(BIN)/pytest -q --hypothesis-profile=search -m hypothesis tests/unit
-	$(BIN)/pytest -q -m drill
+	$(BIN)/pytest -q -m "drill or (variant and (slow or prefect))"
 
 EVERY ?= 1
 

@@ -21,7 +21,10 @@ from tests.unit.test_account_plans import TABLE
 LIVES = lives()
 EACH_DAY = ("after each day", "at once", "told each day")
 PLAYED = [
-    (world, way) for world in WORLDS for way in WAYS if world == "plain" or way in ("after each day", "only at the end")
+    pytest.param(world, way, marks=[] if world == "plain" or way == "only at the end" else [pytest.mark.variant])
+    for world in WORLDS
+    for way in WAYS
+    if world == "plain" or way in ("after each day", "only at the end")
 ]
 
 
@@ -41,6 +44,7 @@ def own_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.mark.each_case
 @pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize(("world", "way"), PLAYED)
 def test_each_life_ends_in_the_account_plans_that_it_should(tmp_path: Path, world: str, way: str) -> None:

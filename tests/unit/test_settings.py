@@ -69,6 +69,20 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
     assert words in caught.value.message
 
 
+def test_a_source_that_changes_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings() is load_settings()
+    sites = []
+    for text in ("CHARGEBEE_SITE=one\n", "CHARGEBEE_SITE=two\n"):
+        (root / ".env").write_text(text)
+        sites.append(load_settings().chargebee_site)
+    (root / ".env").unlink()
+    (root / "meterbridge.toml").write_text('chargebee_site = "three"\n')
+    sites.append(load_settings().chargebee_site)
+    monkeypatch.setenv("CHARGEBEE_SITE", "four")
+    sites += [load_settings().chargebee_site, load_settings({"chargebee_site": "five"}).chargebee_site]
+    assert [*sites, load_settings().chargebee_site] == ["one", "two", "three", "four", "five", "four"]
+
+
 def test_an_unknown_toml_key_is_named(root: Path) -> None:
     (root / "meterbridge.toml").write_text("bill_setle_hours = 1\n")
     with pytest.raises(SetupError, match="did you mean bill_settle_hours"):
