@@ -1,7 +1,7 @@
-"""Every kind of write, once: whose vendor it goes to, in which jobs, in which order, and whether it moves money.
+"""Every kind of write, once: its vendor, its payload, in which jobs, in which order, and whether it moves money.
 
-A new kind is a row here, its name in :data:`meterbridge.rules.decisions.Kind`, and a class that says how it is looked
-for, sent and read (``tasks/deliver.py`` names it).
+A new kind is a row here, its name in :data:`meterbridge.rules.decisions.Kind`, the shape of its payload in
+``payloads.py``, and a class that says how it is looked for, sent and read (``tasks/deliver.py`` names it).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from meterbridge.rules import payloads
 from meterbridge.rules.decisions import Kind, Target
 
 Job = Literal["subscriptions", "bills", "undo", "links", "usage"]
@@ -25,6 +26,7 @@ class KindOfWrite:
     Args:
         kind: Its name.
         target: The vendor that it is written to.
+        payload: What it holds; the ledger records nothing else.
         jobs: The jobs that deliver it.
         moves_money: True if it changes what a customer is charged: the gate asks about it.
         early: Rows whose scope begins so go out before all other kinds.
@@ -32,21 +34,28 @@ class KindOfWrite:
 
     kind: Kind
     target: Target
+    payload: type
     jobs: tuple[Job, ...]
     moves_money: bool = False
     early: str = ""
 
 
 KINDS_OF_WRITE = (
-    KindOfWrite("account", "m3ter", ("subscriptions",)),
-    KindOfWrite("account_plan", "m3ter", ("subscriptions",)),
-    KindOfWrite("charge_removal", "chargebee", ("bills", "undo"), moves_money=True),
-    KindOfWrite("credit", "chargebee", ("bills",), moves_money=True),
-    KindOfWrite("charge", "chargebee", ("bills",), moves_money=True),
-    KindOfWrite("charge_set", "chargebee", ("bills",), moves_money=True),
-    KindOfWrite("external_mapping", "m3ter", ("subscriptions", "bills", "undo", "links"), early=NETTED_SCOPE),
-    KindOfWrite("usage_removal", "chargebee", ("usage",)),
-    KindOfWrite("usage", "chargebee", ("usage",)),
+    KindOfWrite("account", "m3ter", payloads.Account, ("subscriptions",)),
+    KindOfWrite("account_plan", "m3ter", payloads.AccountPlan, ("subscriptions",)),
+    KindOfWrite("charge_removal", "chargebee", payloads.ChargeRemoval, ("bills", "undo"), moves_money=True),
+    KindOfWrite("credit", "chargebee", payloads.Credit, ("bills",), moves_money=True),
+    KindOfWrite("charge", "chargebee", payloads.Charge, ("bills",), moves_money=True),
+    KindOfWrite("charge_set", "chargebee", payloads.ChargeSet, ("bills",), moves_money=True),
+    KindOfWrite(
+        "external_mapping",
+        "m3ter",
+        payloads.ExternalMapping,
+        ("subscriptions", "bills", "undo", "links"),
+        early=NETTED_SCOPE,
+    ),
+    KindOfWrite("usage_removal", "chargebee", payloads.UsageRemoval, ("usage",)),
+    KindOfWrite("usage", "chargebee", payloads.Usage, ("usage",)),
 )
 """In the order in which they go out: later ones build on earlier ones, and what needs room on what makes it."""
 
@@ -66,6 +75,10 @@ class Wave:
     target: Target
     kind: Kind
     scopes: str = ""
+
+
+PAYLOADS: dict[str, type] = {one.kind: one.payload for one in KINDS_OF_WRITE}
+"""The shape of each kind's payload."""
 
 
 def kinds_of(job: Job) -> tuple[Kind, ...]:

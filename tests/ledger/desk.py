@@ -20,7 +20,7 @@ def wish(name: str, *, kind: str = "account", fingerprint: str = "fp-1", **rest:
         "key": (name,),
         "action": "create",
         "target": "m3ter",
-        "payload": {"code": name},
+        "payload": {"subscription_id" if kind == "charge" else "code": name},
         "fingerprint": fingerprint,
         "reason": f"{name} is new",
         "scope": f"account:{name}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import insert, select
 
@@ -264,3 +266,16 @@ def test_what_another_run_wrote_since_the_ledger_was_read_is_left_out(ledger: Le
         gone = names(intents.may_have_written(rx, ("account",), seen))
         assert sorted(gone) == ["open", "open still", "recorded meanwhile"]
         assert names(intents.may_have_written(rx, ("account",), None)) == ["open still"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param({"code": "acme", "amount": 5}, id="a-field-of-another-kind"),
+        pytest.param({"code": 5}, id="a-number-for-a-text"),
+    ],
+)
+def test_a_payload_that_is_not_of_its_kinds_shape_is_never_recorded(ledger: Ledger, payload: dict[str, Any]) -> None:
+    with pytest.raises(BrokenInvariant, match=r"holds (amount|code), which its shape does not"):
+        record(ledger, [wish("acme"), wish("other", payload=payload)])
+    assert states(ledger, "acme") == []
