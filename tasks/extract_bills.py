@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,18 +14,18 @@ from typing import Any
 from connectors.chargebee.encoding import id_filters
 from meterbridge.catalog import load_catalog
 from meterbridge.errors import RecordRefused, SetupError
-from meterbridge.ledger import bills, facts, intents, mappings, quarantine
+from meterbridge.ledger import bills, facts, intents, quarantine
 from meterbridge.ledger.ledger import Reader
-from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging, opened
 from tasks.engine import task
 from tasks.extract import land_subscriptions
 from tasks.land_accounts import land_accounts, land_found
 from tasks.ledger_trust import REBUILD
-from tasks.listed_bills import differs, is_pending, is_whole, land_pending, open_since, reach, touched
+from tasks.listed_bills import differs, is_pending, is_whole, land_pending, left_out, open_since, reach, touched
 from tasks.not_ours import now_ours
 from tasks.runs import Run
 from tasks.services import Services, services
+from tasks.surplus_beside import surplus_beside
 from tasks.unbilled import land_unbilled
 
 logger = logging.getLogger(__name__)
@@ -46,16 +46,23 @@ def extract_bills(run: Run) -> int:
             known = bills.by_id(rx)
         with ThreadPoolExecutor(work.settings.deliver_threads) as pool:
             read = _named if run.request.by_name else _read
-            for bill in pool.map(lambda bill_id: read(work, bill_id, known.get(bill_id)), wanted):
-                file.land_rows("raw_m3ter__bills", [bill])
-                file.land_rows(
-                    "raw_m3ter__bill_lines", ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ())
-                )
+            _land(file, pool.map(lambda bill_id: read(work, bill_id, known.get(bill_id)), wanted))
+            if run.request.ids and not run.request.shadow:
+                with work.ledger.read() as rx:
+                    beside = surplus_beside(rx, file, known)
+                _land(file, pool.map(lambda bill_id: _read(work, bill_id, known.get(bill_id)), beside))
         landed = file.count("raw_m3ter__bills")
         if landed:
             _land_codes(work, file)
     logger.info("landed", extra={"run_id": run.run_id, "resource": "bills", "count": landed})
     return landed
+
+
+def _land(file: Staging, found: Iterable[Mapping[str, Any]]) -> None:
+    for bill in found:
+        file.land_rows("raw_m3ter__bills", [bill])
+        lines = ({**line, "billId": bill["id"]} for line in bill.get("lineItems") or ())
+        file.land_rows("raw_m3ter__bill_lines", lines)
 
 
 def _wanted(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
@@ -160,11 +167,11 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
     wanted: list[str] = []
     pending: list[Mapping[str, Any]] = []
     listed: set[str] = set()
-    left_out, decided = _left_out(work), touched(file)
+    passed_over, decided = left_out(work), touched(file)
     for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
         listed.add(bill["id"])
         whole = is_whole(bill)
-        if whole and (left_out(bill) or (bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first)):
+        if whole and (passed_over(bill) or (bill["id"] not in known and date.fromisoformat(bill["billDate"]) < first)):
             continue
         before = known.get(bill["id"])
         if whole and is_pending(bill) and before is None:
@@ -176,22 +183,6 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
     # One known to be deleted is decided again like any other while something of it is set aside or under way.
     vanished = [s.bill_id for s in gone if _in_sight(s, start) or s.bill_id in unproven | again]
     return tuple(dict.fromkeys([*reversed(wanted), *vanished]))
-
-
-def _left_out(work: Services) -> Callable[[Mapping[str, Any]], bool]:
-    """True if the settings leave a listed bill's customer out: such bills are not even fetched."""
-    settings = work.settings
-    if not settings.accounts_only and not settings.accounts_except:
-        return lambda _: False
-    with work.ledger.read() as rx:
-        rows = mappings.all(rx, "account", active_only=True)
-        customers = {row.remote_id: str(row.state.get("customer_id") or row.key[0]) for row in rows}
-
-    def is_left_out(bill: Mapping[str, Any]) -> bool:
-        customer = customers.get(bill["accountId"]) or str(bill.get("accountCode") or "")
-        return excluded(customer, settings) is not None
-
-    return is_left_out
 
 
 def _in_sight(state: bills.BillState, start: date) -> bool:

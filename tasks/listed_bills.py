@@ -6,12 +6,13 @@ among them when it is first seen, and remembered until it is approved or deleted
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from meterbridge.ledger import bills, facts
+from meterbridge.ledger import bills, facts, mappings
 from meterbridge.ledger.transaction import Writer
+from meterbridge.rules.accounts import excluded
 from meterbridge.staging.database import Staging
 from tasks.runs import Run
 from tasks.services import Services
@@ -79,6 +80,22 @@ def differs(bill: Mapping[str, Any], known: bills.BillState | None, decided: Col
         return False
     now = (int(bill["version"]), bill.get("lastCalculatedDate"), bill["status"], bool(bill.get("locked")))
     return now != (known.version, known.last_calculated, known.status, known.locked)
+
+
+def left_out(work: Services) -> Callable[[Mapping[str, Any]], bool]:
+    """True if the settings leave a listed bill's customer out: such bills are not even fetched."""
+    settings = work.settings
+    if not settings.accounts_only and not settings.accounts_except:
+        return lambda _: False
+    with work.ledger.read() as rx:
+        rows = mappings.all(rx, "account", active_only=True)
+        customers = {row.remote_id: str(row.state.get("customer_id") or row.key[0]) for row in rows}
+
+    def is_left_out(bill: Mapping[str, Any]) -> bool:
+        customer = customers.get(bill["accountId"]) or str(bill.get("accountCode") or "")
+        return excluded(customer, settings) is not None
+
+    return is_left_out
 
 
 def land_pending(file: Staging, first: date, pending: Iterable[Mapping[str, Any]]) -> None:
