@@ -169,3 +169,8 @@ def asides(report):
 
 def shown(report):
     return json.dumps(report.model_dump(mode="json"), indent=1)
+
+
+def read_one_by_one(month):
+    """Paths of bills that runs read by their ids since the log was cleared."""
+    return [e.path for e in month.world.log if e.vendor == "m3ter" and e.method == "GET" and "/bills/" in e.path]

@@ -14,7 +14,7 @@ from meterbridge.sandbox.m3ter.accounts import ACCOUNT
 from meterbridge.sandbox.m3ter.mappings import MAPPING
 from meterbridge.settings import load_settings
 from tasks.services import ledger_in_use, open_ledger
-from tests.flows.billed_month import BilledMonth, asides
+from tests.flows.billed_month import BilledMonth, asides, read_one_by_one
 
 
 def stranger(month, code, amount="24.60", currency="USD"):
@@ -31,10 +31,6 @@ def stranger(month, code, amount="24.60", currency="USD"):
         bill = month.bill | of_account | {"id": state.ids.uuid("Bill", code)}
         state.save(state.bills, bill | {"status": "APPROVED", "lineItems": [line], "billTotal": Decimal(amount)}, None)
     return account
-
-
-def read_one_by_one(month):
-    return [e.path for e in month.world.log if e.vendor == "m3ter" and e.method == "GET" and "/bills/" in e.path]
 
 
 def status():

@@ -6,7 +6,7 @@ from flows.approve_bills import approve_bills
 from flows.reconcile import reconcile
 from meterbridge.errors import RetriableError
 from meterbridge.sandbox.scenarios.month import use_and_bill
-from tests.flows.billed_month import BilledMonth, asides, lose_ledger
+from tests.flows.billed_month import BilledMonth, asides, lose_ledger, read_one_by_one
 
 
 def too_much_in_april(open_sandbox, surplus, **more):
@@ -35,6 +35,22 @@ def test_next_months_charges_are_lowered_by_it(open_sandbox, renewed):
     assert (again.quarantined, again.waiting, month.writes()) == ([], [], [])
     assert sum(month.ours()) == month.total() + month.total(may)
     assert reconcile.fn().differences == 0
+
+
+def test_a_run_of_named_bills_takes_the_surplus_in_and_reads_no_other_bill(open_sandbox):
+    month, may = too_much_in_april(open_sandbox, 5)
+    month.world.log.clear()
+    month.charge(ids=[may["id"]])
+    assert sum(month.ours(month.draft)) == month.total(may) - 500
+    assert {one.rsplit("/", 1)[-1] for one in read_one_by_one(month)} == {month.bill["id"], may["id"]}
+    use_and_bill(month.world)
+    june = month.bills[2]
+    month.charge()
+    month.world.log.clear()
+    month.charge(ids=[june["id"]])  # nothing is too much any more
+    assert {one.rsplit("/", 1)[-1] for one in read_one_by_one(month)} == {june["id"]}
+    again = month.charge()
+    assert (asides(again), again.waiting, reconcile.fn().differences) == ([], [], 0)
 
 
 def test_a_surplus_larger_than_the_month_is_carried_on(open_sandbox):
