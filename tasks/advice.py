@@ -20,11 +20,12 @@ from tasks.report import RunReport, money
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record in words: its ids, its money, and what is known of it."""
+    """A record in words: its ids, its money, and what is known of it; ``below`` it what waits for it."""
 
     parts: Parts
     money: str
     message: str
+    below: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +80,47 @@ def _asked(report: RunReport) -> Iterator[Advice]:
 
 
 def _aside(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
-    """By reason, the most money first; what only waits for another record comes last, for it follows by itself."""
+    """By reason, the most money first. What only waits for another record stands under it, for it follows by itself.
+
+    Where that one is not among the rows it comes last.
+    """
+    below = _below(rows)
+    followers = {id(row) for own in below.values() for row in own}
     by_code: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
-        by_code[row["code"]].append(row)
+        if id(row) not in followers:
+            by_code[row["code"]].append(row)
     weight = {code: sum(abs(int(row.get("amount") or 0)) for row in own) for code, own in by_code.items()}
     for code in sorted(by_code, key=lambda name: (name == "MB-DEPENDS", -weight[name], name)):
         own = sorted(by_code[code], key=lambda row: -abs(int(row.get("amount") or 0)))
         known = CODES.get(code)
         what = with_money(count_of(len(own), "record"), own)
-        records = tuple(Record(parts_of(row["kind"], row["key"]), money(row), row["message"]) for row in own)
+        records = tuple(_record(row, below.get(_name(row), ())) for row in own)
         yield Advice(f"{what}: {known.meaning if known else ''}".strip(), known.remedy if known else "", records, code)
+
+
+def _record(row: Mapping[str, Any], below: Sequence[Mapping[str, Any]]) -> Record:
+    followers = tuple(Record(parts_of(one["kind"], one["key"]), money(one), "") for one in below)
+    return Record(parts_of(row["kind"], row["key"]), money(row), row["message"], followers)
+
+
+def _below(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """What waits for a record of the rows, by that record's name: directly, or for something that waits for it."""
+    needed = {_name(row): tuple(row["waits_for"]) for row in rows if row.get("waits_for")}
+    names = {_name(row) for row in rows}
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        root, seen = _name(row), set[tuple[str, ...]]()
+        while root in needed and root not in seen:
+            seen.add(root)
+            root = needed[root]
+        if seen and root in names and root not in seen:
+            found[root].append(row)
+    return found
+
+
+def _name(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (row["kind"], *row["key"])
 
 
 def _overdue(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:

@@ -77,6 +77,8 @@ class Tray:
                 money = {"amount": decision.amount, "currency": decision.currency}
                 words = {"code": decision.code, "message": decision.message}
                 due = decision.due.isoformat() if decision.due else None
+                needed = decision.waits_for
+                words["waits_for"] = "" if needed is None else canonical([needed.kind, *needed.key])
                 version = decision.source_version
                 self._set_aside("quarantined", decision, source_version=version, due=due, **money, **words)
             case Waiting():
@@ -156,6 +158,7 @@ def waits_for(intent: Intent | ledger_intents.IntentRow, blocking: Ref) -> Quara
         intent.currency,
         intent.source_version,
         due=due_of(intent.kind, intent.action, intent.payload, state),
+        waits_for=blocking,
     )
 
 

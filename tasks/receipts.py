@@ -64,4 +64,6 @@ def as_shown(aside: Quarantined) -> dict[str, Any]:
     shown: dict[str, Any] = {"key": list(aside.key), "kind": aside.kind, "code": aside.code, "message": aside.message}
     if aside.amount is not None:
         shown |= {"amount": aside.amount, "currency": aside.currency}
+    if aside.waits_for is not None:
+        shown["waits_for"] = [aside.waits_for.kind, *aside.waits_for.key]
     return shown

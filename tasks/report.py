@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -241,6 +242,7 @@ def _quarantined(aside: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "code": row["code"],
             "message": row["message"],
             **_money(row),
+            **({"waits_for": json.loads(row["waits_for"])} if row["waits_for"] else {}),
         }
         for row in aside
         if row["decision"] == "quarantined"

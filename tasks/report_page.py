@@ -63,7 +63,11 @@ def to_do(found: Sequence[Advice], site: str) -> list[str]:
     for one in found:
         code = f" ({one.code})" if one.code else ""
         lines += [f"- **{escaped(one.what)}**{code} {escaped(one.remedy)}".rstrip()]
-        lines += [f"    - {line_of(record, site)}" for record in one.records[:SHOWN_RECORDS]]
+        for record in one.records[:SHOWN_RECORDS]:
+            lines.append(f"    - {line_of(record, site)}")
+            lines += [f"        - waits for it: {line_of(below, site)}" for below in record.below[:SHOWN_RECORDS]]
+            if len(record.below) > SHOWN_RECORDS:
+                lines.append(f"        - and {len(record.below) - SHOWN_RECORDS} more wait for it")
         if len(one.records) > SHOWN_RECORDS:
             lines.append(
                 f"    - {len(one.records) - SHOWN_RECORDS} more: `meterbridge status`, `meterbridge quarantine list`"

@@ -9,10 +9,11 @@ from meterbridge.cli.show import console, folded, say, table, tell
 from meterbridge.rules.naming import in_words as named
 
 if TYPE_CHECKING:
-    from tasks.advice import Advice
+    from tasks.advice import Advice, Record
     from tasks.report import RunReport
 
 SHOWN_RECORDS = 20
+SHOWN_BELOW = 5
 SHOWN_WRITES = 50
 
 
@@ -30,6 +31,7 @@ def report_table(report: RunReport) -> None:
         _show_writes(report)
     for note in report.notes:
         say(note)
+    _show_warnings(report)
     for row in report.unbilled:
         say(unbilled(row))
     if report.waiting:
@@ -85,10 +87,18 @@ def _show_advice(one: Advice) -> None:
     if one.remedy:
         say(f"  → {one.remedy}")
     for record in one.records[:SHOWN_RECORDS]:
-        words = ", ".join(part for part in (record.money, ", ".join(f"{n} {name}" for n, name in record.parts)) if part)
-        say(f"    {words}: {record.message}")
+        say(f"    {_words(record)}: {record.message}")
+        for below in record.below[:SHOWN_BELOW]:
+            say(f"      waits for it: {_words(below)}")
+        if len(record.below) > SHOWN_BELOW:
+            say(f"      and {len(record.below) - SHOWN_BELOW} more wait for it")
     if len(one.records) > SHOWN_RECORDS:
         say(f"    {len(one.records) - SHOWN_RECORDS} more: --json, or `meterbridge quarantine list`")
+
+
+def _words(record: Record) -> str:
+    named_parts = ", ".join(f"{noun} {name}" for noun, name in record.parts)
+    return ", ".join(part for part in (record.money, named_parts) if part)
 
 
 def _show_writes(report: RunReport) -> None:
@@ -111,6 +121,13 @@ def _show_writes(report: RunReport) -> None:
     say(f"In all: {sums_of(report, moves)}")
     if max(len(moves), len(others)) > SHOWN_WRITES:
         say(f"Of each the first {SHOWN_WRITES}; table out_intents of the staging file has every one")
+
+
+def _show_warnings(report: RunReport) -> None:
+    for row in report.warnings[:SHOWN_RECORDS]:
+        say(f"warning: {named(row['kind'], row['key'])}: {row['warning']}")
+    if len(report.warnings) > SHOWN_RECORDS:
+        say(f"{len(report.warnings) - SHOWN_RECORDS} more warnings: --json")
 
 
 def _show_counts(report: RunReport) -> None:

@@ -83,7 +83,10 @@ def _without_account(case: CustomerCase, account: Quarantined | OutOfScope) -> I
             else:
                 message = f"subscription {subscription.id} waits for the account of customer {case.customer.id}"
                 version = subscription.resource_version
-                yield Quarantined("account_plan", key, "MB-DEPENDS", message, source_version=version)
+                foundation = Ref("account", account.key)
+                yield Quarantined(
+                    "account_plan", key, "MB-DEPENDS", message, source_version=version, waits_for=foundation
+                )
 
 
 @dataclass(slots=True)

@@ -124,6 +124,7 @@ class Quarantined:
     the customers on whose invoices it stands (empty: not known), are that charge's customer alone; ``month`` is its
     bill's, in words.
     ``due``: when an account plan should have ended or started; a later version of its subscription does not move that.
+    ``waits_for``: the record that is set aside itself, and that this one builds on.
     """
 
     kind: Kind
@@ -137,6 +138,7 @@ class Quarantined:
     due: datetime | None = None
     payers: frozenset[str] = frozenset()
     month: str = ""
+    waits_for: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def account_gone(
         if one.kind == "account" and one.key == key:
             yield anew
         elif isinstance(one, Intent) and one.kind == "account_plan" and one.payload.get("accountId") == gone:
-            yield _onto(one, Ref("account", key)) if made else _waits(one, told)
+            yield _onto(one, Ref("account", key)) if made else _waits(one, Ref("account", key), told)
         elif made and one.kind == "external_mapping" and one.key == account_mapping_key(key):
             yield mapping_moved(one.key, Ref("account", key), gone, scope=f"account:{case.customer.id}")
         else:
@@ -224,5 +224,8 @@ def _onto(intent: Intent, account: Ref) -> Intent:
     return replace(intent, payload=payload, state=state, depends_on=(*intent.depends_on, account))
 
 
-def _waits(intent: Intent, told: str) -> Quarantined:
-    return Quarantined(intent.kind, intent.key, "MB-DEPENDS", f"waits: {told}", source_version=intent.source_version)
+def _waits(intent: Intent, foundation: Ref, told: str) -> Quarantined:
+    version = intent.source_version
+    return Quarantined(
+        intent.kind, intent.key, "MB-DEPENDS", f"waits: {told}", source_version=version, waits_for=foundation
+    )

@@ -239,6 +239,7 @@ TEXT: dict[str, tuple[str, ...]] = {
         "until",
         "source_version",
         "due",
+        "waits_for",
     ),
     "out_shadow": (
         "bill_id",

@@ -63,6 +63,9 @@ def test_what_depends_on_a_record_set_aside_is_set_aside_too_and_nothing_else(tm
         summary = land(file, tray, [])
         kept = [one.key for one in landed_intents(file)]
         codes = {one.key: one.code for one in landed_quarantine(file)}
+        rows = file.rows("select key, waits_for from out_set_aside where waits_for <> ''")
+        waits = {row["key"]: row["waits_for"] for row in rows}
+    assert waits == {'["plan"]': '["account","bad"]', '["mapping"]': '["account_plan","plan"]'}
     assert kept == [("good",)]
     assert codes == {("bad",): "MB-ACCOUNT-CLASH", ("plan",): "MB-DEPENDS", ("mapping",): "MB-DEPENDS"}
     assert summary.intended == {"account_plan.create": 1}

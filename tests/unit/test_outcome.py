@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from meterbridge.cli.show_report import report_table
 from meterbridge.rules.naming import in_words, parts_of
 from meterbridge.rules.outcome import amounts, done_words
 from meterbridge.rules.outcome import in_words as money_words
+from tasks.advice import advice
 from tasks.link import LinkReport
 from tasks.report import RunReport
 from tasks.report_differences import ReconcileReport
@@ -162,6 +164,51 @@ def test_the_page_says_first_how_it_ended_for_how_much_and_what_to_do():
     assert head.index("MB-NO-INVOICE") < head.index("MB-DEPENDS")  # what follows by itself comes last
     assert "<td>applied charge.create</td><td>56</td>" in rest
     assert "\n\n" not in rest
+
+
+REFUSED = {"key": ["c"], "kind": "account", "code": "MB-REFUSED", "message": "no such currency"}
+CHAIN = [
+    {"key": ["s", "p", "1"], "kind": "account_plan", "code": "MB-DEPENDS", "message": "w", "waits_for": ["account", "c"]},
+    {
+        "key": ["AccountPlan", "s"],
+        "kind": "external_mapping",
+        "code": "MB-DEPENDS",
+        "message": "w",
+        "waits_for": ["account_plan", "s", "p", "1"],
+    },
+]
+
+
+def test_what_waits_for_a_refused_record_stands_under_it(capsys: pytest.CaptureFixture[str]) -> None:
+    run = report(quarantined=[CHAIN[1], CHAIN[0], REFUSED])
+    (one,) = advice(run)
+    assert (one.code, one.what[:8]) == ("MB-REFUSED", "1 record")
+    assert "        - waits for it: subscription `s`, item price `p`\n" in summary(run)
+    report_table(run)
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("    customer c: no such currency")
+    assert sorted(lines[place + 1 : place + 3]) == [
+        "      waits for it: mapping of AccountPlan s",
+        "      waits for it: subscription s, item price p",
+    ]
+    assert "MB-DEPENDS" not in "\n".join(lines)
+    assert run.outcome.message.endswith("; 2 more depend on them")
+
+
+def test_what_waits_for_a_record_that_is_not_shown_is_told_by_itself() -> None:
+    assert [one.code for one in advice(report(quarantined=CHAIN))] == ["MB-DEPENDS"]
+    circle = [row | {"waits_for": [other["kind"], *other["key"]]} for row, other in zip(CHAIN, CHAIN[::-1], strict=True)]
+    assert [len(one.records) for one in advice(report(quarantined=circle))] == [2]
+
+
+def test_warnings_are_on_the_terminal_and_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"kind": "account_plan", "key": ["s", "p", "2"], "warning": "tiers start anew"}
+    run = report(warnings=[told] * 21)
+    report_table(run)
+    shown = capsys.readouterr().out
+    assert shown.count("warning: subscription s, item price p: tiers start anew\n") == 20
+    assert "1 more warnings: --json" in shown
+    assert "tiers start anew" in summary(run)
 
 
 def test_the_page_of_a_run_with_nothing_to_do_says_so():
