@@ -24,6 +24,7 @@ def link_facts(work: Services, lines: Sequence[LinkLine]) -> LinkFacts:
     named = sorted({line.customer_id for line in lines})
     rows = _accounts(work, lines, named)
     by_code = {str(row["code"]): account_id for account_id, row in rows.items()}
+    elsewhere = {account_id: other for account_id, row in rows.items() if (other := work.site.other(row))}
     pairs = _pairs(work, named, sorted(rows))
     with work.ledger.read() as rx:
         known = [row for some in chunks(named) for row in mappings.of_customers(rx, "account", some)]
@@ -36,7 +37,7 @@ def link_facts(work: Services, lines: Sequence[LinkLine]) -> LinkFacts:
     accounts_of, customers_of = _indexed(pairs)
     return LinkFacts(
         customers={one: replace(customers[one], accounts=accounts_of[one]) for one in named if one in customers},
-        accounts={one: _account(row, customers_of[one]) for one, row in rows.items()},
+        accounts={one: _account(row, customers_of[one], elsewhere.get(one)) for one, row in rows.items()},
         by_code=by_code,
         id_codes={code for code in by_code if code in customers},
         busy={one for one in named if f"account:{one}" in flying},
@@ -63,8 +64,8 @@ def _indexed(
     return accounts, customers
 
 
-def _account(row: Mapping[str, Any], customers: frozenset[str]) -> AccountFacts:
-    return AccountFacts(str(row["id"]), str(row["code"]), row.get("currency"), customers)
+def _account(row: Mapping[str, Any], customers: frozenset[str], other_site: str | None) -> AccountFacts:
+    return AccountFacts(str(row["id"]), str(row["code"]), row.get("currency"), customers, other_site)
 
 
 def _accounts(work: Services, lines: Sequence[LinkLine], customers: Sequence[str]) -> dict[str, dict[str, Any]]:

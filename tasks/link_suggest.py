@@ -83,8 +83,9 @@ def _taken(work: Services) -> tuple[set[str], set[str]]:
     accounts: set[str] = set()
     for mapping in work.m3ter.external_mappings():
         if mapping.m3ter_entity == "Account" and mapping.external_table == "Customer":
-            customers.add(mapping.external_id)
             accounts.add(mapping.m3ter_id)
+            if (own := work.site.taken(mapping.external_id)) is not None:
+                customers.add(own)
     with work.ledger.read() as rx:
         for row in mappings.all(rx, "account", active_only=True):
             customers.add(row.key[0])
@@ -94,7 +95,7 @@ def _taken(work: Services) -> tuple[set[str], set[str]]:
 
 def _offered(work: Services) -> Iterator[Offered]:
     for row in work.m3ter.accounts():
-        if not is_skeleton(str(row["code"]), row.get("name")):
+        if not is_skeleton(str(row["code"]), row.get("name")) and work.site.other(row) is None:
             name, email = str(row.get("name") or ""), str(row.get("emailAddress") or "")
             yield Offered(row["id"], row["code"], name, email, row.get("currency"), row.get("parentAccountId"))
 

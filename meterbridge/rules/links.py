@@ -22,12 +22,16 @@ class LinkLine:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """An account as m3ter has it; ``customers`` are those that it is mapped to, there or in the ledger."""
+    """An account as m3ter has it; ``customers`` are those that it is mapped to, there or in the ledger.
+
+    ``other_site`` is the Chargebee site that it is another one's by; None where it is ours or does not say.
+    """
 
     id: str
     code: str
     currency: str | None
     customers: frozenset[str] = frozenset()
+    other_site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,8 @@ def _contradiction(customer: CustomerFacts, account: AccountFacts, others: list[
         return f"customer {customer.id} is deleted"
     if others:
         return f"customer {customer.id} is linked to account {', '.join(others)} already"
+    if account.other_site:
+        return f"account {account.id} is a customer's of the Chargebee site {account.other_site}"
     if strangers:
         return f"account {account.id} is linked to customer {', '.join(strangers)} already"
     if namesake != account.id:

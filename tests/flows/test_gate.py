@@ -93,6 +93,7 @@ def test_approving_twice_sends_nothing_twice_and_names_the_first(open_sandbox):
     month.world.log.clear()
     again = approve(change_set, by="bob")
     assert (again.approved, again.approved_by, again.writes, again.exit_code) == (0, "ann", 0, 0)
+    assert again.notes == ["was approved by ann before; nothing is approved anew"]
     assert month.writes() == []
 
 

@@ -215,6 +215,19 @@ def test_suggestions_leave_out_what_is_linked(sandbox: Sandbox, tmp_path: Path) 
     assert [(pair.customer.id, pair.account.code) for pair in by_field.pairs] == [("wayne", "G-600")]
 
 
+def test_another_sites_account_is_neither_suggested_nor_linked(sandbox: Sandbox, tmp_path: Path) -> None:
+    state = sandbox.world.m3ter
+    account = accounts(sandbox)["G-100"]
+    with sandbox.world.lock:
+        state.save(state.accounts, account | {"customFields": {"chargebee_site": "elsewhere"}}, account)
+    with serving() as work:
+        assert "globex" not in {pair.customer.id for pair in suggest(work, None).pairs}
+    report = link(tmp_path, GLOBEX)
+    (refused,) = report.refused
+    assert refused["message"] == f"account {account['id']} is a customer's of the Chargebee site elsewhere"
+    assert (report.linked, report.writes) == ([], 0)
+
+
 def test_a_linked_accounts_month_is_charged_and_reconciles(sandbox: Sandbox, tmp_path: Path) -> None:
     """Bills name the account's own code; whose they are the mapping says, also where settings name customers."""
     os.environ["METERBRIDGE_ACCOUNTS_ONLY"] = "globex"
