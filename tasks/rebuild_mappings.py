@@ -51,7 +51,9 @@ def take_over_bill_mappings(tx: Writer, file: Staging, run: Run) -> int:
         if ids and one.run_id == run.run_id and one.state["bill_line_ids"] != ids:
             mappings.put(tx, replace(one, state={**one.state, "bill_line_ids": ids}))
     bills = {row["id"]: row["bill_id"] for row in file.rows("select id, bill_id from stg_bill_lines")}
-    booked = [Booked(one.state["bill_id"], one.remote_id, tuple(_marks(one))) for one in charges]
+    booked = [
+        Booked(one.state["bill_id"], one.state["subscription_id"], one.remote_id, tuple(_marks(one))) for one in charges
+    ]
     ours = of_bills(found, booked, names, bills)
     return known.take_over(tx, ((key, one, (key[1], {"points_at": one.external_id})) for key, one in ours), run)
 

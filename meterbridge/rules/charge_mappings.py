@@ -6,7 +6,7 @@ pointed elsewhere or taken away, whichever run was stopped before it came to tha
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -75,35 +75,85 @@ Wanted = tuple[str | Ref, Intent | None]
 """What a mapping points at, and the charge of this change set that makes it so."""
 
 
+def line_names(
+    claims: Iterable[tuple[str, str, str]], known: Collection[Key] = (), leading: Collection[Key] = ()
+) -> dict[Key, Key]:
+    """Name each claim (bill, bill line, subscription) on a line of the bill, as the keys of mappings do.
+
+    A line that was cut stands for several subscriptions and is mapped to each of their charges: one of them under the
+    line's own name, the others with the subscription behind it. Who has a name of its own keeps it.
+
+    Args:
+        claims: Of the charges that stand.
+        known: Keys of the mappings that the ledger holds.
+        leading: Claims whose charge the line's own mapping points at today.
+    """
+    claimants: dict[Key, set[str]] = defaultdict(set)
+    for bill_id, line_id, subscription_id in claims:
+        claimants[bill_id, line_id].add(subscription_id)
+    names: dict[Key, Key] = {}
+    for line, subscriptions in claimants.items():
+        plain = sorted(one for one in subscriptions if ("BillLine", *line, one) not in known)
+        leader = next((one for one in plain if (*line, one) in leading), plain[0] if plain else "")
+        names |= {(*line, one): line if one == leader else (*line, one) for one in subscriptions}
+    return names
+
+
 @dataclass(slots=True)
 class _Stand:
-    """The charges that stand once the change set is applied, those that go, and what is wanted for the former."""
+    """The charges that stand once the change set is applied, those that go, and what is wanted for the former.
+
+    ``names`` are those of :func:`line_names`; ``lines`` is by these names.
+    """
 
     staying: list[Held]
     coming: list[Intent]
     gone: list[tuple[Held, Intent]]
+    names: Mapping[Key, Key] = field(default_factory=dict)
     bills: dict[Key, Wanted] = field(default_factory=dict)
     lines: dict[Key, Wanted] = field(default_factory=dict)
 
     @classmethod
-    def after(cls, decided: Sequence[Intent], held: Sequence[Held]) -> _Stand:
-        """What is wanted: of a line of the bill that two charges are made of, the mapping of the one that comes."""
+    def after(
+        cls, decided: Sequence[Intent], held: Sequence[Held], known: Collection[Key], pointed: Mapping[Key, str]
+    ) -> _Stand:
+        """What is wanted: of a line that two charges of one subscription are made of, that of the one that comes.
+
+        ``pointed``: the invoice line that each known mapping points at, by its key.
+        """
         removals = {one.key[:-1]: one for one in decided if one.kind == "charge_removal"}
         charges = [one for one in decided if one.kind == "charge" and one.action != "net" and one.payload["invoice_id"]]
         gone = [(one, removals[one.key]) for one in held if one.key in removals]
-        found = cls([one for one in held if one.key not in removals], charges, gone)
+        staying = [one for one in held if one.key not in removals]
+        claims = [claim for one in staying for claim in _claims(one.key, one.bill_line_ids)]
+        leading = {
+            claim
+            for one in staying
+            for claim in _claims(one.key, one.bill_line_ids)
+            if pointed.get(("BillLine", *claim[:2])) == one.line_id
+        }
+        claims += [claim for one in charges for claim in _claims(one.key, one.payload["line_ids"])]
+        found = cls(staying, charges, gone, line_names(claims, known, leading))
         for one in found.staying:
             found.bills.setdefault((one.key[0], one.invoice_id), (one.invoice_id, None))
-            for line_id in one.bill_line_ids:
-                found.lines.setdefault((one.key[0], line_id), (one.line_id, None))
+            for name in found.named(one.key, one.bill_line_ids):
+                found.lines.setdefault(name, (one.line_id, None))
         for charge in charges:
             bill_id, invoice_id = str(charge.payload["bill_id"]), str(charge.payload["invoice_id"])
             standing = found.bills.get((bill_id, invoice_id))
             if standing is None or standing[1] is not None:
                 found.bills[bill_id, invoice_id] = (invoice_id, charge)
-            for line_id in map(str, charge.payload["line_ids"]):
-                found.lines[bill_id, line_id] = (Ref("charge", charge.key), charge)
+            for name in found.named(charge.key, charge.payload["line_ids"]):
+                found.lines[name] = (Ref("charge", charge.key), charge)
         return found
+
+    def named(self, charge: Key, bill_line_ids: Iterable[Any]) -> list[Key]:
+        """Return the names of the bill lines that a charge is made of."""
+        return [self.names[claim] for claim in _claims(charge, bill_line_ids)]
+
+
+def _claims(charge: Key, bill_line_ids: Iterable[Any]) -> list[tuple[str, str, str]]:
+    return [(charge[0], str(line_id), charge[1]) for line_id in bill_line_ids]
 
 
 def mapping_intents(
@@ -128,13 +178,20 @@ def mapping_intents(
         points: What a mapping was last written with, where that is kept.
     """
     decided, moved = list(decided), list(moved)
-    stand = _Stand.after(decided, list(held))
+    held, known = list(held), set(known)
+    stand = _Stand.after(decided, held, known, _pointed(known, points, moved))
     coming = {str(one.payload["bill_id"]) for one in decided if one.kind == "charge"}
     return [
         *_of_bills(stand, names, {key: points.get(key, key[2]) for key in known if key[0] == "Bill"}, moved),
         *_of_lines(stand, names, {key for key in known if key[0] == "BillLine"}, moved, points),
         *_unwanted(stand, names, sorted(key for key in known if key[0] in KINDS), coming, bills),
     ]
+
+
+def _pointed(known: Iterable[Key], points: Mapping[Key, str], moved: Sequence[Moved]) -> dict[Key, str]:
+    """The invoice line that each mapping of a bill line points at, by where that line is now."""
+    now = {one.held.line_id: one.line_id for one in moved}
+    return {key: now.get(points[key], points[key]) for key in known if key in points}
 
 
 def _of_bills(stand: _Stand, names: Names, known: Mapping[Key, str], moved: Sequence[Moved]) -> Iterator[Intent]:
@@ -156,18 +213,18 @@ def _of_lines(
     stand: _Stand, names: Names, known: Collection[Key], moved: Sequence[Moved], points: Mapping[Key, str]
 ) -> Iterator[Intent]:
     before = {one.held.key: one.held.line_id for one in moved}
-    was = {(one.key[0], line): before.get(one.key) for one in stand.staying for line in one.bill_line_ids}
-    claims = Counter((one.key[0], line) for one in stand.staying for line in one.bill_line_ids)
-    for (bill_id, line_id), (target, charge) in stand.lines.items():
-        key: Key = ("BillLine", bill_id, line_id)
-        sides = names.sides_of_line(line_id, target)
+    was = {name: before.get(one.key) for one in stand.staying for name in stand.named(one.key, one.bill_line_ids)}
+    claims = Counter(name for one in stand.staying for name in stand.named(one.key, one.bill_line_ids))
+    for name, (target, charge) in stand.lines.items():
+        key: Key = ("BillLine", *name)
+        sides = names.sides_of_line(name[1], target)
         if key not in known:
             yield from mapping(key, sides, _first(charge), charge)
         elif charge is not None:
             yield from mapping(key, sides, "update", charge)
         else:
-            there = was.get((bill_id, line_id))
-            elsewhere = points.get(key, target) != target and claims[bill_id, line_id] == 1
+            there = was.get(name)
+            elsewhere = points.get(key, target) != target and claims[name] == 1
             if elsewhere or there not in (None, target):
                 yield from mapping(key, sides, "update", None)
 
@@ -176,13 +233,16 @@ def _unwanted(
     stand: _Stand, names: Names, known: Sequence[Key], coming: Collection[str], bills: Collection[str]
 ) -> Iterator[Intent]:
     """A bill's own mapping goes only with its last line there: the draft in its name says nothing once that closed."""
-    lines = {(one.key[0], line): (one.line_id, gone) for one, gone in stand.gone for line in one.bill_line_ids}
+    lines: dict[Key, tuple[str, Intent]] = {}
+    for one, gone in stand.gone:
+        for claim in _claims(one.key, one.bill_line_ids):
+            lines[claim if ("BillLine", *claim) in known else claim[:2]] = (one.line_id, gone)
     places = {(one.key[0], one.invoice_id): gone for one, gone in stand.gone}
     standing = {one.key[0] for one in stand.staying} | {one.key[0] for one, _ in stand.gone} | set(coming)
     for key in known:
         bill_id, name = key[1], key[2]
-        if key[0] == "BillLine" and (bill_id, name) not in stand.lines:
-            there, removal = lines.get((bill_id, name), ("", None))
+        if key[0] == "BillLine" and key[1:] not in stand.lines:
+            there, removal = lines.get(key[1:], ("", None))
             if removal is not None or bill_id in bills:
                 yield from mapping(key, names.sides_of_line(name, there), "delete", removal)
         elif key[0] == "Bill" and (bill_id, name) not in stand.bills:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from meterbridge.rules.charge_mappings import Names
+from meterbridge.rules.charge_mappings import Names, line_names
 from meterbridge.rules.keys import external_id
 from meterbridge.rules.plan_intents import account_mapping_key, plan_mapping_key
 from meterbridge.rules.records import Key
@@ -29,9 +29,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A charge that the ledger holds: its bill, its invoice line (empty if it has none), and its lowerings' marks."""
+    """A charge that the ledger holds: its portion, its invoice line (empty for none), and its lowerings' marks."""
 
     bill_id: str
+    subscription_id: str
     line_id: str
     marks: tuple[str, ...] = ()
 
@@ -59,18 +60,28 @@ def of_bills(
     """
     bills: set[str] = set()
     marks: set[tuple[str, str]] = set()
-    owner: dict[str, str] = {}
+    owner: dict[str, Booked] = {}
     for charge in charges:
         bills.add(charge.bill_id)
         marks |= {(charge.bill_id, mark) for mark in charge.marks}
         if charge.line_id:
-            owner[charge.line_id] = charge.bill_id
+            owner[charge.line_id] = charge
+    found = list(found)
+    claims = {
+        one.id: (owner[one.external_id].bill_id, one.m3ter_id, owner[one.external_id].subscription_id)
+        for one in found
+        if (one.entity, one.table) == (names.line, names.invoice_line) and one.external_id in owner
+    }
+    named = line_names(claims.values())
     taken: set[Key] = set()
     for one in found:
         key: Key | None = None
-        bill_id = owner.get(one.external_id) or lines.get(one.m3ter_id)
-        if (one.entity, one.table) == (names.line, names.invoice_line) and bill_id in bills:
-            key = ("BillLine", str(bill_id), one.m3ter_id)
+        if (one.entity, one.table) == (names.line, names.invoice_line):
+            bill_id = lines.get(one.m3ter_id)
+            if one.id in claims:
+                key = ("BillLine", *named[claims[one.id]])
+            elif bill_id in bills:
+                key = ("BillLine", str(bill_id), one.m3ter_id)
         elif (one.entity, one.table) == (names.bill, names.invoice) and one.m3ter_id in bills:
             key = ("Bill", one.m3ter_id, one.external_id)
         elif (one.entity, one.table) == (names.bill, names.invoice_line) and (one.m3ter_id, one.external_id) in marks:

@@ -4,6 +4,7 @@ import pytest
 
 from meterbridge.rules.bills import decide_bill
 from meterbridge.rules.charge_mappings import Held, Moved, Names, mapping_intents
+from meterbridge.rules.found_mappings import Booked, Found, of_bills
 from tests.unit.bill_world import applied, bill, case, draft, line, policy
 
 NAMES = Names("Bill", "Invoice", "BillLineItem", "InvoiceLineItem")
@@ -85,6 +86,54 @@ def test_a_bill_line_that_two_charges_claim_stays_mapped_as_it_is():
     both = [one, Held(("bill1", "sub1", "before"), "4711", "li-0", ("l1",))]
     known = {BILL, LINE, ("Bill", "bill1", "4711")}
     assert mapping_intents([], NAMES, known=known, held=both, points={LINE: "li-1"}) == []
+
+
+HERE = Held(("bill1", "sub1", "cut"), "draft1", "li-1", ("l1",))
+THERE = Held(("bill1", "sub2", "cut"), "draft2", "li-2", ("l1",))
+OTHER = ("Bill", "bill1", "draft2")
+LINE_THERE, LINE_HERE = (*LINE, "sub2"), (*LINE, "sub1")
+
+
+@pytest.mark.parametrize(
+    ("known", "points", "expected"),
+    [
+        pytest.param(set(), {}, [("adopt", *LINE), ("adopt", *LINE_THERE)], id="none is there"),
+        pytest.param({LINE}, {LINE: "li-1"}, [("adopt", *LINE_THERE)], id="the first one is"),
+        pytest.param({LINE}, {LINE: "li-2"}, [("adopt", *LINE_HERE)], id="the other one is, as the line's own"),
+        pytest.param({LINE, LINE_THERE}, {LINE: "li-1", LINE_THERE: "li-2"}, [], id="both are"),
+        pytest.param({LINE_THERE}, {LINE_THERE: "li-2"}, [("adopt", *LINE)], id="the second one alone is"),
+    ],
+)
+def test_a_line_that_was_cut_is_mapped_to_each_subscriptions_charge(known, points, expected):
+    intents = mapping_intents([], NAMES, known={BILL, OTHER, *known}, held=[HERE, THERE], points=points)
+    assert told(intents) == expected
+    targets = {one.key: one.payload["externalId"] for one in intents} | points
+    assert sorted(targets.values()) == ["li-1", "li-2"]
+
+
+def test_of_a_line_that_was_cut_the_mapping_goes_with_its_own_charge():
+    known = {BILL, OTHER, LINE, LINE_THERE}
+    points = {LINE: "li-1", LINE_THERE: "li-2"}
+    for stays, gone in ((HERE, LINE_THERE), (THERE, LINE)):
+        intents = mapping_intents([], NAMES, known=known, held=[stays], bills={"bill1"}, points=points)
+        assert told(intents) == [("delete", *gone)]
+
+
+def test_a_cut_lines_mapping_follows_each_charge_to_its_final():
+    moved = Moved(THERE, "final", "li-9")
+    after = Held(THERE.key, "final", "li-9", ("l1",))
+    known = {BILL, OTHER, LINE, LINE_THERE}
+    points = {LINE: "li-1", LINE_THERE: "li-2", OTHER: "draft2"}
+    intents = mapping_intents([], NAMES, known=known, held=[HERE, after], moved=[moved], points=points)
+    assert told(intents) == [("update", *OTHER), ("update", *LINE_THERE)]
+
+
+def test_a_rebuilt_ledger_knows_both_mappings_of_a_line_that_was_cut():
+    found = [Found(f"m{number}", "BillLineItem", "l1", "InvoiceLineItem", f"li-{number}") for number in (2, 1)]
+    booked = [Booked("bill1", "sub1", "li-1"), Booked("bill1", "sub2", "li-2")]
+    keys = {key: one.external_id for key, one in of_bills(found, booked, NAMES, {"l1": "bill1"})}
+    assert keys == {LINE: "li-1", LINE_THERE: "li-2"}
+    assert mapping_intents([], NAMES, known={BILL, OTHER, *keys}, held=[HERE, THERE], points=keys) == []
 
 
 def test_what_is_not_permitted_is_not_mapped():

@@ -168,7 +168,13 @@ def test_the_page_says_first_how_it_ended_for_how_much_and_what_to_do():
 
 REFUSED = {"key": ["c"], "kind": "account", "code": "MB-REFUSED", "message": "no such currency"}
 CHAIN = [
-    {"key": ["s", "p", "1"], "kind": "account_plan", "code": "MB-DEPENDS", "message": "w", "waits_for": ["account", "c"]},
+    {
+        "key": ["s", "p", "1"],
+        "kind": "account_plan",
+        "code": "MB-DEPENDS",
+        "message": "w",
+        "waits_for": ["account", "c"],
+    },
     {
         "key": ["AccountPlan", "s"],
         "kind": "external_mapping",
@@ -197,7 +203,9 @@ def test_what_waits_for_a_refused_record_stands_under_it(capsys: pytest.CaptureF
 
 def test_what_waits_for_a_record_that_is_not_shown_is_told_by_itself() -> None:
     assert [one.code for one in advice(report(quarantined=CHAIN))] == ["MB-DEPENDS"]
-    circle = [row | {"waits_for": [other["kind"], *other["key"]]} for row, other in zip(CHAIN, CHAIN[::-1], strict=True)]
+    circle = [
+        row | {"waits_for": [other["kind"], *other["key"]]} for row, other in zip(CHAIN, CHAIN[::-1], strict=True)
+    ]
     assert [len(one.records) for one in advice(report(quarantined=circle))] == [2]
 
 
