@@ -27,6 +27,7 @@ from tasks.runs import Run
 from tasks.services import Services, services
 from tasks.surplus_beside import surplus_beside
 from tasks.unbilled import land_unbilled
+from tasks.zero_bills import Listed, zero_bills
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,9 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
     wanted: list[str] = []
     pending: list[Mapping[str, Any]] = []
     listed: set[str] = set()
+    seen = Listed()
     passed_over, decided = left_out(work), touched(file)
+    known_of = again | decided
     for bill in work.m3ter.bills(bill_date_start=start, exclude_line_items=True, include_bill_total=False):
         listed.add(bill["id"])
         whole = is_whole(bill)
@@ -176,13 +179,18 @@ def _changed(work: Services, run: Run, file: Staging) -> tuple[str, ...]:
         before = known.get(bill["id"])
         if whole and is_pending(bill) and before is None:
             pending.append(bill)
-        if not whole or bill["id"] in again or differs(bill, before, decided):
+        is_wanted = not whole or bill["id"] in again or differs(bill, before, decided)
+        if is_wanted:
             wanted.append(bill["id"])
+        if whole:
+            seen.take(bill, new=is_wanted and before is None and bill["id"] not in known_of)
     land_pending(file, first, pending)
+    zero = {bill["id"]: bill for bill in zero_bills(work.m3ter, seen)}
+    _land(file, zero.values())
     gone = [s for s in known.values() if s.bill_id not in listed]
     # One known to be deleted is decided again like any other while something of it is set aside or under way.
     vanished = [s.bill_id for s in gone if _in_sight(s, start) or s.bill_id in unproven | again]
-    return tuple(dict.fromkeys([*reversed(wanted), *vanished]))
+    return tuple(dict.fromkeys(one for one in [*reversed(wanted), *vanished] if one not in zero))
 
 
 def _in_sight(state: bills.BillState, start: date) -> bool:
