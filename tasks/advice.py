@@ -17,6 +17,9 @@ from meterbridge.rules.outcome import (
 )
 from tasks.report import RunReport, money
 
+BY_CUSTOMER = "MB-NO-INVOICE"
+"""What an annual customer has anew with each month's bill: one row a customer, not one a bill."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -95,8 +98,30 @@ def _aside(rows: Sequence[Mapping[str, Any]]) -> Iterator[Advice]:
         own = sorted(by_code[code], key=lambda row: -abs(int(row.get("amount") or 0)))
         known = CODES.get(code)
         what = with_money(count_of(len(own), "record"), own)
-        records = tuple(_record(row, below.get(_name(row), ())) for row in own)
+        groups = _by_customer(own) if code == BY_CUSTOMER else [[row] for row in own]
+        records = tuple(_group(rows, [one for row in rows for one in below.get(_name(row), ())]) for rows in groups)
         yield Advice(f"{what}: {known.meaning if known else ''}".strip(), known.remedy if known else "", records, code)
+
+
+def _by_customer(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The rows of each customer and currency together, the most money first; others alone."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        customer = row.get("customer_id")
+        found[(customer, row.get("currency") or "") if customer else _name(row)].append(row)
+    return sorted(found.values(), key=lambda own: -abs(sum(int(row.get("amount") or 0) for row in own)))
+
+
+def _group(rows: Sequence[Mapping[str, Any]], below: Sequence[Mapping[str, Any]]) -> Record:
+    """One record of a customer's rows; of one row that one."""
+    first = _record(rows[0], below)
+    if len(rows) == 1:
+        return first
+    total = money({**rows[0], "amount": sum(int(row.get("amount") or 0) for row in rows)})
+    bills, subscriptions = (len({row["key"][place] for row in rows}) for place in (0, 1))
+    of = f"{count_of(bills, 'bill')} of {count_of(subscriptions, 'subscription')}"
+    parts = [("customer", str(rows[0]["customer_id"]))]
+    return Record(parts, total, f"{of}, the largest: {first.message}", first.below)
 
 
 def _record(row: Mapping[str, Any], below: Sequence[Mapping[str, Any]]) -> Record:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from meterbridge.errors import CODES
 from meterbridge.ledger import bills
 from meterbridge.rules.keys import key_from_text
-from meterbridge.rules.kinds import moves_money
+from meterbridge.rules.kinds import MONEY, moves_money
 from meterbridge.rules.money import amount_text
 from meterbridge.rules.outcome import (
     Amounts,
@@ -167,6 +167,7 @@ def build(
         told = Warned.read(file)
         aside, soon = list(file.rows(SET_ASIDE)), list(closing_soon(work, run, file))
         more = {"extracted": _extracted(file), **_of_bills(work, run, file)}
+        owners = _owners(run, file)
     done = delivered or Delivered()
     report = RunReport(
         flow=run.flow,
@@ -182,7 +183,7 @@ def build(
         awaiting_approval=awaiting(run, change_set.proposal),
         held=done.held,
         **told.shown(done.notes),
-        quarantined=[*_quarantined(aside), *done.refused],
+        quarantined=[_with_owner(row, owners) for row in (*_quarantined(aside), *done.refused)],
         recovered=recovered[0],
         missing=recovered[1],
         seen_next_run=change_set.next_run,
@@ -219,6 +220,19 @@ def _of_bills(work: Services, run: Run, file: Staging) -> dict[str, list[dict[st
         return {}
     with work.ledger.read() as rx:
         return {"not_ours": seen(rx, file), "unbilled": unbilled_money(rx, run.started_at)}
+
+
+def _owners(run: Run, file: Staging) -> dict[str, str]:
+    """Customers of the subscriptions that a run of bills looked at, by subscription."""
+    if run.flow != "sync_bills":
+        return {}
+    return {row["id"]: row["customer_id"] for row in file.rows("select id, customer_id from stg_subscriptions")}
+
+
+def _with_owner(row: dict[str, Any], owners: Mapping[str, str]) -> dict[str, Any]:
+    """The row with its customer, where it is money of a subscription."""
+    owner = owners.get(row["key"][1]) if row["kind"] in MONEY and len(row["key"]) > 1 else None
+    return row if owner is None else {**row, "customer_id": owner}
 
 
 def _extracted(file: Staging) -> dict[str, int]:

@@ -11,5 +11,7 @@ def test_a_deleted_subscription_takes_no_charge_and_is_not_asked_again(open_sand
         )
     for _ in range(2):
         month.world.log.clear()
-        assert asides(month.charge()) == [("MB-NO-INVOICE", month.total())]
+        report = month.charge()
+        assert asides(report) == [("MB-NO-INVOICE", month.total())]
+        assert [row["customer_id"] for row in report.quarantined] == ["cust-single"]
         assert month.writes() == []

@@ -185,6 +185,24 @@ CHAIN = [
 ]
 
 
+def test_an_annual_customers_months_are_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    acme = [
+        ASIDE | {"key": [f"b{n}", "s"], "amount": 100 * n, "message": f"m{n}", "customer_id": "acme"} for n in (1, 2, 3)
+    ]
+    other = ASIDE | {"key": ["b4", "t"], "customer_id": "globex"}
+    changed = [row | {"code": "MB-BILL-CHANGED"} for row in acme]
+    run = report(quarantined=[*acme, other, *changed])
+    by_code = {one.code: one for one in advice(run)}
+    assert by_code["MB-NO-INVOICE"].what.startswith("4 records, 63.32 USD: ")
+    assert [(one.parts, one.money, one.message) for one in by_code["MB-NO-INVOICE"].records] == [
+        ([("subscription", "t"), ("bill", "b4")], "57.32 USD", "m"),
+        ([("customer", "acme")], "6.00 USD", "3 bills of 1 subscription, the largest: m3"),
+    ]
+    assert len(by_code["MB-BILL-CHANGED"].records) == 3
+    report_table(run)
+    assert "    6.00 USD, customer acme: 3 bills of 1 subscription, the largest: m3\n" in capsys.readouterr().out
+
+
 def test_what_waits_for_a_refused_record_stands_under_it(capsys: pytest.CaptureFixture[str]) -> None:
     run = report(quarantined=[CHAIN[1], CHAIN[0], REFUSED])
     (one,) = advice(run)
