@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from meterbridge.checked_yaml import line_of, load_checked
 from meterbridge.errors import SetupError
+
+logger = logging.getLogger(__name__)
 
 
 class _Row(BaseModel):
@@ -57,6 +61,17 @@ class Catalog(_Row):
     plans: tuple[PlanRow, ...] = ()
     charges: tuple[ChargeRow, ...] = ()
 
+    @property
+    def shared(self) -> dict[str, tuple[str, ...]]:
+        """Return the item prices of each m3ter plan that several of them stand for.
+
+        A subscription with more than one of them has one account plan for all.
+        """
+        found: dict[str, list[str]] = defaultdict(list)
+        for row in self.plans:
+            found[row.plan].append(row.item_price)
+        return {plan: tuple(prices) for plan, prices in found.items() if len(prices) > 1}
+
     def fingerprint(self) -> str:
         """Hash of what the map says, whatever its layout; another one makes the next run a full read."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
@@ -87,6 +102,11 @@ def _read(path: Path) -> Catalog:
     if catalog is None or root is None:
         return Catalog()
     _refuse_repeated_item_prices(path, root, catalog)
+    for plan, prices in catalog.shared.items():
+        logger.info(
+            "item prices share an m3ter plan: a subscription with several of them has one account plan",
+            extra={"plan": plan, "item_prices": ", ".join(prices)},
+        )
     return catalog
 
 

@@ -37,6 +37,17 @@ def catalog_at_vendors(clients: Clients, catalog: Catalog) -> Iterator[Finding]:
         yield from findings
     else:
         yield ok("catalog ids", "every id exists on both sides, in one currency")
+    yield from shared_plans(catalog, offered)
+
+
+def shared_plans(catalog: Catalog, offered: Offered) -> Iterator[Finding]:
+    """Tell of m3ter plans that several item prices of one subscription may stand for: it has one plan item at most."""
+    for plan, prices in catalog.shared.items():
+        kinds = {one: str((offered.item_prices.get(one) or {}).get("item_type", "unknown")) for one in prices}
+        if any(kind != "plan" for kind in kinds.values()):
+            named = ", ".join(f"{one} ({kind})" for one, kind in kinds.items())
+            one_for_all = "a subscription with several of them has one account plan, mapped to each"
+            yield ok("catalog plans", f"{named} stand for m3ter plan {plan}: {one_for_all}")
 
 
 def _item_prices(clients: Clients, catalog: Catalog) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from meterbridge.catalog import load_catalog
+from meterbridge.cli.catalog_checks import Offered, shared_plans
 from meterbridge.errors import SetupError
 
 GOOD = """\
@@ -35,6 +36,29 @@ def test_layout_does_not_change_the_fingerprint_but_content_does(tmp_path: Path)
     one = load_catalog(written(tmp_path, GOOD)).fingerprint()
     assert load_catalog(written(tmp_path, "# a comment\n" + GOOD)).fingerprint() == one
     assert load_catalog(written(tmp_path, GOOD.replace("api-pro-eur", "api-pro-usd"))).fingerprint() != one
+
+
+def test_item_prices_that_share_a_plan_are_told_when_the_map_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = {"base": "api", "yearly": "api", "overage": "api", "support": "support"}
+    text = "plans:\n" + "".join(f"  - {{item_price: {price}, plan: {plan}}}\n" for price, plan in rows.items())
+    with caplog.at_level("INFO", "meterbridge.catalog"):
+        catalog = load_catalog(written(tmp_path, text))
+    assert catalog.shared == {"api": ("base", "yearly", "overage")}
+    (told,) = [one for one in caplog.records if one.name == "meterbridge.catalog"]
+    assert (told.__dict__["plan"], told.__dict__["item_prices"]) == ("api", "base, yearly, overage")
+
+
+@pytest.mark.parametrize(("kind", "told"), [("plan", 0), ("addon", 1)])
+def test_doctor_tells_of_a_shared_plan_where_one_subscription_can_have_both(
+    tmp_path: Path, kind: str, told: int
+) -> None:
+    text = "plans:\n  - {item_price: base, plan: api}\n  - {item_price: more, plan: api}\n"
+    prices = {"base": {"item_type": "plan"}, "more": {"item_type": kind}}
+    found = list(shared_plans(load_catalog(written(tmp_path, text)), Offered(prices, {"api": None})))
+    assert [one.verdict for one in found] == ["ok"] * told
+    assert all("base (plan), more (addon) stand for m3ter plan api" in one.words for one in found)
 
 
 @pytest.mark.parametrize(
