@@ -13,9 +13,10 @@ from meterbridge.rules.foreign_edits import (
     Edited,
     OnForeignEdit,
     account_edited,
-    account_gone,
+    accounts_gone,
     decide_deleted,
     decide_edited,
+    gone_accounts,
     with_decided,
 )
 from meterbridge.rules.intervals import instant_text
@@ -143,9 +144,7 @@ class Edits:
         """The decisions, with an edited account's verdict or repair in place of "unchanged"."""
         key = (case.customer.id,)
         out: list[Decision] = []
-        if self._is_gone(case):
-            return list(account_gone(case, decided, self.mode, policy))
-        for one in decided:
+        for one in self._with_gone(case, decided, policy):
             edit = None
             if one.kind == "account" and one.key == key and ("account", key) not in self.settled:
                 edit = account_edited(case, one, str(wanted_fields(case, policy)["name"]))
@@ -157,11 +156,14 @@ class Edits:
                 out.append(_given_back(case, policy, edit))
         return out
 
-    def _is_gone(self, case: CustomerCase) -> bool:
-        known = case.known_account
-        return (
-            known is not None and known.account_id in self.gone and ("account", (case.customer.id,)) not in self.settled
-        )
+    def _with_gone(self, case: CustomerCase, decided: Iterable[Decision], policy: AccountPolicy) -> Iterable[Decision]:
+        """The decisions with the verdict on accounts that were deleted; as they are where none was."""
+        gone = {
+            key: account_id
+            for key, account_id in gone_accounts(case, self.gone).items()
+            if ("account", key) not in self.settled
+        }
+        return accounts_gone(case, gone, decided, self.mode, policy) if gone else decided
 
     def of_plans(self, file: Staging, tray: Tray, policy: PlanPolicy) -> None:
         """Put down what was found edited; with ``report`` nothing is written to such an account plan."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from meterbridge.rules.accounts import AccountPolicy, account_code, account_currency, decide_account
+from meterbridge.rules.accounts import (
+    AccountPolicy,
+    account_code,
+    account_currency,
+    decide_account,
+    decide_child_account,
+)
 from meterbridge.rules.bill_epochs import billing_epoch, full_terms
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.keys import account_plan_code, fingerprint
@@ -192,31 +198,70 @@ def account_edited(case: CustomerCase, decision: Decision, wanted_name: str) -> 
     return f"account {found.id} of customer {case.customer.id} was changed in m3ter: {', '.join(changed)}"
 
 
-def account_gone(
-    case: CustomerCase, decided: Iterable[Decision], on_foreign_edit: OnForeignEdit, policy: AccountPolicy
+def gone_accounts(case: CustomerCase, gone: Collection[str]) -> dict[Key, str]:
+    """The customer's account, and those under it, that are among these; their ids by their keys."""
+    known = [(case.customer.id, case.known_account.account_id)] if case.known_account else []
+    known += [(child.customer_id, child.account_id) for child in case.known_children]
+    return {(name,): account_id for name, account_id in known if account_id in gone}
+
+
+def accounts_gone(
+    case: CustomerCase,
+    gone: Mapping[Key, str],
+    decided: Iterable[Decision],
+    on_foreign_edit: OnForeignEdit,
+    policy: AccountPolicy,
 ) -> Iterator[Decision]:
-    """The decisions of a customer whose account was deleted: told, or the account made anew and its mapping moved.
+    """The decisions of a customer with deleted accounts: told, or each account made anew and its mapping moved.
 
     What the customer's subscriptions start meanwhile goes to the new account; without one it waits.
+
+    Args:
+        case: The customer.
+        gone: Ids of the deleted accounts by their keys, the customer's own or one under it.
+        decided: What was decided as if they were there.
+        on_foreign_edit: The setting.
+        policy: The settings.
     """
-    assert case.known_account is not None
-    key, gone = (case.customer.id,), case.known_account.account_id
-    told = f"account {gone} of customer {case.customer.id} was deleted in m3ter"
-    anew: Decision = Quarantined("account", key, CODE, told, source_version=case.customer.resource_version)
-    if on_foreign_edit == "repair":
-        anew = decide_account(replace(case, known_account=None, similar=()), policy, in_scope=True)
-    made = isinstance(anew, Intent)
-    if isinstance(anew, Intent):
-        anew = replace(anew, reason=f"brought back: {told}")
+    anew = {key: _anew(case, key, account_id, on_foreign_edit, policy) for key, account_id in gone.items()}
+    keys = {account_id: key for key, account_id in gone.items()}
+    mapped = {account_mapping_key(key): key for key in gone if isinstance(anew[key], Intent)}
     for one in decided:
-        if one.kind == "account" and one.key == key:
-            yield anew
-        elif isinstance(one, Intent) and one.kind == "account_plan" and one.payload.get("accountId") == gone:
-            yield _onto(one, Ref("account", key)) if made else _waits(one, Ref("account", key), told)
-        elif made and one.kind == "external_mapping" and one.key == account_mapping_key(key):
-            yield mapping_moved(one.key, Ref("account", key), gone, scope=f"account:{case.customer.id}")
+        onto = keys.get(str(one.payload.get("accountId"))) if isinstance(one, Intent) else None
+        if one.kind == "account" and one.key in gone:
+            yield anew[one.key]
+        elif isinstance(one, Intent) and one.kind == "account_plan" and onto is not None:
+            account = Ref("account", onto)
+            made = isinstance(anew[onto], Intent)
+            yield _onto(one, account) if made else _waits(one, account, _was_deleted(case, onto, gone[onto]))
+        elif one.kind == "external_mapping" and one.key in mapped:
+            key = mapped[one.key]
+            yield mapping_moved(one.key, Ref("account", key), gone[key], scope=f"account:{case.customer.id}")
         else:
             yield one
+
+
+def _was_deleted(case: CustomerCase, key: Key, account_id: str) -> str:
+    own = key == (case.customer.id,)
+    child = "" if own else f"subscription {key[0].removeprefix(f'{case.customer.id}~')} of "
+    return f"account {account_id} of {child}customer {case.customer.id} was deleted in m3ter"
+
+
+def _anew(
+    case: CustomerCase, key: Key, account_id: str, on_foreign_edit: OnForeignEdit, policy: AccountPolicy
+) -> Decision:
+    """The account as a customer, or a subscription, without one gets it; or that it is gone."""
+    told = _was_deleted(case, key, account_id)
+    if on_foreign_edit == "report":
+        return Quarantined("account", key, CODE, told, source_version=case.customer.resource_version)
+    if key == (case.customer.id,):
+        made = decide_account(replace(case, known_account=None, similar=()), policy, in_scope=True)
+    else:
+        (child,) = (one for one in case.known_children if (one.customer_id,) == key)
+        others = tuple(one for one in case.known_children if one is not child)
+        subscription_id = key[0].removeprefix(f"{case.customer.id}~")
+        made = decide_child_account(replace(case, known_children=others), subscription_id, child.currency, policy)
+    return replace(made, reason=f"brought back: {told}") if isinstance(made, Intent) else made
 
 
 def _onto(intent: Intent, account: Ref) -> Intent:

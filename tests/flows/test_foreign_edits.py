@@ -199,6 +199,38 @@ def test_a_subscription_that_begins_on_a_deleted_account_waits_or_goes_to_the_ne
     assert (sync_subscriptions.fn(full=True).writes, reconcile.fn().differences) == (0, 0)
 
 
+def test_a_deleted_child_account_is_told_and_with_repair_made_anew_under_its_parent(sandbox: Sandbox) -> None:
+    os.environ["METERBRIDGE_ON_PRODUCT_OVERLAP"] = "child_account"
+    change(sandbox, "customers/cust-single/subscription_for_items", id="sub-more", **item(PLAN[1], 1))
+    sync_subscriptions.fn()
+    m3ter, child = sandbox.world.m3ter, "cust-single~sub-more"
+    accounts = {row["code"]: row for row in m3ter.accounts.rows()}
+    (before,) = m3ter.account_plans.find("accountId", accounts[child]["id"])
+    people = People(sandbox)
+    assert people.m3ter("DELETE", f"accountplans/{before['id']}")
+    assert people.m3ter("DELETE", f"accounts/{accounts[child]['id']}")
+    people.close()
+    sandbox.world.advance(400)
+    for full in (True, False):
+        report = sync_subscriptions.fn(full=full)
+        assert told(report) == [([child], "MB-FOREIGN-EDIT"), (["sub-more", *PLAN[1:]], "MB-FOREIGN-EDIT")]
+        assert (report.exit_code, report.writes) == (3, 0)
+    message = f"account {accounts[child]['id']} of subscription sub-more of customer cust-single was deleted in m3ter"
+    assert report.quarantined[0]["message"] == message
+    os.environ[REPAIR] = "repair"
+    assert told(sync_subscriptions.fn(full=True)) == []
+    after = {row["code"]: row for row in m3ter.accounts.rows()}
+    assert sorted(after) == ["cust-single", child]
+    assert after["cust-single"] == accounts["cust-single"]
+    assert after[child]["parentAccountId"] == accounts["cust-single"]["id"]
+    (made,) = m3ter.account_plans.find("accountId", after[child]["id"])
+    assert (made["code"], made["startDate"]) == (before["code"], before["startDate"])
+    mapped = {row["m3terId"] for row in m3ter.mappings.rows()}
+    assert {after[child]["id"], made["id"]} <= mapped
+    assert not {accounts[child]["id"], before["id"]} & mapped
+    assert (sync_subscriptions.fn(full=True).writes, reconcile.fn().differences) == (0, 0)
+
+
 def test_an_account_renamed_by_hand_is_reported_and_with_repair_named_as_before(sandbox: Sandbox) -> None:
     m3ter = sandbox.world.m3ter
     (account,) = m3ter.accounts.rows()
