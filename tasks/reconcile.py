@@ -327,6 +327,14 @@ def _claim(state: Mapping[str, Any], line_id: str) -> Claim:
     return Claim(state["bill_id"], state["subscription_id"], line_id, wish_of(state))
 
 
+def _foundation_aside(intent: Intent, known: Known) -> Iterator[Reason]:
+    """What a sync has set aside because the record that it builds on is: no rule knows that of it alone."""
+    if (intent.kind, intent.key, "MB-DEPENDS") in known.told:
+        why: Why = "dismissed" if (intent.kind, intent.key, "MB-DEPENDS") in known.dismissed else "quarantined"
+        message = "waits for a record that is set aside"
+        yield Reason(why, intent.key, "MB-DEPENDS", message, intent.amount, intent.currency)
+
+
 def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], list[Reason]]:
     """Part decisions into those that say what should stand, and the reasons why some of it does not yet.
 
@@ -350,6 +358,7 @@ def sift(decisions: Iterable[Decision], known: Known) -> tuple[list[Decision], l
                     reasons.append(Reason(open_as, one.key, "", one.reason, one.amount, one.currency))
                 else:
                     kept.append(one)
+                    reasons += _foundation_aside(one, known)
             case Quarantined():
                 name = (one.kind, one.key, one.code)
                 why: Why = "dismissed" if name in known.dismissed else "quarantined"

@@ -104,6 +104,7 @@ def _put_accounts(world: World, case: Case) -> None:
     accounts = {}
     for code, told in case.part("organisation", "accounts").items():
         more = {"currency": told["currency"]} if "currency" in told else {}
+        more |= {"customFields": {"chargebee_site": told["site"]}} if "site" in told else {}
         accounts[code] = put_account(world, code, told["name"], told.get("email", f"{code}@m3ter.example"), **more)
     if name := case.part("organisation").get("native_integration"):
         body = {"name": name, "entityType": "Bill", "entityId": "x", "destination": "Chargebee", "configData": {}}

@@ -41,7 +41,7 @@ SCHEMA: Mapping[str, Any] = {
     },
     "organisation": {
         "settings": Named(ANY),
-        "accounts": Named(_keys("name email currency")),
+        "accounts": Named(_keys("name email currency site")),
         "account_plans": [_keys("account plan from until mapped_as")],
         "plans": Named(_keys("product currency")),
         "native_integration": ANY,
