@@ -15,8 +15,7 @@ from meterbridge.ledger.intent_rows import Horizon, concluded_beyond, is_latest
 from meterbridge.ledger.schema import IN_FLIGHT_STATES, OPEN_STATES, UNSENT_STATES, intent_dependencies, intents
 from meterbridge.ledger.transaction import AnyRow, Writer, chunks
 from meterbridge.rules.keys import canonical, idempotency_key, key_text
-from meterbridge.rules.kinds import PAYLOADS
-from meterbridge.rules.payloads import wrong_fields
+from meterbridge.rules.kinds import misshapen
 from meterbridge.rules.records import Intent, Key, Proposal, Proposed
 
 _Name = tuple[str, str]
@@ -199,7 +198,7 @@ def _generations(tx: Writer, names: Collection[_Name]) -> dict[_Name, int]:
 
 def _new_row(sheet: _Sheet, name: _Name, intent: Intent, generation: int) -> dict[str, Any]:
     payload = canonical(intent.payload)
-    if wrong := wrong_fields(PAYLOADS[intent.kind], intent.payload):
+    if wrong := misshapen(intent.kind, intent.payload):
         raise BrokenInvariant(
             "MB-INVARIANT", f"a {intent.kind} holds {', '.join(wrong)}, which its shape does not", key=name[1]
         )

@@ -6,8 +6,9 @@ A new kind is a row here, its name in :data:`meterbridge.rules.decisions.Kind`, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from meterbridge.rules import payloads
 from meterbridge.rules.decisions import Kind, Target
@@ -77,8 +78,12 @@ class Wave:
     scopes: str = ""
 
 
-PAYLOADS: dict[str, type] = {one.kind: one.payload for one in KINDS_OF_WRITE}
-"""The shape of each kind's payload."""
+_PAYLOADS: dict[str, type] = {one.kind: one.payload for one in KINDS_OF_WRITE}
+
+
+def misshapen(kind: Kind, payload: Mapping[str, Any]) -> list[str]:
+    """Name the fields of a payload that are not of its kind's shape."""
+    return payloads.wrong_fields(_PAYLOADS[kind], payload)
 
 
 def kinds_of(job: Job) -> tuple[Kind, ...]:
