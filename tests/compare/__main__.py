@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,10 +49,23 @@ def played(pythons: Sequence[Path], asked: Sequence[str]) -> list[list[dict[str,
     ]
     # A pipe that nobody reads meanwhile would hold its player up.
     with ThreadPoolExecutor(len(players)) as pool:
-        texts = list(pool.map(lambda one: one.communicate()[0], players))
+        sides = list(pool.map(lambda one: list(_heard(one.stdout)), players))  # type: ignore[arg-type]
+    for one in players:
+        one.wait()
     if any(one.returncode for one in players):
         raise RuntimeError(f"players ended with {[one.returncode for one in players]}")
-    return [[json.loads(line) for line in text.splitlines()] for text in texts]
+    return sides
+
+
+def _heard(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """What a player tells; says on stderr how far it is."""
+    version = ""
+    for line in lines:
+        told = json.loads(line)
+        version = told.get("version", version)
+        if "played" in told:
+            print(f"    {version} played {told['played']}: {told['seconds']} s", file=sys.stderr, flush=True)
+        yield told
 
 
 def named(side: Sequence[dict[str, Any]]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from meterbridge.sandbox import Sandbox, World
+from meterbridge.sandbox.clock import rfc3339
 from meterbridge.sandbox.scenarios import build
 from meterbridge.sandbox.scenarios.month import use_and_bill
 from tests.compare.bridge import Bridge
@@ -16,6 +17,7 @@ from tests.compare.ending import Ending
 from tests.flows import crash_worlds
 from tests.flows.lives_rows import DAYS, WORLDS, epoch, lives
 from tests.flows.lives_world import CATALOG_CHANGES_ON, FIRST_SYNC, HOUR, live, make_world, write_catalog
+from tests.histories import at_m3ter
 from tests.histories.drawn import draw
 from tests.histories.life import DAY, Life
 from tests.histories.moves import MOVES
@@ -24,6 +26,8 @@ from tests.histories.people import People
 BEYOND_HOLD_BACK = 400
 CALM_ROUNDS = 6
 CUSTOMERS, MONTHS = 5, 2
+BUSY = {**MOVES, at_m3ter.use: 0.95, at_m3ter.bill: 0.7, at_m3ter.approve: 0.9}
+"""What happens in a step, and how often: more is charged than in other histories."""
 AS_BEFORE = {
     "METERBRIDGE_BILL_LEVEL_LINES": "hold",
     "METERBRIDGE_ON_SIMILAR_ACCOUNT": "create",
@@ -102,14 +106,22 @@ def played_lives(part: tuple[int, int], home: Path) -> Endings:
 def history(seed: int, home: Path) -> Endings:
     """Months of random lives by the settings that the seed draws, runs harmed, a clerk at work; then no ledger.
 
-    Each customer is alone in a world of its own, so that what differs for one differs for nobody else.
+    Each customer is alone in a world of its own, so that what differs for one differs for nobody else. Who begins on
+    a 31st is left out: such a billing epoch is another one since 0.1.0, and every bill that follows.
     """
-    for number in range(1, CUSTOMERS + 1):
-        yield from _months_of(f"cust-{number}", seed, home / str(number))
+    left = CUSTOMERS
+    for number in itertools.count(1):
+        if not left:
+            return
+        if (yield from _months_of(f"cust-{number}", seed, home / str(number))):
+            left -= 1
 
 
-def _months_of(customer: str, seed: int, home: Path) -> Endings:
-    """One customer's history, an ending a step: the first that differs shows what made all that follows differ."""
+def _months_of(customer: str, seed: int, home: Path) -> Generator[Ending, None, bool]:
+    """One customer's history, an ending a step: the first that differs shows what made all that follows differ.
+
+    Returns True if it was played.
+    """
     drawn = draw(seed, AS_BEFORE)
     world = build("empty", seed=seed)
     world.switches.update(dict(drawn.switches))
@@ -118,6 +130,9 @@ def _months_of(customer: str, seed: int, home: Path) -> Endings:
         people = People(bridge.sandbox)
         life = Life(world, people, str(seed), customer)
         life.begin()
+        if any(rfc3339(row["started_at"] * 1000)[8:10] == "31" for row in life.subscriptions):
+            people.close()
+            return False
         world.advance(DAY // 3)
         _calm(bridge)
 
@@ -129,7 +144,7 @@ def _months_of(customer: str, seed: int, home: Path) -> Endings:
         while world.clock.now() < end:
             dice = f"{seed} step {life.steps + 1}"
             world.advance(random.Random(dice).randint(DAY, 8 * DAY))
-            life.step(MOVES)
+            life.step(BUSY)
             _work(bridge, dice)
             yield ending()
             if life.steps % 4 == 0:
@@ -147,6 +162,7 @@ def _months_of(customer: str, seed: int, home: Path) -> Endings:
             bridge.run("sync_bills")
         yield ending()
         people.close()
+    return True
 
 
 def _work(bridge: Bridge, dice: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.compare.__main__ import Shares, compared, numbers
 from tests.compare.baseline import NoBaselineError, last_commit_of
 from tests.compare.differences import Difference, differences, explain, explanations, miscounted
-from tests.compare.ending import Ending
+from tests.compare.ending import Ending, _by_key, named
 from tests.compare.writes import Chance, Write, canonical
 
 
@@ -66,6 +67,20 @@ def test_who_is_struck_does_not_depend_on_who_else_writes() -> None:
     alone = {one for one in writes[::4] if few(one)}
     assert alone == {one for one in writes if all_of_them(one)} & set(writes[::4])
     assert 0 < len(alone) < 10
+
+
+def test_a_key_of_an_earlier_step_is_told_and_its_value_is_not() -> None:
+    charge = Write("POST", "/api/v2/invoices/x", '{"amount": "3"}', "key-1")
+    text = 'POST chargebee/invoices/x {"amount": "3"}'
+    first = SimpleNamespace(writes=[charge, charge], earlier_keys=set())
+    assert _by_key(first, {}) == {f"{text}, 2 times under one key": 1}  # type: ignore[arg-type]
+    later = SimpleNamespace(writes=[charge], earlier_keys={"key-1"})
+    assert _by_key(later, {}) == {f"{text}, under a key of before": 1}  # type: ignore[arg-type]
+
+
+def test_references_and_lines_that_are_gone_have_no_name() -> None:
+    assert named("line li_9xA of [mb:1f-7c]", {}) == "line a line that is gone of [mb:…]"
+    assert named("line li_9xA", {"li_9xA": "line of Api 3"}) == "line line of Api 3"
 
 
 def test_the_dice_see_the_same_write_in_both_versions() -> None:
