@@ -58,7 +58,7 @@ histories: SEEDS ?= 1-100
 histories: development ## random months of both vendors' lives, by seed: make histories SEEDS=1-500
 	$(BIN)/python -m tests.histories --seeds $(SEEDS) --go-on
 
-compare: SEEDS ?= 1-4
+compare: SEEDS ?= 1-2
 compare: LIVES ?= 1/3
 
 compare: development ## 0.1.0 and today's code on the same worlds: what differs, and why; make compare SEEDS=1-20 LIVES=1/1

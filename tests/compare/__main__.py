@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.compare.baseline import ROOT, VERSION, NoBaselineError, baseline
-from tests.compare.differences import Difference, differences, explain, explanations
+from tests.compare.baseline import KEPT, ROOT, VERSION, NoBaselineError, baseline
+from tests.compare.differences import Difference, Explanation, differences, explain, explanations, miscounted
 
+CHARGE = re.compile(r"POST chargebee/\S*(invoices|add_charge|unbilled_charges)|POST chargebee/.*/add_charge")
+AT_LEAST = 0.5
+"""The share of the charges of histories that must have been compared."""
+PLAYED = KEPT / "played.json"
 PLAYER = ROOT / "tests" / "compare" / "player.py"
 
 
@@ -42,10 +49,23 @@ def played(pythons: Sequence[Path], asked: Sequence[str]) -> list[list[dict[str,
     ]
     # A pipe that nobody reads meanwhile would hold its player up.
     with ThreadPoolExecutor(len(players)) as pool:
-        texts = list(pool.map(lambda one: one.communicate()[0], players))
+        sides = list(pool.map(lambda one: list(_heard(one.stdout)), players))  # type: ignore[arg-type]
+    for one in players:
+        one.wait()
     if any(one.returncode for one in players):
         raise RuntimeError(f"players ended with {[one.returncode for one in players]}")
-    return [[json.loads(line) for line in text.splitlines()] for text in texts]
+    return sides
+
+
+def _heard(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """What a player tells; says on stderr how far it is."""
+    version = ""
+    for line in lines:
+        told = json.loads(line)
+        version = told.get("version", version)
+        if "played" in told:
+            print(f"    {version} played {told['played']}: {told['seconds']} s", file=sys.stderr, flush=True)
+        yield told
 
 
 def named(side: Sequence[dict[str, Any]]) -> str:
@@ -53,18 +73,60 @@ def named(side: Sequence[dict[str, Any]]) -> str:
     return f"{side[0]['version']} of {side[0]['flows']}"
 
 
-def compared(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> Iterator[Difference]:
-    """All endings, in the order played; prints a line for each."""
+@dataclass
+class Shares:
+    """Of the steps of histories, and of the charges in them: how many were played, and how many compared."""
+
+    steps: Counter[str] = field(default_factory=Counter)
+    charges: Counter[str] = field(default_factory=Counter)
+
+    def count(self, ending: Mapping[str, Any], *parts: str) -> None:
+        """One more step of these parts."""
+        charges = sum(times for text, times in ending["writes"].items() if CHARGE.match(text))
+        for part in parts:
+            self.steps[part] += 1
+            self.charges[part] += charges
+
+    def too_few(self) -> bool:
+        """True if the explanations leave too little of the histories compared to say that anything is equal."""
+        return self.charges["compared"] < AT_LEAST * self.charges["played"]
+
+    def __str__(self) -> str:
+        each = ((self.steps, "steps"), (self.charges, "charges"))
+        return "histories: " + ", ".join(f"{one['compared']} of {one['played']} {what} compared" for one, what in each)
+
+
+def compared(
+    before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], known: Sequence[Explanation]
+) -> tuple[int, list[Difference], Shares]:
+    """All endings, in the order played: how many differences there are, and which are not explained.
+
+    A play of several steps is compared until the first difference that makes two worlds of it.
+    """
     sides = [{one["play"]: one for one in side if "play" in one} for side in (before, now)]
     assert list(sides[0]) == list(sides[1]), "the two played different things"
+    count, left, shares, apart, notes = 0, [], Shares(), set(), set()
     for play, earlier in sides[0].items():
-        found = list(differences(earlier, sides[1][play]))
-        rows, writes = sum(map(len, earlier["rows"].values())), sum(earlier["writes"].values())
-        print(f"{play}: {earlier['runs']} runs, {writes} writes, {rows} rows, {len(found)} differences")
-        for version, side in ((VERSION, earlier), ("today", sides[1][play])):
-            for note in side["notes"]:
-                print(f"    {version} {note}")
-        yield from found
+        today = sides[1][play]
+        notes.update((f"{VERSION} {note}") for note in earlier["notes"])
+        notes.update((f"today {note}") for note in today["notes"])
+        whole, step, _ = play.partition(", step ")
+        if step:
+            shares.count(earlier, "played", *(() if whole in apart else ("compared",)))
+        if whole in apart:
+            continue
+        found = list(differences(earlier, today))
+        unexplained, parted = explain(found, known)
+        count, left = count + len(found), [*left, *unexplained]
+        if parted:
+            apart.add(whole)
+        if not step or parted:
+            rows, writes = sum(map(len, earlier["rows"].values())), sum(earlier["writes"].values())
+            told = f", {len(unexplained)} unexplained" if unexplained else ""
+            print(f"{play}: {earlier['runs']} runs, {writes} writes, {rows} rows, {len(found)} differences{told}")
+    for note in sorted(notes):
+        print(f"    {note}")
+    return count, [*left, *miscounted(known)], shares
 
 
 def main() -> int:
@@ -72,6 +134,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.compare", description=__doc__)
     parser.add_argument("--seeds", default="1-4", help="of histories, such as 1-4 or 3,7,11-14; empty for none")
     parser.add_argument("--lives", default="1/3", help="every third life from the first on; empty for none")
+    parser.add_argument("--again", action="store_true", help="compare what was played last: for new explanations")
     parser.add_argument("--keep", action="store_true", help=f"let {VERSION} make tests/compare/kept instead")
     given = parser.parse_args()
     asked = ["--seeds", *map(str, numbers(given.seeds))]
@@ -86,22 +149,30 @@ def main() -> int:
     if given.keep:
         return subprocess.run([earlier.python, "-I", PLAYER, "--keep"], check=False).returncode
     prepared = time.monotonic() - began
-    before, now = played([earlier.python, Path(sys.executable)], asked)
+    if given.again:
+        before, now = json.loads(PLAYED.read_text(encoding="utf-8"))
+    else:
+        before, now = played([earlier.python, Path(sys.executable)], asked)
+        PLAYED.write_text(json.dumps([before, now]), encoding="utf-8")
     print(f"compare: {named(before)}\nwith     {named(now)}")
     assert before[0]["version"] == VERSION, before[0]
     assert Path(now[0]["flows"]).parent == ROOT, now[0]
-    found = list(compared(before, now))
-    left = explain(found, known)
+    count, left, shares = compared(before, now, known)
     for one in known:
         print(f"explained: {one}" if one.holds else f"explains nothing here, or not so many: {one}")
     for difference in left:
         print(f"  !!  {difference}")
     seconds = time.monotonic() - began
+    print(shares)
+    if shares.too_few():
+        print(
+            f"  !!  less than {AT_LEAST:.0%} of the charges of histories are compared: the explanations part too early"
+        )
     print(
-        f"compare: {len(found)} differences to {VERSION} ({earlier.commit[:12]}), {len(left)} unexplained; "
+        f"compare: {count} differences to {VERSION} ({earlier.commit[:12]}), {len(left)} unexplained; "
         f"{seconds:.0f} s, {prepared:.0f} of them for its environment"
     )
-    return 1 if left else 0
+    return 1 if left or shares.too_few() else 0
 
 
 if __name__ == "__main__":

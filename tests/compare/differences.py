@@ -36,12 +36,46 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[D
         left, right = _less(before["rows"].get(table, []), now["rows"].get(table, []))
         for what, was, is_ in _rows(table, left, right):
             yield Difference(play, what, was, is_)
-    for part, one in (("write", "writes"), ("told", "told")):
-        counts = [Counter(side[one]) for side in (before, now)]
+    writes, told = ([Counter(side[one]) for side in (before, now)] for one in ("writes", "told"))
+    for what, was, is_ in _pairs(*writes):
+        yield Difference(play, f"write: {what}", was, is_)
+    for part, counts in (("write", writes), ("told", told)):
         for text in sorted({*counts[0], *counts[1]}):
             was, is_ = (f"{each[text]} times" for each in counts)
             if was != is_:
                 yield Difference(play, f"{part}: {text}", was, is_)
+
+
+REQUEST = re.compile(r"([A-Z]+ [^{]*) (\{.*\})(, without a key|, under a key of before|)")
+
+
+def _pairs(before: Counter[str], now: Counter[str]) -> Iterator[tuple[str, str, str]]:
+    """The fields of requests that came as often, for the same record, with another body; these leave the counts."""
+    waiting: dict[tuple[str, int], list[str]] = {}
+    for text in sorted(set(now) - set(before)):
+        waiting.setdefault((_about(text), now[text]), []).append(text)
+    for text in sorted(set(before) - set(now)):
+        name = _about(text)
+        others = waiting.get((name, before[text]))
+        if others and name != text:
+            other = others.pop(0)
+            yield from _fields(name, *(json.loads(REQUEST.fullmatch(one)[2]) for one in (text, other)))  # type: ignore[index]
+            del before[text], now[other]
+
+
+IDENTITY = ("code", "m3terId", "externalId", "subscription_id", "description", "line_item[date_from]")
+
+
+def _about(text: str) -> str:
+    """Which record a request is about: all but the rest of its body, if it is one request with one."""
+    found = REQUEST.fullmatch(text)
+    try:
+        body = json.loads(found[2]) if found else None
+    except ValueError:
+        body = None
+    if found is None or body is None:
+        return text
+    return f"{found[1]} ({', '.join(str(body[name]) for name in IDENTITY if name in body)}){found[3]}"
 
 
 def _less(left: Sequence[Any], right: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -100,12 +134,14 @@ def _shown(value: Any) -> str:
 class Explanation:
     """Why differences are as they should be; those whose every named part its pattern finds.
 
-    ``count``: exactly so many, or none of them is explained.
+    ``count``: exactly so many, or none of them is explained. ``apart``: two worlds from here on, which are compared
+    no further: what follows in this play follows from it.
     """
 
     reason: str
     patterns: Mapping[str, str]
     count: int | None = None
+    apart: bool = False
     found: list[Difference] = field(default_factory=list)
 
     def accounts_for(self, one: Difference) -> bool:
@@ -131,17 +167,26 @@ def explanations(path: Path = EXPLAINED) -> list[Explanation]:
     found = []
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
         terms = {name: str(entry[name]) for name in TERMS if name in entry}
-        unknown = set(entry) - {*TERMS, "reason", "count"}
+        unknown = set(entry) - {*TERMS, "reason", "count", "apart"}
         if unknown or not terms or not str(entry.get("reason", "")).strip():
             raise ValueError(f"{path.name}: an entry needs a reason and one of {', '.join(TERMS)}: {entry}")
-        found.append(Explanation(str(entry["reason"]).strip(), terms, entry.get("count")))
+        found.append(Explanation(str(entry["reason"]).strip(), terms, entry.get("count"), entry.get("apart", False)))
     return found
 
 
-def explain(found: Iterable[Difference], known: Sequence[Explanation]) -> list[Difference]:
-    """Give each difference to the first explanation that accounts for it; returns those that none does."""
-    left = []
+def explain(found: Iterable[Difference], known: Sequence[Explanation]) -> tuple[list[Difference], bool]:
+    """Give each difference to the first explanation that accounts for it.
+
+    Returns those that none does, and True if what follows in the play follows from what was found here.
+    """
+    left, apart = [], False
     for one in found:
         first = next((each for each in known if each.accounts_for(one)), None)
+        apart = apart or first is None or first.apart
         left.append(one) if first is None else first.found.append(one)
-    return left + [one for each in known if each.found and not each.holds for one in each.found]
+    return left, apart
+
+
+def miscounted(known: Iterable[Explanation]) -> list[Difference]:
+    """What is accounted for by an explanation of another number of differences."""
+    return [one for each in known if each.found and not each.holds for one in each.found]

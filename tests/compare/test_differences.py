@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.compare.__main__ import numbers
+from tests.compare.__main__ import Shares, compared, numbers
 from tests.compare.baseline import NoBaselineError, last_commit_of
-from tests.compare.differences import Difference, differences, explain, explanations
-from tests.compare.ending import Ending
+from tests.compare.differences import Difference, differences, explain, explanations, miscounted
+from tests.compare.ending import Ending, _by_key, named
 from tests.compare.writes import Chance, Write, canonical
 
 
@@ -68,6 +69,26 @@ def test_who_is_struck_does_not_depend_on_who_else_writes() -> None:
     assert 0 < len(alone) < 10
 
 
+def test_a_key_of_an_earlier_step_is_told_and_its_value_is_not() -> None:
+    charge = Write("POST", "/api/v2/invoices/x", '{"amount": "3"}', "key-1")
+    text = 'POST chargebee/invoices/x {"amount": "3"}'
+    first = SimpleNamespace(writes=[charge, charge], earlier_keys=set())
+    assert _by_key(first, {}) == {f"{text}, 2 times under one key": 1}  # type: ignore[arg-type]
+    later = SimpleNamespace(writes=[charge], earlier_keys={"key-1"})
+    assert _by_key(later, {}) == {f"{text}, under a key of before": 1}  # type: ignore[arg-type]
+
+
+def test_references_and_lines_that_are_gone_have_no_name() -> None:
+    assert named("line li_9xA of [mb:1f-7c]", {}) == "line a line that is gone of [mb:…]"
+    assert named("line li_9xA", {"li_9xA": "line of Api 3"}) == "line line of Api 3"
+
+
+def test_the_dice_see_the_same_write_in_both_versions() -> None:
+    before = Write("POST", "/x", '{"code": "a", "name": "mb:1f"}', None)
+    now = Write("POST", "/x", '{"code": "a", "customFields": {"chargebee_site": "s"}, "name": "mb:1f-7c"}', None)
+    assert before.subject == now.subject != Write("POST", "/x", '{"code": "b", "name": "mb:1f"}', None).subject
+
+
 def test_explanations_account_for_what_they_name_and_for_exactly_so_many(tmp_path: Path) -> None:
     file = tmp_path / "explained.yaml"
     file.write_text(
@@ -79,10 +100,59 @@ def test_explanations_account_for_what_they_name_and_for_exactly_so_many(tmp_pat
     dropped = [Difference("month", f"write: DELETE x/{n}", "1 times", "0 times") for n in (1, 2)]
     other = Difference("month", "chargebee invoices a, total", "3", "5")
     known = explanations(file)
-    assert explain([raised, *dropped, other], known) == [other]
+    assert explain([raised, *dropped, other], known) == ([other], True)
     assert [one.holds for one in known] == [True, True, False]
-    assert explain(dropped[:1], explanations(file)) == dropped[:1]
-    assert explain([Difference("year", "write: DELETE x/1", "1 times", "0 times")], explanations(file))
+    assert miscounted(known) == []
+    fewer = explanations(file)
+    assert explain(dropped[:1], fewer) == ([], False)
+    assert miscounted(fewer) == dropped[:1]
+    assert explain([Difference("year", "write: DELETE x/1", "1 times", "0 times")], explanations(file))[0]
+
+
+def played(*amounts: str) -> list[dict[str, Any]]:
+    """A history of so many steps, a charge in each."""
+    return [
+        {
+            **ending(writes={f'POST chargebee/invoices/draft/add_charge {{"amount": "{amount}"}}': 1}),
+            "play": f"h, step {n}",
+        }
+        for n, amount in enumerate(amounts)
+    ]
+
+
+def by_steps(tmp_path: Path, apart: str, *now: str) -> tuple[list[tuple[str, str, str]], Shares]:
+    file = tmp_path / "explained.yaml"
+    file.write_text(f"- {{reason: rounding, what: 'amount$', before: '\"2\"', now: '\"3\"', apart: {apart}}}\n")
+    count, left, shares = compared(played("1", "2", "3", "4"), played(*now), explanations(file))
+    assert count >= len(left)
+    return [(one.play, one.before, one.now) for one in left], shares
+
+
+def test_a_history_is_compared_until_a_difference_makes_two_worlds_of_it(tmp_path: Path) -> None:
+    left, shares = by_steps(tmp_path, "false", "1", "3", "3", "5")
+    assert left == [("h, step 3", '"4"', '"5"')]
+    assert (shares.charges["compared"], shares.charges["played"], shares.too_few()) == (4, 4, False)
+    left, shares = by_steps(tmp_path, "true", "1", "3", "3", "5")
+    assert left == []
+    assert (shares.charges["compared"], shares.charges["played"], shares.too_few()) == (2, 4, False)
+
+
+def test_the_first_difference_that_nothing_explains_is_told_and_what_follows_from_it_is_not(tmp_path: Path) -> None:
+    left, shares = by_steps(tmp_path, "true", "2", "9", "9", "9")
+    assert left == [("h, step 0", '"1"', '"2"')]
+    assert shares.too_few()
+
+
+def test_a_request_with_another_body_is_told_by_its_fields_and_one_more_of_it_as_such() -> None:
+    charge = 'POST chargebee/invoices/x/add_charge {"amount": "%s", "description": "%s"}'
+    found = lines(ending(writes={charge % (3, "Api"): 1}), ending(writes={charge % (4, "Api"): 1}))
+    assert found == [("write: POST chargebee/invoices/x/add_charge (Api), amount", '"3"', '"4"')]
+    twice = lines(ending(writes={charge % (3, "Api"): 1}), ending(writes={charge % (4, "Api"): 2}))
+    assert [one[1:] for one in twice] == [("1 times", "0 times"), ("0 times", "2 times")]
+    for now in ({charge % (3, "Sms"): 1}, {}, {charge % (3, "Api"): 1, charge % (4, "Api"): 1}):
+        assert lines(ending(writes={charge % (3, "Api"): 1}), ending(writes=now))
+    one_key = f"{charge % (3, 'Api')}, under one key: {charge % (4, 'Api')}"
+    assert len(lines(ending(writes={charge % (3, "Api"): 1}), ending(writes={one_key: 1}))) == 2
 
 
 @pytest.mark.parametrize("entry", ["{what: x}", "{reason: ' ', what: x}", "{reason: x}", "{reason: x, where: y}"])

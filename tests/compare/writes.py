@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ from meterbridge.sandbox.world import LoggedRequest
 READS = ("GET", "HEAD")
 TOKEN = "/oauth/token"
 KEY = "chargebee-idempotency-key"
+REFERENCE = re.compile(r"\bmb:[0-9a-z][0-9a-z.:~-]*")
+"""What a charge is found by again: ours to choose, like a key; how it is made may change between versions."""
+OF_TODAY = re.compile(r'"customFields": \{"chargebee_site": "[^"]*"\}, ')
+"""What today's code writes and 0.1.0 did not, and that changes nothing else: the dice must not see it."""
 KEPT_HEADERS = ("content-type", KEY)
 
 
@@ -40,6 +45,11 @@ class Write:
     def text(self) -> str:
         """All but the key."""
         return f"{self.method} {self.path} {self.body}"
+
+    @property
+    def subject(self) -> str:
+        """What the dice go by: equal for both versions where they mean the same write."""
+        return OF_TODAY.sub("", REFERENCE.sub("mb:…", self.text))
 
     @classmethod
     def of(cls, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Write | None:
@@ -75,9 +85,9 @@ class Chance:
 
     def __call__(self, write: Write) -> bool:
         with self._lock:
-            self._seen[write.text] += 1
-            nth = 0 if self._lasting else self._seen[write.text]
-        return random.Random(f"{self._dice} {nth} {write.text}").random() < self._share
+            self._seen[write.subject] += 1
+            nth = 0 if self._lasting else self._seen[write.subject]
+        return random.Random(f"{self._dice} {nth} {write.subject}").random() < self._share
 
 
 Chooses = Callable[[Write], bool]
@@ -93,10 +103,14 @@ class Harm:
 
 
 class Tap:
-    """Stands before a sandbox's gate: ``writes`` are what the bridge sent while it ran, in their order."""
+    """Stands before a sandbox's gate: ``writes`` are what the bridge sent while it ran, in their order.
+
+    ``earlier_keys`` are those of the writes that were forgotten.
+    """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.writes: list[Write] = []
+        self.earlier_keys: set[str] = set()
         self._requests: list[tuple[HttpRequest, LoggedRequest]] = []
         self._world, self._gate = sandbox.world, sandbox._gate
         self._pass_on = self._gate.serve
@@ -113,6 +127,11 @@ class Tap:
         finally:
             self._running, self._harm = False, None
             self._world.faults.clear()
+
+    def forget(self) -> None:
+        """The writes so far have been seen; their keys are remembered."""
+        self.earlier_keys.update(write.key for write in self.writes if write.key)
+        self.writes = []
 
     def taken(self) -> list[dict[str, Any]]:
         """JSON: the writes since the last call that were executed, as they came but for what let them in."""
