@@ -52,7 +52,7 @@ def load_checked(path: Path, model: type[ModelT], code: str, *, missing: str) ->
         mistakes = failure.errors(include_input=False)
         found = next((each for each in mistakes if each["type"] == "extra_forbidden"), mistakes[0])
         where = ".".join(str(part) for part in found["loc"])
-        message = "unknown key" if found["type"] == "extra_forbidden" else found["msg"]
+        message = "unknown key" if found["type"] == "extra_forbidden" else found["msg"].removeprefix("Value error, ")
         raise SetupError(code, f"{path}:{line_of(root, found['loc'])}: {where}: {message}") from None
 
 

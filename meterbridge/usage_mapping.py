@@ -27,7 +27,15 @@ WHOLE_ROW = "whole_row"
 
 NAMED_FORMATS = ("epoch_seconds", "epoch_ms", "epoch_us", "epoch_ns", "excel", "excel_1904")
 _DIRECTIVES = "aAwudbBhmyYGVHIpMSfgnzZjUWcxX%"
-_YEARS = frozenset("yYGcx")
+_DAYS = frozenset("".join(sorted(parts)) for parts in ("Y", "Ym", "Ymd", "Yj", "GVu", "YUw", "YWw"))
+"""The parts of a format that say a day (sorted letters): what another says beside them, nobody would read."""
+
+_SAME = str.maketrans({"y": "Y", "b": "m", "B": "m", "h": "m", "I": "H", "A": "a", "g": "f", "n": "f", "Z": "z"})
+"""Directives that say the same part in another way."""
+
+_WHOLE = {"c": "YmdHMS", "x": "Ymd", "X": "HMS"}
+"""Directives that stand for several."""
+
 _TEXTUAL = "utf-8, utf-16, latin-1 or cp1252"
 
 
@@ -107,7 +115,16 @@ def _format_fault(text: str) -> str:
         return "%I and %p (AM, PM) go together; %H counts to 23"
     if found.count("z") + found.count("Z") > 1:
         return "it names the zone twice; keep %z or %Z, and write the other as a text"
-    return "" if _YEARS.intersection(found) else "it has no year"
+    parts = "".join(_WHOLE.get(name, name).translate(_SAME) for name in found if name != "%")
+    if twice := next((part for part in parts if parts.count(part) > 1), ""):
+        said = [f"%{name}" for name in found if twice in _WHOLE.get(name, name).translate(_SAME)]
+        return f"it says one thing twice, by {' and '.join(dict.fromkeys(said))}"
+    if not set("YG") & set(parts):
+        return "it has no year"
+    days = "".join(sorted(set(parts) & set("YmdjGVuUWw")))
+    if days not in _DAYS or ("a" in parts and days != "Ydm"):
+        return "it says no day as %Y-%m-%d, %Y-%j, %G-W%V-%u, %Y-%U-%w or %Y-%W-%w do"
+    return "" if "HMSf".startswith("".join(part for part in "HMSf" if part in parts)) else "it leaves out hours, minutes or seconds"
 
 
 class Meter(_Part):
@@ -235,6 +252,8 @@ class UsageMapping(_Part):
     def _textual(cls, name: str) -> str:
         try:
             "a".encode(name)  # refuses codecs that make no text of bytes
+            # Those that know no handling of errors but their own read names of hosts, not files.
+            codecs.getincrementaldecoder(name)("surrogateescape").decode(b"a")
             return codecs.lookup(name).name
         except (LookupError, UnicodeError) as unknown:
             raise ValueError(f"{name} is no encoding of texts, such as {_TEXTUAL}") from unknown

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from meterbridge.staging.usage_copy import Copy
 from meterbridge.staging.usage_headings import Heading, heading_of, one_heading
-from meterbridge.staging.usage_lines import blocks, decoded, is_utf8, physical
+from meterbridge.staging.usage_lines import blocks, is_utf8, physical, text_of
 from meterbridge.staging.usage_names import kind_of
 from meterbridge.staging.usage_records import Record, Records, plain_record, written
 from meterbridge.staging.usage_shape import Reading
@@ -50,7 +50,7 @@ class _CsvFile:
 
     def read(self, source: Source) -> None:
         """The whole file."""
-        for block in blocks(decoded(source.parts(), self._encoding)):
+        for block in blocks(text_of(source, self._encoding)):
             if block is None:
                 self._copy.count.lines += 1
                 self._settle(self._records.too_long())

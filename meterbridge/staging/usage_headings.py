@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from meterbridge.errors import SetupError
-from meterbridge.staging.usage_lines import blocks, decoded, is_utf8, other_encoding, physical
+from meterbridge.staging.usage_lines import CORRECT_FILE, blocks, is_utf8, physical, text_of
 from meterbridge.staging.usage_records import Record, Records
 from meterbridge.staging.usage_shape import Reading
 from meterbridge.staging.usage_unpack import Source
@@ -43,14 +43,11 @@ def heading_of(source: Source, reading: Reading, delimiter: bytes) -> Heading:
         raise SetupError("MB-USAGE-INPUT", words, remedy="See whether it was written whole, or leave it out.")
     if record.fault or not all(is_utf8(text) for text in record.fields):
         fault = record.fault or f"it is not {reading.encoding}: name the file's encoding in the mapping"
-        raise SetupError("MB-USAGE-INPUT", f"{name}: its heading cannot be read: {fault}", remedy=_REMEDY)
+        raise SetupError("MB-USAGE-INPUT", f"{name}: its heading cannot be read: {fault}", remedy=CORRECT_FILE)
     given = [text.decode().strip() or f"column{n}" for n, text in enumerate(record.fields)]
     counts = Counter(text.casefold() for text in given)
     doubled = tuple(dict.fromkeys(text for text in given if counts[text.casefold()] > 1))
     return Heading(name, tuple(_told_apart(given)), doubled)
-
-
-_REMEDY = "Correct the file, or encoding, delimiter and skip_lines in the mapping; nothing was sent."
 
 
 def one_heading(headings: Sequence[Heading], reading: Reading) -> tuple[str, ...]:
@@ -94,7 +91,7 @@ def listed(columns: Sequence[str]) -> str:
 
 def _records(source: Source, reading: Reading, delimiter: bytes) -> Iterator[Record]:
     records = Records(delimiter)
-    for block in blocks(decoded(_told(source, reading), reading.encoding)):
+    for block in blocks(text_of(source, reading.encoding)):
         if block is None:
             yield records.too_long()
             continue
@@ -105,17 +102,6 @@ def _records(source: Source, reading: Reading, delimiter: bytes) -> Iterator[Rec
                 yield record
     if (record := records.unclosed()) is not None:
         yield record
-
-
-def _told(source: Source, reading: Reading) -> Iterator[bytes]:
-    """The file's bytes; a first one that tells of another encoding is told."""
-    parts = source.parts()
-    first = next(parts, b"")
-    if reading.encoding.startswith("utf-8") and (other := other_encoding(first)):
-        words = f"{source.name} begins as {other} does: say `encoding: {other}` in the mapping"
-        raise SetupError("MB-USAGE-INPUT", words, remedy=_REMEDY)
-    yield first
-    yield from parts
 
 
 def _told_apart(names: Sequence[str]) -> Iterator[str]:

@@ -4,35 +4,57 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from itertools import chain
+
+from meterbridge.errors import SetupError
+from meterbridge.staging.usage_unpack import Source
 
 LONGEST_LINE = 4_194_304
 """Bytes; no row of usage has more. What is longer is not kept in memory."""
 
 _NOT_DECODED = "meterbridge-not-decoded"
-_BEGINNINGS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", b"\0\0\xfe\xff": "utf-32"}
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""Encodings by their byte order mark; the longer one first, for it begins as the shorter does."""
+
+CORRECT_FILE = "Correct the file, or encoding, delimiter and skip_lines in the mapping; nothing was sent."
 
 
-def decoded(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """The same text in UTF-8, without a byte order mark; what cannot be decoded comes as bytes that are no UTF-8."""
+def text_of(source: Source, encoding: str) -> Iterator[bytes]:
+    """A file's text in UTF-8, without a byte order mark; what cannot be decoded comes as bytes that are no UTF-8.
+
+    Raises:
+        SetupError: MB-USAGE-INPUT, the file's first bytes tell of another encoding.
+    """
+    parts = source.parts()
+    first = b""
+    while len(first) < len(codecs.BOM_UTF32_LE) and (more := next(parts, None)) is not None:
+        first += more
+    if fault := _encoding_fault(first, encoding):
+        raise SetupError("MB-USAGE-INPUT", f"{source.name} {fault}", remedy=CORRECT_FILE)
     if encoding in ("utf-8", "utf-8-sig"):
-        first = next(parts, b"")
-        while first and len(first) < len(codecs.BOM_UTF8) and (more := next(parts, None)):
-            first += more
         yield first.removeprefix(codecs.BOM_UTF8)
         yield from parts
         return
     decoder = codecs.getincrementaldecoder(encoding)(errors=_NOT_DECODED)
     begun = False
-    for part in parts:
+    for part in chain((first,), parts):
         text = decoder.decode(part)
         yield (text if begun else text.removeprefix("\ufeff")).encode("utf-8", "surrogatepass")
         begun = begun or bool(text)
     yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
 
 
-def other_encoding(beginning: bytes) -> str:
-    """The encoding that a file's first bytes tell of, where it is not UTF-8; else empty."""
-    return next((name for mark, name in _BEGINNINGS.items() if beginning.startswith(mark)), "")
+def _encoding_fault(first: bytes, encoding: str) -> str:
+    """What a file's first bytes say against the encoding; empty for nothing."""
+    mark = next((name for sign, name in _MARKS.items() if first.startswith(sign)), "")
+    if mark and encoding in ("utf-8", "utf-8-sig"):
+        return f"begins as {mark} does: say `encoding: {mark}` in the mapping"
+    if first and encoding in _MARKS.values() and mark != encoding:
+        return f"has no byte order mark of {encoding}: say `encoding: {encoding}-le` in the mapping, or what it is in"
+    return ""
 
 
 def blocks(parts: Iterator[bytes]) -> Iterator[bytes | None]:

@@ -40,6 +40,9 @@ _YEARS = "timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59.999999'"
 
 _NAMES = frozenset("aAbBhp")
 _FREE = frozenset("cxX")
+_WEEKS, _YEARS_OF_WEEKS = frozenset("UWV"), frozenset("YyG")
+_AGAIN = frozenset("aA")
+"""Directives that say of a whole date what it says already."""
 
 
 class MomentSql:
@@ -216,7 +219,7 @@ def _strptime(text: str, form: str, zone: str) -> tuple[str, str]:
     # strptime reads "infinity" and "epoch" by any format.
     text = f"case when regexp_matches({text}, '[0-9]') then {text} end"
     if _zone_directive(form) is None:
-        return f"cast(try_strptime({text}, {literal(form)}) as TIMESTAMP)", zone
+        return _whole_date(text, form), zone
     parts = list(_directives(form))
     at = next(n for n, (_, letter) in enumerate(parts) if letter in ("z", "Z"))
     before, after = ("".join(_pattern(*part) for part in some) for some in (parts[:at], parts[at + 1 :]))
@@ -224,9 +227,23 @@ def _strptime(text: str, form: str, zone: str) -> tuple[str, str]:
     rest = "".join(part for n, (part, _) in enumerate(parts) if n != at)
     without = f"case when regexp_matches({text}, {pattern}) then regexp_replace({text}, {pattern}, '\\1\\3') end"
     return (
-        f"cast(try_strptime({without}, {literal(rest)}) as TIMESTAMP)",
+        _whole_date(without, rest),
         f"nullif(regexp_extract({text}, {pattern}, 2), '')",
     )
+
+
+def _whole_date(text: str, form: str) -> str:
+    """SQL: the local time of a text, NULL where a part of it that strptime passes over says another one.
+
+    Strptime takes any weekday's name beside a date, and counts weeks on beyond the end of their year.
+    """
+    letters = [letter for _, letter in _directives(form)]
+    local = f"cast(try_strptime({text}, {literal(form)}) as TIMESTAMP)"
+    again = _AGAIN | (_YEARS_OF_WEEKS if _WEEKS & set(letters) else frozenset())
+    agrees = [
+        f"contains(lower({text}), lower(strftime({local}, '%{letter}')))" for letter in letters if letter in again
+    ]
+    return f"case when {' and '.join(agrees)} then {local} end" if agrees else local
 
 
 def _pattern(part: str, letter: str) -> str:

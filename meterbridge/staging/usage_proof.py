@@ -9,7 +9,7 @@ from pathlib import Path
 from meterbridge.errors import RetriableError
 from meterbridge.staging.usage_copy import ROOM, Copy, LineCount
 from meterbridge.staging.usage_csv import copy_csv
-from meterbridge.staging.usage_lines import LONGEST_LINE, blocks, decoded, is_utf8, physical
+from meterbridge.staging.usage_lines import LONGEST_LINE, blocks, is_utf8, physical, text_of
 from meterbridge.staging.usage_shape import SEPARATOR, InputShape, Reading
 from meterbridge.staging.usage_unpack import Source
 
@@ -84,7 +84,7 @@ class _NdjsonFile:
 
     def read(self, source: Source) -> None:
         """The whole file."""
-        for block in blocks(decoded(source.parts(), self._encoding)):
+        for block in blocks(text_of(source, self._encoding)):
             if block is None:
                 self._line += 1
                 self._copy.count.lines += 1

@@ -94,6 +94,19 @@ FORMATS: dict[str, dict[str, str | None]] = {
     },
     "%a %b %d %H:%M:%S %Z %Y": {
         "Mon Mar 16 10:00:00 UTC 2026": "2026-03-16T10:00:00.000Z",  # date(1)
+        "Tue Mar 16 10:00:00 UTC 2026": None,  # another weekday
+    },
+    "%A, %d %B %Y": {
+        "MONDAY, 16 march 2026": "2026-03-16T04:00:00.000Z",  # letters of any case
+        "Sunday, 16 March 2026": None,  # another weekday
+    },
+    "%G-W%V-%u": {
+        "2026-W12-1": "2026-03-16T04:00:00.000Z",  # iso week
+        "2025-W53-1": None,  # no such week
+    },
+    "%y/%W/%w": {
+        "26/11/1": "2026-03-16T04:00:00.000Z",  # week and weekday
+        "25/53/6": None,  # no such week
     },
     "%Y-%m-%d %H:%M:%S%z": {
         "2026-03-01 02:00:00+0130": "2026-03-01T00:30:00.000Z",  # offset

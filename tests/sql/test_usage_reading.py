@@ -230,9 +230,22 @@ def test_what_an_encoding_cannot_say_costs_its_line(tmp_path: Path) -> None:
     assert (found.calls, found.places) == ([1, 3], {"unreadable_line": ["u.csv line 3"]})
 
 
-def test_another_encoding_than_the_mappings_is_guessed_in_the_message(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="encoding: utf-16"):
-        judged(tmp_path, {"u.csv": csv_of(*calls(1)).encode("utf-16")})
+@pytest.mark.parametrize("name", ["u.csv", "u.ndjson", "u.csv.gz"])
+@pytest.mark.parametrize(
+    ("written", "said", "words"),
+    [
+        ("utf-16", "utf-8", "begins as utf-16 does: say `encoding: utf-16`"),
+        ("utf-32", "utf-8", "begins as utf-32 does: say `encoding: utf-32`"),
+        ("utf-16-le", "utf-16", "no byte order mark of utf-16: say `encoding: utf-16-le`"),
+        ("utf-8", "utf-32", "no byte order mark of utf-32"),
+    ],
+)
+def test_a_file_that_begins_as_another_encoding_does_is_told(
+    tmp_path: Path, name: str, written: str, said: str, words: str
+) -> None:
+    text = ndjson(1) if "ndjson" in name else csv_of(*calls(1))
+    with pytest.raises(SetupError, match=f"^MB-USAGE-INPUT: {name} .*{words}"):
+        judged(tmp_path, {name: packed(name, text.encode(written))}, encoding=said)
 
 
 def test_lines_before_the_heading_are_skipped_in_each_file(tmp_path: Path) -> None:

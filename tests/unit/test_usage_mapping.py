@@ -74,6 +74,37 @@ def test_a_mistake_names_its_line(tmp_path: Path, old: str, new: str, line: int,
     assert words in refusal.value.message
 
 
+FORMATS = {
+    "iso": "none of epoch_seconds", "%Q-%m-%d": "knows no %Q", "%d.%m. %H:%M": "no year",
+    "%Y-%m-%d %H:%M %p": "go together", "%Y-%m-%d %I:%M": "go together", "%Y %z %Z": "the zone twice",
+    "%d.%m.%Y %H Uhr %d": "one thing twice, by %d", "%Y-%m-%b-%d": "by %m and %b", "%x %d": "by %x and %d",
+    "%Y-%m-%d %H:%M:%S.%f%g": "by %f and %g", "%Y-%d": "no day as", "%Y-%W %a": "no day as", "%Y-%W-%u": "no day as",
+    "%G-%m-%d": "no day as", "%Y-%V-%u": "no day as", "%Y-%m-%d %S": "leaves out hours", "%Y-%m-%d %M:%S": "leaves out",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_format_that_cannot_say_an_instant_is_refused(tmp_path: Path, form: str) -> None:
+    """By `%Y-%W %a` every row of a week went to its Monday."""
+    path = written(tmp_path, GOOD.replace("%d.%m.%Y %H:%M", form))
+    with pytest.raises(SetupError, match=FORMATS[form]) as refusal:
+        load_usage_mapping(path)
+    assert (refusal.value.code, f"{path}:3: ts.format" in refusal.value.message) == ("MB-USAGE-MAPPING", True)
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y", "%Y-%m", "%-d.%-m.%y", "%c", "%x %X", "%Y-%j", "%G-W%V-%u", "%a %d %b %Y %I %p", "%Y%m%d%H%M%S%f"]
+)
+def test_a_format_that_says_one_is_taken(tmp_path: Path, form: str) -> None:
+    assert load_usage_mapping(written(tmp_path, GOOD.replace("%d.%m.%Y %H:%M", form))).ts.format == form
+
+
+@pytest.mark.parametrize("name", ["klingon", "base64", "rot13", "idna", "punycode", "undefined"])
+def test_an_encoding_that_reads_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SetupError, match=rf":13: encoding: {name} is no encoding of texts"):
+        load_usage_mapping(written(tmp_path, GOOD + f"encoding: {name}\n"))
+
+
 def test_an_empty_file_and_none_are_refused(tmp_path: Path) -> None:
     for path in (written(tmp_path, ""), tmp_path / "absent.yaml"):
         with pytest.raises(SetupError, match=r"empty|does not exist"):
