@@ -10,6 +10,7 @@ import duckdb
 
 from meterbridge.errors import BrokenInvariant, SetupError
 from meterbridge.staging.usage_headings import listed, missing_columns
+from meterbridge.staging.usage_parquet import see_that_types_agree
 from meterbridge.staging.usage_relation import relation
 from meterbridge.staging.usage_room import check_expressions
 from meterbridge.staging.usage_shape import BROKEN, LINE, ROW, FieldShape, MomentShape, UsageShape, literal
@@ -87,7 +88,7 @@ class _Landing:
         self._know_columns()
         self._shape = with_tries(self._connection, self._shape)
         self._know_types()
-        zones = [zone for (zone,) in self._rows("select name from pg_timezone_names() where contains(name, '/')")]
+        zones = self._zones()
         for place in range(len(self._shape.meters)):
             self._connection.execute(land_meter(self._shape, place, zones))
         read = self._land_places()
@@ -111,6 +112,7 @@ class _Landing:
         known = {name.casefold() for name in self.columns}
         if lacking := [name for name in source.bound if name.casefold() not in known]:
             raise missing_columns(source.names[0], lacking, self.columns)
+        see_that_types_agree(self._connection, self._shape)
         self._shape = replace(self._shape, source=replace(source, columns=self.columns))
 
     def _know_types(self) -> None:
@@ -128,6 +130,19 @@ class _Landing:
         )
         ets = None if shape.ets is None else _typed_moment(shape.ets, known)
         self._shape = replace(shape, meters=meters, ts=_typed_moment(shape.ts, known), ets=ets)
+
+    def _zones(self) -> list[str]:
+        """The names of time zones that a row may say: places, for other names mean several things.
+
+        Raises:
+            SetupError: MB-USAGE-MAPPING, DuckDB does not know the mapping's own zone.
+        """
+        known = [str(zone) for (zone,) in self._rows("select name from pg_timezone_names()")]
+        for moment in (self._shape.ts, self._shape.ets):
+            if moment is not None and moment.timezone not in known:
+                words = f"{self._shape.name}: no time zone {moment.timezone} is known"
+                raise SetupError("MB-USAGE-MAPPING", words, remedy="Name a place, such as Europe/Berlin, or UTC.")
+        return [zone for zone in known if "/" in zone]
 
     def _land_places(self) -> int:
         """Where rows lie in the files; returns how many rows these have."""

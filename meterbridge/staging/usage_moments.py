@@ -46,13 +46,16 @@ _AGAIN = frozenset("aA")
 
 
 class MomentSql:
-    """One point in time of a row, ``ts`` or ``ets``: SQL for each step of the way from ``<name>_raw``."""
+    """One point in time of a row, ``ts`` or ``ets``: SQL for each step of the way from ``<name>_raw``.
+
+    ``zones`` are the names of time zones that a row may say beside the mapping's own.
+    """
 
     def __init__(self, name: str, shape: MomentShape, source: InputShape, zones: Sequence[str]) -> None:
         self._name = name
         self._shape = shape
         self._source = source
-        self._zones = zones
+        self._zones = [*zones, shape.timezone]
         self._zone = self._fixed_zone()
 
     def raw(self) -> list[str]:

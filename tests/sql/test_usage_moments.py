@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from meterbridge.errors import SetupError
 from tests.sql.usage_landed import MAPPING, NOW, Judged, csv_of, judged
 
 TEXTS: dict[str, dict[str, str | None]] = {
@@ -44,6 +45,11 @@ TEXTS: dict[str, dict[str, str | None]] = {
         "2026-03-01 02:00:00 UTC": "2026-03-01T02:00:00.000Z",  # utc by name
         "2026-03-16 10:00:00 GMT": "2026-03-16T10:00:00.000Z",  # gmt by name
         "2026-03-16 10:00:00 +02:00": "2026-03-16T08:00:00.000Z",  # blank offset
+    },
+    "CET": {
+        "2026-03-16 10:00:00": "2026-03-16T09:00:00.000Z",  # an iana name without a place
+        "2026-03-16 10:00:00 CET": "2026-03-16T09:00:00.000Z",  # the mapping says what it means
+        "2026-03-16 10:00:00 EET": None,  # abbreviation that nobody explains
     },
 }
 """By the mapping's zone: what each text is sent as, None if the row is rejected."""
@@ -197,6 +203,13 @@ def test_a_column_says_the_zone_row_by_row(tmp_path: Path) -> None:
     found = judged(tmp_path, {"u.csv": "ts,tz,id,calls\n" + text}, mapping)
     assert [row["ts"][11:16] for row in found.sent] == ["01:00", "14:00", "04:30", "10:00"]
     assert found.rejected == {"ts_zone_unknown": 2, "ts_zone_missing": 1, "ts_not_in_zone": 1}
+
+
+@pytest.mark.parametrize("form", ["", 'format: "%Y-%m-%d", '])
+def test_a_zone_that_the_machine_knows_and_the_database_does_not_is_told(tmp_path: Path, form: str) -> None:
+    with pytest.raises(SetupError, match="time zone") as refusal:
+        in_format(tmp_path, "csv", ["2026-03-16"], f"{{column: ts, {form}timezone: localtime}}")
+    assert refusal.value.code == "MB-USAGE-MAPPING"
 
 
 def test_an_end_is_read_as_strictly_as_a_beginning(tmp_path: Path) -> None:

@@ -203,6 +203,44 @@ def test_a_parquet_text_that_is_no_text_is_told_with_its_file(tmp_path: Path, co
     assert refusal.value.code == "MB-USAGE-INPUT"
 
 
+AT, NUMBERED = "timestamp '2026-03-16'", {"id": "'e'", "calls": "1"}
+TYPES = [
+    pytest.param({"ts": AT}, {"ts": "timestamptz '2026-03-16 00:00Z'"}, "ts is TIMESTAMP in a.parquet and TIMESTAMP WITH",
+                 id="local-times-and-instants"),
+    pytest.param({"ts": AT, "id": "1"}, {"ts": AT, "id": "1.5::double"}, "id is INTEGER in a.parquet and DOUBLE in b",
+                 id="key-of-two-kinds"),
+    pytest.param({"ts": "date '2026-03-16'"}, {"ts": "timestamptz '2026-03-16 00:00Z'"}, "ts is DATE", id="days-and-instants"),
+    pytest.param({"ts": AT, "id": "1"}, {"ts": AT, "id": "2::bigint"}, "", id="whole-numbers"),
+    pytest.param({"ts": AT, "id": "1"}, {"ts": AT, "id": "'e2'"}, "", id="numbers-and-texts"),
+    pytest.param({"ts": AT}, {"ts": "timestamp_ns '2026-03-16'", "id": "'f'"}, "", id="local-times-of-two-units"),
+    pytest.param({"ts": AT}, {"ts": AT, "id": "'f'", "calls": "1.5::double"}, "", id="measured-numbers"),
+    pytest.param({"ts": AT, "s": "{'id': 1}"}, {"ts": AT, "id": "'f'", "s": "{'id': 1.5::double}"}, "",
+                 id="within-another-column"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other", "words"), TYPES)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_parquet_files_of_several_types_are_read_each_by_its_own_or_refused(
+    tmp_path: Path, one: dict[str, str], other: dict[str, str], words: str, zone: str
+) -> None:
+    """A local time beside an instant went to UTC, four hours off; the key 1 became 1.0, and was sent anew."""
+    files = {}
+    for name, columns in (("a.parquet", one), ("b.parquet", other)):
+        selected = ", ".join(f"{sql} as {column}" for column, sql in (NUMBERED | columns).items())
+        duckdb.execute(f"copy (select {selected}) to '{tmp_path / name}' (format parquet)")
+        files[name] = (tmp_path / name).read_bytes()
+    mapping = MAPPING.replace("ts: ts\n", f"ts: {{column: ts, timezone: {zone}}}\n")
+    if words:
+        with pytest.raises(SetupError, match=f"^MB-USAGE-INPUT: column {words}"):
+            judged(tmp_path, files, mapping)
+        return
+    together = {row["uid"] for row in judged(tmp_path, files, mapping).sent}
+    alone = [judged(tmp_path / f"{name}-alone", {name: content}, mapping).sent for name, content in files.items()]
+    assert together == {row["uid"] for rows in alone for row in rows}
+    assert len(together) == 2
+
+
 def test_lines_are_named_with_their_file(tmp_path: Path) -> None:
     broken = csv_of(*calls(1), "2026-03-16T10:00:00Z,short", '2026-03-16T10:00:00Z,"e\n9",9', *calls(2))
     bad_number = csv_of(*calls(3), "2026-03-16T10:00:00Z,e4,none")
