@@ -247,6 +247,11 @@ def _resolved(source: str) -> list[Path]:
         if files := [path for path in found if path.is_file()]:
             return files
         raise SetupError("MB-USAGE-INPUT", f"no file matches {source}", remedy=_FILE_THERE)
+    if not source:
+        raise SetupError("MB-USAGE-INPUT", "the name of a source is empty", remedy=_FILE_THERE)
+    if path.exists() and not path.is_dir():
+        words = f"{source} is a pipe or a device, and a file is read twice"
+        raise SetupError("MB-USAGE-INPUT", words, remedy="Feed it to standard input, and name - as the source.")
     words = f"{source} is a directory" if path.is_dir() else f"there is no file {source}"
     raise SetupError("MB-USAGE-INPUT", words, remedy=_FILE_THERE)
 

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Double, Text
+from sqlalchemy import Dialect, Double, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+
+class AnyText(TypeDecorator[str]):
+    """A text as people's files and vendors have it: what a database cannot hold, NUL and half letters, is marked.
+
+    PostgreSQL refuses a NUL, both refuse lone surrogates; one such text in one message would fail its whole run.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text with a replacement character for each sign that cannot be held."""
+        del dialect  # the same text in both, so that keys are equal
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class EpochNow(FunctionElement[float]):

@@ -22,6 +22,10 @@ from meterbridge.rules.records import Key, Quarantined
 State = Literal["open", "retry", "dismissed", "cleared"]
 
 
+ROW_ID_BITS = 63
+"""No database numbers a row higher, nor takes such a number as a question."""
+
+
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:
     """A record set aside; ``id`` is what a person types. ``amount`` in minor units, instants in epoch seconds.
@@ -124,6 +128,8 @@ def get(rx: Reader, kind: str, key: Key) -> QuarantineRow | None:
 
 def by_id(rx: Reader, row_id: int) -> QuarantineRow | None:
     """One record by the number that lists show."""
+    if row_id.bit_length() > ROW_ID_BITS:
+        return None
     return _one(rx, and_(quarantine.c.connection == rx.connection, quarantine.c.id == row_id))
 
 

@@ -19,12 +19,11 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
-    Text,
     literal_column,
     text,
 )
 
-from meterbridge.ledger.expressions import JsonText
+from meterbridge.ledger.expressions import AnyText, JsonText
 
 HEAD = "0010"
 """The newest migration; a test holds it to the migration files."""
@@ -46,7 +45,7 @@ RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=null, primary_key=key)
+    return Column(name, AnyText, nullable=null, primary_key=key)
 
 
 def _instant(name: str, *, null: bool = False) -> Column[float]:

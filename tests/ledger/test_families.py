@@ -166,6 +166,20 @@ def test_a_record_seen_again_keeps_its_number_and_its_first_day(ledger: Ledger) 
     with ledger.read() as rx:
         assert quarantine.by_id(rx, first.id) == again
         assert quarantine.by_id(rx, first.id + 1) is None
+        assert quarantine.by_id(rx, 10**30) is None
+
+
+@pytest.mark.parametrize("sign", ["\0", "\ud800", "\udcff"], ids=repr)
+def test_what_a_database_cannot_hold_is_marked_and_fails_no_run(ledger: Ledger, sign: str) -> None:
+    """A NUL in an account's code, out of a usage file, ended the run on PostgreSQL."""
+    key = ("calls", "u.csv", f"a{sign}b")
+    row = _put(ledger, Quarantined("usage", key, "MB-USAGE-ACCOUNT", f"no account a{sign}b, Zoë 🧮"))
+    assert row.message == "no account a\ufffdb, Zoë 🧮"
+    with ledger.write() as tx:
+        assert quarantine.clear(tx, "usage", key)
+        tx.commit()
+    with ledger.read() as rx:
+        assert quarantine.list(rx, "open") == []
 
 
 @pytest.mark.parametrize(
