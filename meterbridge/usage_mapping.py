@@ -124,7 +124,8 @@ def _format_fault(text: str) -> str:
     days = "".join(sorted(set(parts) & set("YmdjGVuUWw")))
     if days not in _DAYS or ("a" in parts and days != "Ydm"):
         return "it says no day as %Y-%m-%d, %Y-%j, %G-W%V-%u, %Y-%U-%w or %Y-%W-%w do"
-    return "" if "HMSf".startswith("".join(part for part in "HMSf" if part in parts)) else "it leaves out hours, minutes or seconds"
+    times = "".join(part for part in "HMSf" if part in parts)
+    return "" if "HMSf".startswith(times) else "it leaves out hours, minutes or seconds"
 
 
 class Meter(_Part):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.ledger import quarantine
 from meterbridge.sandbox import Sandbox
+from meterbridge.settings import load_settings
 from tests.flows.conftest import OpenSandbox
+from tests.flows.crash_ledgers import SqliteLedger
 from tests.flows.test_drain_inbox import ledger_at
 from tests.flows.test_first_minute_of_a_term import API, DAY, SUPPORT, create, spans
 from tests.flows.test_read_up_to_now import ITEM, QUANTITY, post
 
-CHANGES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+CHANGES: dict[str, tuple[dict[str, object], dict[str, list[int]]]] = {
     "another-product": ({ITEM: SUPPORT, "replace_items_list": "true"}, {"api-pro-eur": [0, 1], "support-eur": [1]}),
     "another-quantity": ({ITEM: API, QUANTITY: 5}, {"api-pro-eur": [0, 1, 1]}),
 }
@@ -36,13 +39,8 @@ def retry_all(home: Path) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize("later", ["nothing else", "a renewal", "a renewal in the run that sends it"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_refused_change_counts_from_its_own_instant(
-    open_sandbox: OpenSandbox, tmp_path: Path, change: str, later: str
-) -> None:
-    """By the event it is known; by the record alone, which the next version dates later, it would not be."""
-    sandbox = open_sandbox("single")
+def refused_change(sandbox: Sandbox, change: str) -> tuple[int, dict[str, list[int]]]:
+    """A subscription that changed on its third day, which m3ter refused; when it began, and what it should be."""
     world = sandbox.world
     started = world.clock.now() + 10
     world.advance_to(started)
@@ -56,6 +54,72 @@ def test_a_refused_change_counts_from_its_own_instant(
         post(sandbox, "/subscriptions/c-sub/update_for_items", **wanted)
     refuse_account_plans(sandbox)
     assert "MB-REFUSED" in [row["code"] for row in sync_subscriptions.fn().quarantined]
+    return started, expected
+
+
+class Killed(BaseException):
+    """The process ends; nobody catches it."""
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, when: str, number: int) -> None:
+    """A run that ends before or after m3ter executes its write of that number."""
+    send, sent = httpx.HTTPTransport.handle_request, 0
+
+    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        if request.method not in ("POST", "PUT") or "accountplans" not in request.url.path:
+            return send(self, request)
+        sent += 1
+        if sent == number and when == "before":
+            raise Killed
+        answer = send(self, request)
+        if sent == number:
+            answer.read()
+            raise Killed
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.HTTPTransport, "handle_request", handle)
+        with pytest.raises(Killed):
+            sync_subscriptions.fn()
+    SqliteLedger(load_settings().home).expire_leases()
+
+
+def ended(spans_found: dict[str, list[tuple[int | None, int | None]]]) -> dict[str, list[int]]:
+    """The instants at which account plans start and end, by plan."""
+    return {plan: [at for span in own for at in span if at is not None] for plan, own in spans_found.items()}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("change", "number"), [("another-product", 1), ("another-product", 2), ("another-quantity", 1)]
+)
+def test_a_run_killed_at_a_change_that_is_tried_again_neither_loses_nor_doubles_it(
+    open_sandbox: OpenSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, when: str, number: int
+) -> None:
+    """The intent is recorded anew when it is tried again: the kill comes between that and its answer."""
+    sandbox = open_sandbox("single")
+    started, expected = refused_change(sandbox, change)
+    sandbox.world.faults.clear()
+    sandbox.world.advance(DAY)
+    retry_all(tmp_path)
+    killed(monkeypatch, when, number)
+    sandbox.world.advance(3_600)
+    assert sync_subscriptions.fn().quarantined == []
+    wanted = {plan: [at * 3 * DAY for at in own] for plan, own in expected.items()}
+    assert ended(spans(sandbox, started)["c"]) == wanted
+    assert sync_subscriptions.fn(full=True).writes == 0
+
+
+@pytest.mark.parametrize("later", ["nothing else", "a renewal", "a renewal in the run that sends it"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_refused_change_counts_from_its_own_instant(
+    open_sandbox: OpenSandbox, tmp_path: Path, change: str, later: str
+) -> None:
+    """By the event it is known; by the record alone, which the next version dates later, it would not be."""
+    sandbox = open_sandbox("single")
+    world = sandbox.world
+    started, expected = refused_change(sandbox, change)
     if later != "nothing else":
         world.advance(40 * DAY)
     if later == "a renewal":
@@ -65,9 +129,5 @@ def test_a_refused_change_counts_from_its_own_instant(
     world.faults.clear()
     retry_all(tmp_path)
     assert sync_subscriptions.fn().quarantined == []
-    found = {
-        plan: [at for span in own for at in span if at is not None]
-        for plan, own in spans(sandbox, started)["c"].items()
-    }
-    assert found == {plan: [at * 3 * DAY for at in own] for plan, own in expected.items()}
+    assert ended(spans(sandbox, started)["c"]) == {plan: [at * 3 * DAY for at in own] for plan, own in expected.items()}
     assert sync_subscriptions.fn(full=True).writes == 0

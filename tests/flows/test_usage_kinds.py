@@ -96,6 +96,13 @@ KINDS = {
     ),
     "heading-only": Kind({"u.csv": csv()}, []),
     "fewer-than-expected": Kind({"u.csv": csv(row(1))}, [], 2, options=("--expect-rows", "2"), words="MB-USAGE-INPUT"),
+    "no-byte-order-mark": Kind(
+        {"u.csv": csv(row(1)).decode().encode("utf-16-le")}, [], 2, mapping=MAPPING + "encoding: utf-16\n",
+        words="say `encoding: utf-16-le`",
+    ),
+    "nul-in-an-account": Kind(
+        {"u.csv": csv(row(1), row(2).replace("cust-", "cust\0"))}, [1], 3, ["MB-USAGE-ROW"]
+    ),
     "no-such-column": Kind({"u.csv": csv(heading="a,b")}, [], 2, words="its columns are: a, b"),
 }  # fmt: skip
 

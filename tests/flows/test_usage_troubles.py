@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import resource
 import threading
 from collections.abc import Callable
@@ -73,6 +74,24 @@ def test_a_wrong_mapping_is_told_with_its_line(usage: Usage, line: str, said: st
     assert refusal.value.code == "MB-USAGE-MAPPING"
     assert ":8:" in refusal.value.message
     assert said in refusal.value.message
+
+
+SOURCES = {
+    "pipe.csv": "pipe.csv is a pipe or a device", "/dev/null": "/dev/null is a pipe or a device",
+    "folder": "folder is a directory", "none-*.csv": r"no file matches none-\*.csv", "": "name of a source is empty",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_that_is_no_file_is_told_for_what_it_is(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.chdir(usage.folder)
+    os.mkfifo("pipe.csv")
+    Path("folder").mkdir()
+    with pytest.raises(SetupError, match=SOURCES[source]) as refusal:
+        usage.sync(source)
+    assert (refusal.value.code, usage.accepted()) == ("MB-USAGE-INPUT", [])
 
 
 def test_two_runs_of_one_input_at_once_send_it_once_and_say_nothing_wrong(usage: Usage) -> None:

@@ -203,13 +203,14 @@ def test_a_parquet_text_that_is_no_text_is_told_with_its_file(tmp_path: Path, co
     assert refusal.value.code == "MB-USAGE-INPUT"
 
 
-AT, NUMBERED = "timestamp '2026-03-16'", {"id": "'e'", "calls": "1"}
+AT, INSTANT = "timestamp '2026-03-16'", "timestamptz '2026-03-16 00:00Z'"
+NUMBERED = {"id": "'e'", "calls": "1"}
 TYPES = [
-    pytest.param({"ts": AT}, {"ts": "timestamptz '2026-03-16 00:00Z'"}, "ts is TIMESTAMP in a.parquet and TIMESTAMP WITH",
+    pytest.param({"ts": AT}, {"ts": INSTANT}, "ts is TIMESTAMP in a.parquet and TIMESTAMP WITH",
                  id="local-times-and-instants"),
     pytest.param({"ts": AT, "id": "1"}, {"ts": AT, "id": "1.5::double"}, "id is INTEGER in a.parquet and DOUBLE in b",
                  id="key-of-two-kinds"),
-    pytest.param({"ts": "date '2026-03-16'"}, {"ts": "timestamptz '2026-03-16 00:00Z'"}, "ts is DATE", id="days-and-instants"),
+    pytest.param({"ts": "date '2026-03-16'"}, {"ts": INSTANT}, "ts is DATE", id="days-and-instants"),
     pytest.param({"ts": AT, "id": "1"}, {"ts": AT, "id": "2::bigint"}, "", id="whole-numbers"),
     pytest.param({"ts": AT, "id": "1"}, {"ts": AT, "id": "'e2'"}, "", id="numbers-and-texts"),
     pytest.param({"ts": AT}, {"ts": "timestamp_ns '2026-03-16'", "id": "'f'"}, "", id="local-times-of-two-units"),
