@@ -189,7 +189,7 @@ class Tale:
                 self.merged.drop(decision.key)
                 self.dropped.add(decision.key)
                 del self.known[decision.key]
-                return decision.code == "MB-PLAN-BILLED"  # nothing was: it never stood
+                return False
             case Quarantined(kind="account_plan", due=datetime() as due) if decision.key in self.known:
                 self.known[decision.key] = replace(self.known[decision.key], due=due, due_by=decision.source_version)
                 return False  # if the last version still says so it is set aside
@@ -212,10 +212,13 @@ class Tale:
         self.children[intent.key[0]] = KnownAccount(intent.key[0], account_id, "", intent.state.get("currency"))
 
     def _write(self, intent: Intent) -> None:
+        fresh = intent.key in self.merged.fresh
         ids = {plan.account_plan_id: key for key, plan in self.known.items()}
         before = ids.get(intent.payload.get("id", ""))
         self.merged.take(intent, before)
         if intent.action == "delete":
+            if fresh:
+                self.dropped.add(intent.key)
             del self.known[intent.key]
             return
         known = KnownEpoch() if before is None or intent.action == "replace" else self.known[before].epoch
@@ -226,7 +229,9 @@ class Tale:
         same = self.known.get(intent.key)
         written = intent.payload["id"] if intent.action in ("update", "adopt") else None
         remote = same.account_plan_id if same else written or self._name(Ref("account_plan", intent.key))
-        self.known[intent.key] = replace(self._known_plan(intent, remote), epoch=_epoch_after(intent, known))
+        unwritten = intent.key in self.merged.fresh
+        plan = replace(self._known_plan(intent, remote), epoch=_epoch_after(intent, known), unwritten=unwritten)
+        self.known[intent.key] = plan
 
     def _known_plan(self, intent: Intent, account_plan_id: str) -> KnownPlan:
         state, account = intent.state, intent.state["account_id"]

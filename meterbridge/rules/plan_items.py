@@ -99,7 +99,7 @@ def _same_place(plan: KnownPlan, wish: Wish) -> bool:
 
 def _changed(view: ItemView, wish: Wish, live: Standing, at: datetime) -> Iterator[Outcome]:
     """New terms from ``at`` on."""
-    start, end = view.span
+    end = view.span[1]
     plan = live.plan
     same = _same_place(plan, wish)
     what = "moved to another account" if _moved(plan, wish) else _what_changed(plan, wish)
@@ -116,7 +116,7 @@ def _changed(view: ItemView, wish: Wish, live: Standing, at: datetime) -> Iterat
         gone = cut(view, live, plan.start, reason)
         yield gone
         if isinstance(gone, Step):
-            yield begun(view, wish, Interval(start, end), reason, after=(gone.ref,))
+            yield begun(view, wish, Interval(_begin(view, plan), end), reason, after=(gone.ref,))
 
 
 def _what_changed(plan: KnownPlan, wish: Wish) -> str:

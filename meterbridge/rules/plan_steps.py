@@ -160,10 +160,10 @@ class ItemView:
 
 
 def cut(view: ItemView, standing: Standing, end: datetime, why: str) -> Outcome:
-    """End an account plan; one that would be empty is deleted, or set aside once it has started."""
+    """End an account plan; one that would be empty is deleted, or set aside once it may have metered."""
     if standing.plan.start < end:
         return ended(view, standing, end, f"subscription {view.subscription.id}, {view.item_price_id} {why}")
-    if standing.plan.start > view.policy.now:
+    if standing.plan.unwritten or standing.plan.start > view.policy.now:
         step = ended(
             view, standing, end, f"subscription {view.subscription.id}, {view.item_price_id} {why}, not started"
         )

@@ -184,6 +184,7 @@ class KnownPlan:
     ``items`` are the item prices that the subscription had when these terms were written: one of them that has none
     failed then, it was not added since. ``paused``: a pause ended it, a cancellation later on is no later end.
     ``due`` is when it should have ended, by version ``due_by``, where that could not be done.
+    ``unwritten``: decided about an earlier version in the same run, not at m3ter yet: nothing was metered under it.
     """
 
     subscription_id: str
@@ -202,6 +203,7 @@ class KnownPlan:
     due: datetime | None = None
     due_by: int | None = None
     epoch: KnownEpoch = KnownEpoch()
+    unwritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

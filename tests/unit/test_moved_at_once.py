@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from meterbridge.rules.histories import Moment, decide_through
-from meterbridge.rules.records import Customer, Decision, Intent, Subscription
+from meterbridge.rules.records import Customer, Decision, Intent, KnownAccount, Subscription
 from tests.unit.plan_world import (
     ACCOUNTS,
     ACME,
@@ -21,7 +21,6 @@ from tests.unit.plan_world import (
     JAN,
     MAR,
     MID,
-    NOW,
     PLANS,
     case,
     codes,
@@ -51,9 +50,10 @@ def moved_on(changed: Subscription, at, plans) -> list[Decision]:
 
 def created(decisions: Sequence[Decision]) -> list[tuple]:
     """(item, customer, start, end) of each account plan that begins."""
-    begun = [one for one in of_kind(decisions, "account_plan", Intent) if one.action == "create"]
-    rows = zip((one for one in begun), (row for row in writes(decisions) if row[0] == "create"), strict=True)
-    return sorted((one.key[1], one.state["customer_id"], start, end) for one, (_, _, start, end) in rows)
+    intents = of_kind(decisions, "account_plan", Intent)
+    rows = zip(intents, writes(decisions), strict=True)
+    begun = [(one, row) for one, row in rows if one.action in ("create", "replace")]
+    return sorted((one.key[1], one.state["customer_id"], start, end) for one, (_, _, start, end) in begun)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,10 @@ def test_what_is_at_m3ter_and_has_no_time_is_set_aside_still():
     """A run in between made it: it may have metered, so that a person decides."""
     moved = replace(REACTIVATED, customer_id="heir")
     plans = [ENDED, known("api.2", MID)]
-    decisions = decide_through(
-        case(moved, customer=HEIR, plans=plans, changed_at={"s1": MID}), [], ACCOUNTS, replace(PLANS, now=NOW)
-    )
+    account = KnownAccount("heir", "A2", "f", "EUR")
+    world = case(moved, customer=HEIR, plans=plans, known_account=account, changed_at={"s1": MID})
+    decisions = decide_through(world, [], ACCOUNTS, PLANS)
+    assert writes(decisions) == []
     assert codes(decisions) == [("MB-PLAN-BILLED", "s1.api.2")]
 
 
