@@ -108,3 +108,15 @@ def test_what_came_and_was_cancelled_at_once_is_never_made():
 def test_a_backdated_cancellation_that_is_taken_back_and_moved_begins_at_the_reactivation():
     early = known(end=MAR)
     assert created(moved_on(REACTIVATED, MID, [early])) == [("api", "heir", MID, None)]
+
+
+@pytest.mark.parametrize("last", ["third", "acme"], ids=["moved-on-again", "moved-back"])
+def test_what_moved_twice_at_once_begins_where_it_came_to_rest(last):
+    between = replace(REACTIVATED, customer_id="heir", resource_version=6)
+    moved = replace(between, customer_id=last, resource_version=7)
+    account = KnownAccount(last, "A1" if last == "acme" else "A3", "f", "EUR")
+    owner = replace(ACME, id=last)
+    world = case(moved, customer=owner, plans=[ENDED], known_account=account, changed_at={"s1": MID})
+    decisions = decide_through(world, [Moment(REACTIVATED, MID, MID), Moment(between, MID)], ACCOUNTS, PLANS)
+    assert created(decisions) == [("api", last, MID, None)]
+    assert codes(decisions) == []
