@@ -187,8 +187,7 @@ class Tale:
                 self._write(decision)
             case Quarantined(kind="account_plan") if decision.key in self.merged.fresh:
                 self.merged.drop(decision.key)
-                self.dropped.add(decision.key)
-                del self.known[decision.key]
+                self._forget(decision.key)
                 return False
             case Quarantined(kind="account_plan", due=datetime() as due) if decision.key in self.known:
                 self.known[decision.key] = replace(self.known[decision.key], due=due, due_by=decision.source_version)
@@ -218,8 +217,9 @@ class Tale:
         self.merged.take(intent, before)
         if intent.action == "delete":
             if fresh:
-                self.dropped.add(intent.key)
-            del self.known[intent.key]
+                self._forget(intent.key)
+            else:
+                del self.known[intent.key]
             return
         known = KnownEpoch() if before is None or intent.action == "replace" else self.known[before].epoch
         if before is not None and intent.action == "replace":
@@ -232,6 +232,12 @@ class Tale:
         unwritten = intent.key in self.merged.fresh
         plan = replace(self._known_plan(intent, remote), epoch=_epoch_after(intent, known), unwritten=unwritten)
         self.known[intent.key] = plan
+
+    def _forget(self, key: Key) -> None:
+        """What was to start never does: it gets no mapping, unless it comes again."""
+        del self.known[key]
+        self.dropped.add(key)
+        self.elsewhere.pop(plan_mapping_key(key), None)
 
     def _known_plan(self, intent: Intent, account_plan_id: str) -> KnownPlan:
         state, account = intent.state, intent.state["account_id"]

@@ -120,3 +120,19 @@ def test_what_moved_twice_at_once_begins_where_it_came_to_rest(last):
     decisions = decide_through(world, [Moment(REACTIVATED, MID, MID), Moment(between, MID)], ACCOUNTS, PLANS)
     assert created(decisions) == [("api", last, MID, None)]
     assert codes(decisions) == []
+
+
+def test_what_was_never_made_and_comes_again_at_the_new_owner_is_mapped_once():
+    added = sub(items=("api", "sms"))
+    taken_back = sub(resource_version=6)
+    moments = [Moment(added, MID, MID), Moment(taken_back, MID, MID)]
+    at = MID + DAY
+    moved = sub(items=("api", "sms"), customer_id="heir", updated_at=at, resource_version=7)
+    world = case(moved, customer=HEIR, plans=[known(items=("api",))], known_account=None, changed_at={"s1": at})
+    decisions = decide_through(world, moments, ACCOUNTS, PLANS)
+    assert ("sms", "heir", at, None) in created(decisions)
+    mapped = [one.key for one in decisions if one.kind == "external_mapping"]
+    assert len(mapped) == len(set(mapped))
+    assert {one.scope for one in decisions if isinstance(one, Intent) and one.key[1:2] == ("s1-sms",)} == {
+        "account:heir"
+    }
