@@ -20,6 +20,9 @@ Place = Literal["open", "fixed", "transit", "lost", "ambiguous", "voided", "chan
 GONE = ("voided", "deleted")
 """Invoice statuses under which nothing stands."""
 
+AWAY: tuple[Place, ...] = ("lost", "voided", "changed")
+"""Places of a line of ours of which less may be left than was sent, or nothing."""
+
 UNBILLED = "unbilled"
 """Status of what stands on no invoice yet, but as unbilled charges that the next one takes up."""
 
@@ -120,7 +123,7 @@ def left_behind(case: BillCase, wanted: Collection[Key]) -> tuple[Stood, ...]:
     others = [one for one in case.standing if one.key[2] in names and not one.carried]
     invoices = {invoice.id: invoice for invoice in case.invoices} if others else {}
     stood = [_place(line, invoices.get(line.invoice_id)) for line in others]
-    return tuple(one for one in stood if one.place in ("lost", "voided", "changed"))
+    return tuple(one for one in stood if one.place in AWAY)
 
 
 def taken_off(case: BillCase, wanted: Collection[Key]) -> str:

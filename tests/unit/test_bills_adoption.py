@@ -109,6 +109,21 @@ def test_a_line_of_the_ledger_that_another_one_of_its_reference_has_replaced_cou
     ]
 
 
+@pytest.mark.parametrize("on_void", ["hold", "recharge"])
+@pytest.mark.parametrize("gone", ["voided", "deleted", "lost"])
+def test_a_line_charged_again_after_a_void_is_known_by_an_older_ledger(gone, on_void):
+    [sent] = (one for one in decide_bill(case(ONE), policy()) if isinstance(one, Intent))
+    before = replace(stand(sent), draft="lost" if gone == "lost" else "found")
+    voided = () if gone == "lost" else (draft(1, booked(before.line_id, 500, mark()), status=gone),)
+    again = draft(2, booked("li2", 500, mark()), subscription_id="sub1")
+    world = case(ONE, standing=(before,), invoices=(*voided, again))
+    taken = decide_bill(world, policy(on_void=on_void))
+    assert told(taken) == [("adopt", "sub1", 500), ("unchanged", "sub1")]
+    assert taken[0].payload["line_id"] == "li2"
+    alone = decide_bill(replace(world, invoices=(*voided, draft(2, subscription_id="sub1"))), policy(on_void=on_void))
+    assert all(one.action == "create" for one in alone if isinstance(one, Intent))
+
+
 def test_a_correction_that_an_older_ledger_does_not_know_is_taken_over():
     [sent] = (one for one in decide_bill(case(ONE), policy()) if isinstance(one, Intent))
     closed = draft(1, booked(f"li-{sent.key[2]}", 500, mark()), id="draft1", status="paid")
