@@ -60,18 +60,22 @@ def corrections_that_stand(
 ) -> list[Target]:
     """Corrections of a portion that show on invoices by their reference, for a ledger that does not know them.
 
-    ``known`` are those that it has: one that it lacks may come after them.
+    ``known`` are those that need not be looked for: one that the ledger lacks may come after them, or after one of
+    the ledger's that is gone.
     """
     if not portion.wanted:
         return []
     source = portion.wanted[0].charge
     found: list[Target] = []
     texts = [line.description for invoice in case.invoices for line in invoice.lines]
+    held = {line.key for line in case.standing}
     for number in count():
         key = correction_key(case.bill.id, portion.subscription_id, number)
         if key in known:
             continue
         if not any(reference_on(text, key, mark) for text in texts):
+            if key in held:
+                continue
             break
         found.append(Target(key, correction_of(source, number), 0))
     return found

@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from meterbridge.rules.bills import decide_bill
+from meterbridge.rules.deltas import correction_key
 from meterbridge.rules.keys import reference
 from meterbridge.rules.records import ChargeRule, Intent, InvoiceLine, Quarantined, Unchanged
 from tests.unit.bill_world import APRIL, MARCH, bill, case, draft, line, policy, stand, told
@@ -135,6 +136,16 @@ def test_a_correction_that_an_older_ledger_does_not_know_is_taken_over():
     for known in (True, False):
         decisions = decide(more, closed, on_it, standing=(stand(sent),), known=known)
         assert told(decisions) == [("adopt", "sub1", 300), ("unchanged", "sub1")]
+
+
+def test_a_correction_after_one_that_is_gone_is_taken_over():
+    [sent] = (one for one in decide_bill(case(ONE), policy()) if isinstance(one, Intent))
+    first = replace(stand(sent), key=correction_key("bill1", "sub1", 0), line_id="li8", amount=300, draft="lost")
+    second = f"Correction [{reference(correction_key('bill1', 'sub1', 1))}]"
+    closed = draft(1, booked(stand(sent).line_id, 500, mark()), status="paid")
+    world = {"standing": (stand(sent), first), "known": True}
+    decisions = decide(bill(line("l1", "8")), closed, draft(2, booked("li9", 300, second)), **world)
+    assert [(one.amount, one.payload["line_id"]) for one in decisions if isinstance(one, Intent)] == [(300, "li9")]
 
 
 def test_another_connections_reference_is_none_of_ours():
