@@ -239,18 +239,14 @@ def _land_codes(work: Services, file: Staging) -> None:
 
 @task(name="find where bills belong")
 def find_placements(run: Run) -> int:
-    """Account plans of accounts the ledger does not know, the subscriptions concerned, mappings of new bills."""
+    """Account plans that the ledger does not know, the subscriptions concerned, mappings of new bills."""
     work = services(run.run_id)
     with opened(run.path) as file:
         file.clear("raw_m3ter__account_plans", "raw_m3ter__external_mappings", "raw_chargebee__subscriptions")
-        unplaced = _column(
-            file,
-            "select account_id from (select account_id from stg_bills where status <> 'DELETED' "
-            "union select child_account_id from stg_bill_lines where child_account_id is not null) "
-            "where account_id not in (select account_id from ref_account_plans where account_id is not null) "
-            "order by 1",
-        )
+        file.make("bills", "int_unplaced_accounts")
+        unplaced = _column(file, "select account_id from int_unplaced_accounts order by 1")
         known = set(_column(file, "select account_id from ref_accounts"))
+        ours = set(_column(file, "select account_plan_id from ref_account_plans"))
         file.clear("ref_other_sites")
         strange = [one for one in unplaced if one not in known]
         if strange:
@@ -259,7 +255,7 @@ def find_placements(run: Run) -> int:
         for account_id in (one for one in unplaced if one not in elsewhere):
             if account_id not in known:
                 _land_mappings(work, file, "Account", account_id)
-            plans = list(work.m3ter.account_plans(account_id))
+            plans = [one for one in work.m3ter.account_plans(account_id) if one["id"] not in ours]
             file.land_rows("raw_m3ter__account_plans", plans)
             for plan in plans:
                 _land_mappings(work, file, "AccountPlan", plan["id"])
