@@ -188,7 +188,6 @@ def test_an_id_that_cannot_be_kept_or_asked_for_is_refused_at_the_door(
 def test_one_event_that_the_ledger_cannot_take_fails_none_that_comes_with_it(ledger: Ledger) -> None:
     good = [inbox.Event("chargebee", f"ev_{n}", "changed", "subscription", f"sub-{n}") for n in range(28)]
     bad = [
-        inbox.Event("chargebee", "ev_\ud800", "changed", "subscription", "sub"),
         inbox.Event("chargebee", "ev_big", "changed", "subscription", "sub", None, 2**70),
         inbox.Event("chargebee", "ev_odd", "changed", "subscription", "sub", object()),  # type: ignore[arg-type]
     ]
