@@ -32,7 +32,7 @@ FAST = not slow and not prefect
 test: development ## the quick tests, minutes: rules, SQL, connectors, ledger on SQLite, the core of each flow (tests/core.toml)
 	$(PYTEST) -m "$(FAST) and not whole" --ignore=tests/architecture
 
-test-rest: development ## what every change must pass besides: PostgreSQL, all flow tests, of a test of many cases two
+test-rest: development ## what every change must pass besides: PostgreSQL, a sample of all flow tests (tests/conftest.py)
 	$(PYTEST) -m "$(FAST) and whole and not variant"
 
 test-whole: development ## every test that needs no Prefect server and no minutes of its own

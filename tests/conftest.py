@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import tomllib
 import zlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +47,7 @@ hypothesis.settings.load_profile("few")
 
 _WHOLE = ("tests/flows/", "tests/compare/", "tests/histories/")
 _CASES_OF_A_TEST = 2
+_TESTS_OF_A_FILE = 4
 _CORE = tomllib.loads(Path(quick_ledgers.__file__).with_name("core.toml").read_text(encoding="utf-8"))
 
 
@@ -54,8 +55,9 @@ _CORE = tomllib.loads(Path(quick_ledgers.__file__).with_name("core.toml").read_t
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark ``whole`` what `make test` leaves out: flow tests that ``core.toml`` does not name, and PostgreSQL.
 
-    Of these a test of many cases is played with two of them for every change, chosen by a checksum of their names so
-    that it is not always the plain ones; the others are ``variant``, and `make test-whole` plays them.
+    Of these flow tests every change is tried on a sample, for whole they take half an hour: of a test of many cases
+    two, of a file of many tests four, chosen by a checksum of their names so that it is not always the plain ones. All
+    others are ``variant``, and `make test-whole` plays them.
     """
     core = {
         f"tests/flows/{name}"
@@ -64,17 +66,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(row, list)
         for name in row
     }
-    cases = defaultdict[str, list[pytest.Item]](list)
+    sampled = []
     for item in items:
         name = item.nodeid.split("[")[0]
         if item.get_closest_marker("postgres") or (item.nodeid.startswith(_WHOLE) and name not in core):
             item.add_marker(pytest.mark.whole)
             if item.nodeid.startswith("tests/flows/") and not item.get_closest_marker("each_case"):
-                cases[name].append(item)
+                sampled.append(item)
         core.discard(name)  # of a parametrised test the first case alone
-    for same in cases.values():
-        for item in sorted(same, key=lambda one: zlib.crc32(one.nodeid.encode()))[_CASES_OF_A_TEST:]:
+    of_tests, of_files = Counter[str](), Counter[str]()
+    for item in sorted(sampled, key=lambda one: zlib.crc32(one.nodeid.encode())):
+        name = item.nodeid.split("[")[0]
+        file = name.split("::")[0]
+        is_long = item.get_closest_marker("slow") or item.get_closest_marker("prefect")
+        if of_tests[name] == _CASES_OF_A_TEST or (not is_long and of_files[file] == _TESTS_OF_A_FILE):
             item.add_marker(pytest.mark.variant)
+            continue
+        of_tests[name] += 1
+        of_files[file] += not is_long
 
 
 @pytest.hookimpl(wrapper=True)
