@@ -32,7 +32,12 @@ def wanted(count: int) -> Iterator[Intent]:
             key=(f"bill-{number // 20}", f"sub-{number // 20}", f'["USAGE","product-{number}","2026-03-01"]'),
             action="create",
             target="chargebee",
-            payload={"invoice_id": invoice, "amount": number, "reference": f"mb:{number:012x}", "filler": "x" * 600},
+            payload={
+                "invoice_id": invoice,
+                "amount": number,
+                "reference": f"mb:{number:012x}",
+                "description": "x" * 600,
+            },
             fingerprint=f"{number:032x}",
             reason=f"USAGE api_calls 2026-03-01..2026-03-31: {number} on {invoice}",
             scope=f"invoice:{invoice}",
