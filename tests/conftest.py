@@ -46,8 +46,8 @@ hypothesis.settings.load_profile("few")
 
 
 _WHOLE = ("tests/flows/", "tests/compare/", "tests/histories/")
-_CASES_OF_A_TEST = 2
-_TESTS_OF_A_FILE = 4
+_CASES_OF_A_TEST = 1
+_TESTS_OF_A_FILE = 3
 _CORE = tomllib.loads(Path(quick_ledgers.__file__).with_name("core.toml").read_text(encoding="utf-8"))
 
 
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark ``whole`` what `make test` leaves out: flow tests that ``core.toml`` does not name, and PostgreSQL.
 
     Of these flow tests every change is tried on a sample, for whole they take half an hour: of a test of many cases
-    two, of a file of many tests four, chosen by a checksum of their names so that it is not always the plain ones. All
+    one, of a file of many tests three, chosen by a checksum of their names so that it is not always the plain ones. All
     others are ``variant``, and `make test-whole` plays them.
     """
     core = {

@@ -373,7 +373,7 @@ def test_a_process_ends_as_its_command_does(world, words, more, code, exit_code)
 
 @pytest.mark.prefect
 def test_ctrl_c_in_a_run_is_two_lines_and_the_run_is_told_as_interrupted(world, run):
-    world.world.faults.add([{"match": {"path": "/customers"}, "harm": "slow", "seconds": 200.0, "times": -1}])
+    world.world.faults.add([{"match": {"path": "/customers"}, "harm": "slow", "seconds": 60.0, "times": -1}])
     child = process("sync", "subscriptions")
     ledger = open_ledger(load_settings())
     deadline = time.monotonic() + 120
