@@ -18,6 +18,7 @@ from meterbridge.settings import load_settings
 from tasks.report import RunReport
 from tasks.services import open_ledger
 from tests.flows.crash_ledgers import SqliteLedger
+from tests.flows.kills import killed
 from tests.histories.people import People
 
 PLAN = ["sub-single", "api-pro-EUR-Monthly", "1"]
@@ -260,27 +261,6 @@ def test_an_edit_that_a_person_accepted_is_told_no_more(sandbox: Sandbox) -> Non
     assert reconcile.fn().drift == []
 
 
-class Killed(BaseException):
-    """The process ends between m3ter's commit and the ledger's: nobody catches it."""
-
-
-def killed_after(monkeypatch: pytest.MonkeyPatch, method: str, path: str) -> None:
-    """A run that ends right after m3ter executed the first such request; its lease has run out since."""
-    original = httpx.HTTPTransport.handle_request
-
-    def harmed(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
-        answer = original(self, request)
-        if request.method == method and path in request.url.path:
-            raise Killed
-        return answer
-
-    with monkeypatch.context() as patched:
-        patched.setattr(httpx.HTTPTransport, "handle_request", harmed)
-        with pytest.raises(Killed):
-            sync_subscriptions.fn()
-    SqliteLedger(load_settings().home).expire_leases()
-
-
 def change(sandbox: Sandbox, path: str, **fields: str) -> None:
     """One operation of Chargebee's, and an hour for the lists to show it."""
     url = f"{sandbox.chargebee_url}/{path}"
@@ -310,7 +290,12 @@ def test_a_write_of_our_own_whose_outcome_was_lost_is_no_edit(
 ) -> None:
     os.environ[REPAIR] = mode
     change(sandbox, path, **fields)
-    killed_after(monkeypatch, *lost.split())
+    method, path_sent = lost.split()
+    killed(
+        monkeypatch,
+        sync_subscriptions.fn,
+        lambda request: request.method == method and path_sent in request.url.path,
+    )
     assert reconcile.fn().drift == []
     after = sync_subscriptions.fn(full=True)
     assert (told(after), after.exit_code) == ([], 0)

@@ -37,7 +37,7 @@ def as_written(plans: list[str], expected: tuple[str, ...]) -> list[str]:
 
 @pytest.fixture
 def own_environment() -> Iterator[None]:
-    """What a play sets is put back after it."""
+    """Put back after the test what a play sets."""
     before = dict(os.environ)
     yield
     os.environ.clear()

@@ -10,9 +10,8 @@ import pytest
 from flows.sync_subscriptions import sync_subscriptions
 from meterbridge.ledger import quarantine
 from meterbridge.sandbox import Sandbox
-from meterbridge.settings import load_settings
 from tests.flows.conftest import OpenSandbox
-from tests.flows.crash_ledgers import SqliteLedger
+from tests.flows.kills import killed
 from tests.flows.test_drain_inbox import ledger_at
 from tests.flows.test_first_minute_of_a_term import API, DAY, SUPPORT, create, spans
 from tests.flows.test_read_up_to_now import ITEM, QUANTITY, post
@@ -57,32 +56,9 @@ def refused_change(sandbox: Sandbox, change: str) -> tuple[int, dict[str, list[i
     return started, expected
 
 
-class Killed(BaseException):
-    """The process ends; nobody catches it."""
-
-
-def killed(monkeypatch: pytest.MonkeyPatch, when: str, number: int) -> None:
-    """A run that ends before or after m3ter executes its write of that number."""
-    send, sent = httpx.HTTPTransport.handle_request, 0
-
-    def handle(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
-        nonlocal sent
-        if request.method not in ("POST", "PUT") or "accountplans" not in request.url.path:
-            return send(self, request)
-        sent += 1
-        if sent == number and when == "before":
-            raise Killed
-        answer = send(self, request)
-        if sent == number:
-            answer.read()
-            raise Killed
-        return answer
-
-    with monkeypatch.context() as patched:
-        patched.setattr(httpx.HTTPTransport, "handle_request", handle)
-        with pytest.raises(Killed):
-            sync_subscriptions.fn()
-    SqliteLedger(load_settings().home).expire_leases()
+def writes_an_account_plan(request: httpx.Request) -> bool:
+    """True if the request makes or changes an account plan."""
+    return request.method in ("POST", "PUT") and "accountplans" in request.url.path
 
 
 def ended(spans_found: dict[str, list[tuple[int | None, int | None]]]) -> dict[str, list[int]]:
@@ -103,7 +79,7 @@ def test_a_run_killed_at_a_change_that_is_tried_again_neither_loses_nor_doubles_
     sandbox.world.faults.clear()
     sandbox.world.advance(DAY)
     retry_all(tmp_path)
-    killed(monkeypatch, when, number)
+    killed(monkeypatch, sync_subscriptions.fn, writes_an_account_plan, number=number, before=when == "before")
     sandbox.world.advance(3_600)
     assert sync_subscriptions.fn().quarantined == []
     wanted = {plan: [at * 3 * DAY for at in own] for plan, own in expected.items()}

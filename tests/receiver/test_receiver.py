@@ -191,7 +191,8 @@ def test_one_event_that_the_ledger_cannot_take_fails_none_that_comes_with_it(led
         inbox.Event("chargebee", "ev_big", "changed", "subscription", "sub", None, 2**70),
         inbox.Event("chargebee", "ev_odd", "changed", "subscription", "sub", object()),  # type: ignore[arg-type]
     ]
-    mixed = [*good[:14], *bad, *good[14:]]
+    half = inbox.Event("chargebee", "ev_\ud800", "changed", "subscription", "sub")  # kept, marked
+    mixed = [*good[:14], *bad, half, *good[14:]]
 
     async def post_all() -> list[BaseException | None]:
         mailbox = Mailbox(ledger, lambda: None)
@@ -199,8 +200,8 @@ def test_one_event_that_the_ledger_cannot_take_fails_none_that_comes_with_it(led
 
     outcomes = asyncio.run(post_all())
 
-    assert [outcome is None for outcome in outcomes] == [event in good for event in mixed]
-    assert {event.event_id for event in events(ledger)} == {event.event_id for event in good}
+    assert [outcome is None for outcome in outcomes] == [event not in bad for event in mixed]
+    assert {event.event_id for event in events(ledger)} == {"ev_\ufffd", *(event.event_id for event in good)}
 
 
 def test_a_body_that_does_not_come_in_time_is_given_up(
