@@ -9,16 +9,11 @@ from typing import Any
 
 from meterbridge.errors import CODES
 from meterbridge.rules.naming import Parts, parts_of
-from meterbridge.rules.outcome import (
-    amounts,
-    count_of,
-    in_words,
-    with_money,
-)
+from meterbridge.rules.outcome import amounts, count_of, in_words, with_money
 from tasks.report import RunReport, money
 
 BY_CUSTOMER = "MB-NO-INVOICE"
-"""What an annual customer has anew with each month's bill: one row a customer, not one a bill."""
+"""An annual customer is told of it anew with each month's bill: it gets one row a customer, not one a bill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +125,7 @@ def _record(row: Mapping[str, Any], below: Sequence[Mapping[str, Any]]) -> Recor
 
 
 def _below(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
-    """What waits for a record of the rows, by that record's name: directly, or for something that waits for it."""
+    """Return the rows that wait for another one, directly or through others, by the name of that one."""
     needed = {_name(row): tuple(row["waits_for"]) for row in rows if row.get("waits_for")}
     names = {_name(row) for row in rows}
     found: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)

@@ -24,7 +24,8 @@ def link_facts(work: Services, lines: Sequence[LinkLine]) -> LinkFacts:
     named = sorted({line.customer_id for line in lines})
     rows = _accounts(work, lines, named)
     by_code = {str(row["code"]): account_id for account_id, row in rows.items()}
-    elsewhere = {account_id: other for account_id, row in rows.items() if (other := work.site.other(row))}
+    site = work.site
+    elsewhere = {account_id: other for account_id, row in rows.items() if (other := site.other(row))}
     pairs = _pairs(work, named, sorted(rows))
     with work.ledger.read() as rx:
         known = [row for some in chunks(named) for row in mappings.of_customers(rx, "account", some)]

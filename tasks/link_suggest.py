@@ -81,10 +81,11 @@ def _taken(work: Services) -> tuple[set[str], set[str]]:
     """Customers and accounts that are linked, by m3ter's mappings or by the ledger."""
     customers: set[str] = set()
     accounts: set[str] = set()
+    site = work.site
     for mapping in work.m3ter.external_mappings():
         if mapping.m3ter_entity == "Account" and mapping.external_table == "Customer":
             accounts.add(mapping.m3ter_id)
-            if (own := work.site.taken(mapping.external_id)) is not None:
+            if (own := site.taken(mapping.external_id)) is not None:
                 customers.add(own)
     with work.ledger.read() as rx:
         for row in mappings.all(rx, "account", active_only=True):
@@ -94,8 +95,9 @@ def _taken(work: Services) -> tuple[set[str], set[str]]:
 
 
 def _offered(work: Services) -> Iterator[Offered]:
+    site = work.site
     for row in work.m3ter.accounts():
-        if not is_skeleton(str(row["code"]), row.get("name")) and work.site.other(row) is None:
+        if not is_skeleton(str(row["code"]), row.get("name")) and site.other(row) is None:
             name, email = str(row.get("name") or ""), str(row.get("emailAddress") or "")
             yield Offered(row["id"], row["code"], name, email, row.get("currency"), row.get("parentAccountId"))
 

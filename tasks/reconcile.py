@@ -328,7 +328,7 @@ def _claim(state: Mapping[str, Any], line_id: str) -> Claim:
 
 
 def _foundation_aside(intent: Intent, known: Known) -> Iterator[Reason]:
-    """What a sync has set aside because the record that it builds on is: no rule knows that of it alone."""
+    """Tell why an intent does not stand that a sync set aside along with the record that it builds on."""
     if (intent.kind, intent.key, "MB-DEPENDS") in known.told:
         why: Why = "dismissed" if (intent.kind, intent.key, "MB-DEPENDS") in known.dismissed else "quarantined"
         message = "waits for a record that is set aside"

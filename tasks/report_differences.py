@@ -11,12 +11,7 @@ from pydantic import Field
 from meterbridge.ledger import runs
 from meterbridge.rules.naming import in_words as in_plain_words
 from meterbridge.rules.naming import parts_of
-from meterbridge.rules.outcome import (
-    Concern,
-    Outcome,
-    count_of,
-    with_money,
-)
+from meterbridge.rules.outcome import Concern, Outcome, count_of, with_money
 from tasks.engine import task
 from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money

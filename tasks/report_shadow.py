@@ -9,13 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from meterbridge.ledger import runs
-from meterbridge.rules.outcome import (
-    Concern,
-    Outcome,
-    count_of,
-    outcome,
-    with_money,
-)
+from meterbridge.rules.outcome import Concern, Outcome, count_of, outcome, with_money
 from tasks.engine import task
 from tasks.publish import show
 from tasks.report import SHOWN_ROWS, RunReport, money

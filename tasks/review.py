@@ -11,10 +11,7 @@ from typing import Any
 from meterbridge.rules.keys import key_from_text
 from meterbridge.rules.kinds import moves_money
 from meterbridge.rules.naming import in_words as named
-from meterbridge.rules.outcome import (
-    with_money,
-    writes,
-)
+from meterbridge.rules.outcome import with_money, writes
 from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import Staging
 from tasks.report import SHOWN_ROWS, RunReport, money

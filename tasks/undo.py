@@ -25,11 +25,7 @@ from meterbridge.rules.gate import GATED
 from meterbridge.rules.keys import change_set_hash, fingerprint
 from meterbridge.rules.kinds import waves
 from meterbridge.rules.money import amount_text
-from meterbridge.rules.outcome import (
-    Concern,
-    count_of,
-    with_money,
-)
+from meterbridge.rules.outcome import Concern, count_of, with_money
 from meterbridge.rules.records import Intent, Key, Quarantined
 from meterbridge.rules.standing import is_unbilled
 from meterbridge.staging.database import opened

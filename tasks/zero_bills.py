@@ -24,7 +24,7 @@ PER_READ = 50
 
 @dataclass(slots=True)
 class Listed:
-    """What a run has listed: the versions of bills new to the ledger by id, and how many bills are of each day."""
+    """The bills that a run has listed: versions of those new to the ledger by id, and how many are of each day."""
 
     new: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     days: set[date] = field(default_factory=set)

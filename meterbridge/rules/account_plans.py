@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from meterbridge.rules.accounts import (
     AccountPolicy,
+    child_key,
     decide_account,
     decide_child_account,
     excluded,
     mapped_subscriptions,
+    subscription_of_child,
 )
 from meterbridge.rules.intervals import instant_text
 from meterbridge.rules.plan_epochs import set_epochs
@@ -195,15 +197,15 @@ def _children(case: CustomerCase, steps: Iterable[Step], accounts: AccountPolicy
     used = {step.place.key for step in steps if step.whole}
     held = {plan.account_id for plan in case.known_plans}
     for subscription in case.subscriptions:
-        child = f"{case.customer.id}~{subscription.id}"
-        known = any(one.customer_id == child and one.account_id in held for one in case.known_children)
-        if (child,) in used or known:
+        child = child_key(case.customer.id, subscription.id)
+        known = any((one.customer_id,) == child and one.account_id in held for one in case.known_children)
+        if child in used or known:
             yield decide_child_account(case, subscription.id, subscription.currency, accounts)
     # A customer that changed alone comes without its subscriptions: its accounts carry its name all the same.
-    read = {f"{case.customer.id}~{subscription.id}" for subscription in case.subscriptions}
+    read = {child_key(case.customer.id, subscription.id) for subscription in case.subscriptions}
     for one in case.known_children:
-        if one.customer_id not in read and one.account_id in held:
-            subscription_id = one.customer_id.removeprefix(f"{case.customer.id}~")
+        if (one.customer_id,) not in read and one.account_id in held:
+            subscription_id = subscription_of_child(case.customer.id, one.customer_id)
             yield decide_child_account(case, subscription_id, one.currency, accounts)
 
 

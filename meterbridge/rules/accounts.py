@@ -327,6 +327,11 @@ def child_key(customer_id: str, subscription_id: str) -> Key:
     return (f"{customer_id}~{subscription_id}",)
 
 
+def subscription_of_child(customer_id: str, name: str) -> str:
+    """The subscription that a customer's account of this name holds alone."""
+    return name.removeprefix(f"{customer_id}~")
+
+
 def child_code(key: Key, prefix: str = "") -> str:
     """Its m3ter code: the key, or its head and 12 hex digits of its hash where m3ter's 80 characters do not hold it."""
     return coded(prefix, key[0])

@@ -17,12 +17,13 @@ from meterbridge.rules.charge_sets import set_key
 from meterbridge.rules.charge_text import with_remark
 from meterbridge.rules.keys import fingerprint
 from meterbridge.rules.money import exponent, major_text
+from meterbridge.rules.payloads import DecidedOn
 from meterbridge.rules.records import Decision, Intent, Key, Quarantined, Waiting
 
 FACTS = ("method", "amount", "currency", "date_from", "date_to", "subscription_id", "item_price_id")
 """What must be true of a line, by the names that its payload has them under."""
 
-DECIDED_ON = ("bill_id", "bill_version", "bill_status", "bill_last_calculated", "ceiling")
+DECIDED_ON = tuple(DecidedOn.__annotations__)
 """The part of a set's payload that is about its bill, and so holds for each of its lines."""
 
 

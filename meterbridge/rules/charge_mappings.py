@@ -117,7 +117,7 @@ class _Stand:
     def after(
         cls, decided: Sequence[Intent], held: Sequence[Held], known: Collection[Key], pointed: Mapping[Key, str]
     ) -> _Stand:
-        """What is wanted: of a line that two charges of one subscription are made of, that of the one that comes.
+        """Return what is wanted: of a line that two charges of one subscription are made of, the one that comes.
 
         ``pointed``: the invoice line that each known mapping points at, by its key.
         """

@@ -12,6 +12,7 @@ from meterbridge.rules.accounts import (
     account_currency,
     decide_account,
     decide_child_account,
+    subscription_of_child,
 )
 from meterbridge.rules.bill_epochs import billing_epoch, full_terms
 from meterbridge.rules.intervals import instant_text
@@ -243,7 +244,7 @@ def accounts_gone(
 
 def _was_deleted(case: CustomerCase, key: Key, account_id: str) -> str:
     own = key == (case.customer.id,)
-    child = "" if own else f"subscription {key[0].removeprefix(f'{case.customer.id}~')} of "
+    child = "" if own else f"subscription {subscription_of_child(case.customer.id, key[0])} of "
     return f"account {account_id} of {child}customer {case.customer.id} was deleted in m3ter"
 
 
@@ -259,7 +260,7 @@ def _anew(
     else:
         (child,) = (one for one in case.known_children if (one.customer_id,) == key)
         others = tuple(one for one in case.known_children if one is not child)
-        subscription_id = key[0].removeprefix(f"{case.customer.id}~")
+        subscription_id = subscription_of_child(case.customer.id, key[0])
         made = decide_child_account(replace(case, known_children=others), subscription_id, child.currency, policy)
     return replace(made, reason=f"brought back: {told}") if isinstance(made, Intent) else made
 

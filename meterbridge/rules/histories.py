@@ -234,7 +234,7 @@ class Tale:
         self.known[intent.key] = plan
 
     def _forget(self, key: Key) -> None:
-        """What was to start never does: it gets no mapping, unless it comes again."""
+        """Drop an account plan that was to start and never does: it gets no mapping, unless it comes again."""
         del self.known[key]
         self.dropped.add(key)
         self.elsewhere.pop(plan_mapping_key(key), None)

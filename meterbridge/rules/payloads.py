@@ -1,4 +1,4 @@
-"""What the payload of each kind of write holds: its fields, and what each is. One class a kind; the registry names it.
+"""Payloads: each class names the fields of one kind of write and the type of each; the registry names the class.
 
 A payload is JSON: money is an integer of minor units, an instant an ISO 8601 text in UTC or, where Chargebee wants it,
 epoch seconds. No field is required of every action: what is taken over has fewer than what is made.

@@ -14,8 +14,8 @@ from meterbridge.rules.records import KnownPlan, PlanTarget, Subscription, Subsc
 
 ReplaceOn = Literal["mapped_plan", "material", "any_change"]
 
-# A run's clock follows a header that tells whole seconds, so the next run's may stand a little before it.
-CLOCKS_APART = timedelta(seconds=5)
+JUST_NOW = timedelta(seconds=5)
+"""An end so little ahead is another run's present: clocks follow a header of whole seconds, the next may be behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class PlanPolicy:
     corrects_older: bool = True
 
     def not_before(self, plans: Iterable[KnownPlan]) -> PlanPolicy:
-        """The same with its clock moved to an end that another run wrote as its own present a moment ago."""
+        """Return the same with its clock moved to an end that another run wrote as its own present a moment ago."""
         ends = (plan.end for plan in plans if plan.end is not None)
-        return replace(self, now=max([self.now, *(end for end in ends if end < self.now + CLOCKS_APART)]))
+        return replace(self, now=max([self.now, *(end for end in ends if end < self.now + JUST_NOW)]))
 
     @property
     def child_billing_mode(self) -> str:

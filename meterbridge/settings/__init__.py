@@ -128,13 +128,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         SetupError: MB-SETTING, naming each wrong or unknown variable, never its value.
     """
     # Every task asks, and to read them anew takes twenty milliseconds: equal sources are the same settings.
-    sources = _digest()
-    settings = None if overrides else _read_before.get(sources)
-    if settings is None:
-        settings = _read(overrides or {})
-    if not overrides:
-        _read_before.clear()
-        _read_before[sources] = settings
+    settings = _read(overrides) if overrides else _read_once()
     for secret in settings.secrets():
         register_secret(secret)
     return settings
@@ -142,6 +136,16 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
 
 _read_before: dict[bytes, Settings] = {}
 """The settings that were read last, by the digest of their sources: no value of a source stays in memory."""
+
+
+def _read_once() -> Settings:
+    sources = _digest()
+    if sources not in _read_before:
+        settings = _read({})
+        _read_before.clear()
+        _read_before[sources] = settings
+        return settings
+    return _read_before[sources]
 
 
 def _digest() -> bytes:

@@ -48,7 +48,7 @@ def text_of(source: Source, encoding: str) -> Iterator[bytes]:
 
 
 def _encoding_fault(first: bytes, encoding: str) -> str:
-    """What a file's first bytes say against the encoding; empty for nothing."""
+    """Return what a file's first bytes say against the encoding; empty for nothing."""
     mark = next((name for sign, name in _MARKS.items() if first.startswith(sign)), "")
     if mark and encoding in ("utf-8", "utf-8-sig"):
         return f"begins as {mark} does: say `encoding: {mark}` in the mapping"

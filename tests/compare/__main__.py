@@ -58,7 +58,7 @@ def played(pythons: Sequence[Path], asked: Sequence[str]) -> list[list[dict[str,
 
 
 def _heard(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """What a player tells; says on stderr how far it is."""
+    """Yield each line that a player tells, and say on stderr how far it is."""
     version = ""
     for line in lines:
         told = json.loads(line)

@@ -188,5 +188,5 @@ def explain(found: Iterable[Difference], known: Sequence[Explanation]) -> tuple[
 
 
 def miscounted(known: Iterable[Explanation]) -> list[Difference]:
-    """What is accounted for by an explanation of another number of differences."""
+    """Return the differences of explanations that account for another number of them."""
     return [one for each in known if each.found and not each.holds for one in each.found]

@@ -27,7 +27,7 @@ BEYOND_HOLD_BACK = 400
 CALM_ROUNDS = 6
 CUSTOMERS, MONTHS = 5, 2
 BUSY = {**MOVES, at_m3ter.use: 0.95, at_m3ter.bill: 0.7, at_m3ter.approve: 0.9}
-"""What happens in a step, and how often: more is charged than in other histories."""
+"""A step takes these moves, so often: more is charged than in other histories."""
 AS_BEFORE = {
     "METERBRIDGE_BILL_LEVEL_LINES": "hold",
     "METERBRIDGE_ON_SIMILAR_ACCOUNT": "create",

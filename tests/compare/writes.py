@@ -26,9 +26,9 @@ READS = ("GET", "HEAD")
 TOKEN = "/oauth/token"
 KEY = "chargebee-idempotency-key"
 REFERENCE = re.compile(r"\bmb:[0-9a-z][0-9a-z.:~-]*")
-"""What a charge is found by again: ours to choose, like a key; how it is made may change between versions."""
+"""A charge is found again by it: ours to choose, like a key; how it is made may change between versions."""
 OF_TODAY = re.compile(r'"customFields": \{"chargebee_site": "[^"]*"\}, ')
-"""What today's code writes and 0.1.0 did not, and that changes nothing else: the dice must not see it."""
+"""Today's code writes it, 0.1.0 did not, and it changes nothing else: the dice must not see it."""
 KEPT_HEADERS = ("content-type", KEY)
 
 
@@ -48,7 +48,7 @@ class Write:
 
     @property
     def subject(self) -> str:
-        """What the dice go by: equal for both versions where they mean the same write."""
+        """Return what the dice go by: equal for both versions where they mean the same write."""
         return OF_TODAY.sub("", REFERENCE.sub("mb:…", self.text))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What another run ended at its own present has ended, also where this run's clock stands a moment before it."""
+"""An account plan that another run ended at its present has ended, also where this run's clock is a moment behind."""
 
 from datetime import timedelta
 

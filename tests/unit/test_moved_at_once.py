@@ -1,4 +1,4 @@
-"""What begins and moves to another customer between two runs begins on the new customer's account.
+"""An account plan of what begins and moves between two runs begins on the new customer's account.
 
 Both may be of one instant: then nothing is left for the account in between, and nothing of it is at m3ter yet.
 """

@@ -1,4 +1,4 @@
-"""What looks at the ledger alone starts without the libraries that runs need."""
+"""A command that looks at the ledger alone starts without the libraries that runs need."""
 
 import subprocess
 import sys
